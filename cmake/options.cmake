@@ -1,0 +1,17 @@
+option(LOCKSTEP_TESTS "Build the tests" ON)
+set(LOCKSTEP_SANITIZE "" CACHE STRING "Sanitizers to build with, e.g. address,undefined or thread")
+set(LOCKSTEP_MARCH "x86-64-v3" CACHE STRING "Instruction set of our own kernels (-march); oneDNN picks its own at run time")
+
+add_library(lockstep_options INTERFACE)
+target_include_directories(lockstep_options INTERFACE "${CMAKE_SOURCE_DIR}")
+# One floating-point environment: a*b+c is fused only where the source says std::fma, so that the vector body and the
+# scalar tail of a loop agree wherever a range starts.
+target_compile_options(lockstep_options INTERFACE
+  -Wall -Wextra -Wshadow=local -Wconversion -Wno-sign-conversion -ffp-contract=off)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  target_compile_options(lockstep_options INTERFACE -march=${LOCKSTEP_MARCH})
+endif()
+if(LOCKSTEP_SANITIZE)
+  target_compile_options(lockstep_options INTERFACE -fsanitize=${LOCKSTEP_SANITIZE} -fno-omit-frame-pointer -g)
+  target_link_options(lockstep_options INTERFACE -fsanitize=${LOCKSTEP_SANITIZE})
+endif()

@@ -1,0 +1,68 @@
+#include "core/backend.h"
+
+#include <omp.h>
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "core/cpu/float_environment.h"
+#include "core/cpu/streams.h"
+#include "core/error.h"
+
+namespace lockstep {
+namespace {
+
+constexpr size_t cache_line = 64, huge_page = size_t{2} << 20;
+// Below this many floats, waking threads costs more than they save.
+constexpr size_t worth_threads = size_t{1} << 16;
+
+class CpuBackend final : public Backend {
+ public:
+  explicit CpuBackend(int threads) {
+    if (threads < 1) throw InputError("{} compute threads per rank, expected at least 1", threads);
+    omp_set_num_threads(threads);
+    flush_subnormals_to_zero();
+#pragma omp parallel num_threads(threads)
+    flush_subnormals_to_zero();
+  }
+
+  std::string name() const override { return "cpu"; }
+  std::unique_ptr<Stream> compute_stream() override { return std::make_unique<InlineStream>(); }
+  std::unique_ptr<Stream> side_stream() override { return std::make_unique<WorkerStream>(); }
+  std::unique_ptr<Event> event() override { return std::make_unique<CpuEvent>(); }
+
+  std::byte* allocate(size_t bytes) override {
+    const size_t alignment = bytes >= huge_page ? huge_page : cache_line;
+    const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+    void* memory = rounded >= bytes ? std::aligned_alloc(alignment, rounded) : nullptr;
+    if (!memory) throw Error("out of memory: cannot allocate {} bytes ({:.2f} GiB)", bytes, static_cast<double>(bytes) / 0x1p30);
+    // Advice only: where huge pages are off, the arena works with small ones.
+    if (alignment == huge_page) static_cast<void>(madvise(memory, rounded, MADV_HUGEPAGE));
+    // Also takes the page faults now, on the rank's own thread and memory node, and not in the first step.
+    std::memset(memory, 0, rounded);
+    return static_cast<std::byte*>(memory);
+  }
+
+  void release(std::byte* memory) noexcept override { std::free(memory); }
+
+  void accumulate(float* to, const float* from, size_t n, Stream& stream) override {
+    stream.enqueue([=] {
+      // On a worker stream OpenMP has one thread. Elements are independent: the threads don't change the bits.
+#pragma omp parallel for simd schedule(static) if (n >= worth_threads && omp_get_max_threads() > 1)
+      for (size_t i = 0; i < n; ++i) to[i] += from[i];
+    });
+  }
+
+  void copy(std::byte* to, const std::byte* from, size_t bytes, Stream& stream) override {
+    stream.enqueue([=] {
+      if (bytes) std::memcpy(to, from, bytes);
+    });
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend(int threads) { return std::make_unique<CpuBackend>(threads); }
+
+}  // namespace lockstep

@@ -1,0 +1,107 @@
+#include "core/cpu/streams.h"
+
+#include <omp.h>
+
+#include "core/cpu/float_environment.h"
+
+namespace lockstep {
+
+void WorkerQueue::push(std::function<void()> work) {
+  {
+    std::lock_guard lock(mutex_);
+    ++count_pushed_;
+    if (error_) {
+      ++count_done_;
+      return;
+    }
+    queue_.push_back(std::move(work));
+  }
+  pushed_.notify_one();
+}
+
+uint64_t WorkerQueue::pushed() {
+  std::lock_guard lock(mutex_);
+  return count_pushed_;
+}
+
+void WorkerQueue::wait_for(uint64_t count) {
+  std::unique_lock lock(mutex_);
+  finished_.wait(lock, [&] { return count_done_ >= count; });
+  if (failed_ != 0 && failed_ <= count) std::rethrow_exception(error_);
+}
+
+void WorkerQueue::work() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    pushed_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
+    if (queue_.empty()) return;
+    std::function<void()> work = std::move(queue_.front());
+    queue_.pop_front();
+    lock.unlock();
+    std::exception_ptr error;
+    try {
+      work();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    work = nullptr;  // what it captured is released before anyone learns that it is done
+    lock.lock();
+    ++count_done_;
+    if (error) {
+      error_ = error;
+      failed_ = count_done_;
+      count_done_ = count_pushed_;
+      queue_.clear();
+    }
+    finished_.notify_all();
+  }
+}
+
+void WorkerQueue::stop(bool discard) {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    if (discard) {
+      count_done_ += queue_.size();
+      queue_.clear();
+    }
+  }
+  pushed_.notify_one();
+  finished_.notify_all();
+}
+
+void InlineStream::record(Event& event) { static_cast<CpuEvent&>(event).queue.reset(); }
+
+void InlineStream::wait(Event& event) {
+  auto& reached = static_cast<CpuEvent&>(event);
+  if (reached.queue) reached.queue->wait_for(reached.count);
+}
+
+WorkerStream::WorkerStream()
+    : thread_([queue = queue_] {
+        // The rank's own thread has the cores; work here (copies, sums of buckets) is bound by memory, not by compute.
+        omp_set_num_threads(1);
+        flush_subnormals_to_zero();
+        queue->work();
+      }) {}
+
+WorkerStream::~WorkerStream() {
+  queue_->stop(std::uncaught_exceptions() > exceptions_at_start_);
+  thread_.join();
+}
+
+void WorkerStream::record(Event& event) {
+  auto& point = static_cast<CpuEvent&>(event);
+  point.queue = queue_;
+  point.count = queue_->pushed();
+}
+
+void WorkerStream::wait(Event& event) {
+  const auto& point = static_cast<CpuEvent&>(event);
+  if (!point.queue || point.queue == queue_) return;
+  enqueue([queue = point.queue, count = point.count] { queue->wait_for(count); });
+}
+
+void WorkerStream::synchronize() { queue_->wait_for(queue_->pushed()); }
+
+}  // namespace lockstep

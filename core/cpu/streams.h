@@ -1,0 +1,76 @@
+// The two kinds of streams of the CPU: one that runs work at once in the caller, one that runs it on a thread of its
+// own. Each is enqueued to by one thread; events may be waited for from either kind.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "core/stream.h"
+
+namespace lockstep {
+
+/// What a worker has been given and has done, counted in pieces of work; shared with events, which may outlive it.
+class WorkerQueue {
+ public:
+  /// Takes work unless an earlier piece has thrown.
+  void push(std::function<void()> work);
+  /// How many pieces have been pushed.
+  uint64_t pushed();
+  /// Blocks until the first `count` pieces are done; rethrows when one of them threw.
+  void wait_for(uint64_t count);
+  /// Runs work until `stop`. The worker's main function.
+  void work();
+  /// Lets `work` return when the queue is empty; with `discard`, drops what has not begun.
+  void stop(bool discard);
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable pushed_, finished_;
+  std::deque<std::function<void()>> queue_;
+  uint64_t count_pushed_ = 0, count_done_ = 0;
+  uint64_t failed_ = 0;  // the piece (counted from 1) that threw; 0 while none has
+  std::exception_ptr error_;
+  bool stopping_ = false;
+};
+
+/// A point in a worker's queue. Reached where there is no queue.
+struct CpuEvent final : Event {
+  std::shared_ptr<WorkerQueue> queue;
+  uint64_t count = 0;
+};
+
+/// Runs work at once, in the calling thread; what it throws reaches the caller of `enqueue`.
+class InlineStream final : public Stream {
+ public:
+  void enqueue(std::function<void()> work) override { work(); }
+  void record(Event& event) override;
+  /// Blocks the caller.
+  void wait(Event& event) override;
+  void synchronize() override {}
+};
+
+/// Runs work in order on one thread, which sleeps while there is none. Once a piece of work has thrown, the stream
+/// stays failed: later work is dropped, and every wait behind that piece rethrows.
+class WorkerStream final : public Stream {
+ public:
+  WorkerStream();
+  /// Runs what is queued, unless an exception is being handled: then it drops what has not begun, so that a failing
+  /// rank gets to the point where it releases the others.
+  ~WorkerStream() override;
+  void enqueue(std::function<void()> work) override { queue_->push(std::move(work)); }
+  void record(Event& event) override;
+  void wait(Event& event) override;
+  void synchronize() override;
+
+ private:
+  std::shared_ptr<WorkerQueue> queue_ = std::make_shared<WorkerQueue>();
+  int exceptions_at_start_ = std::uncaught_exceptions();
+  std::thread thread_;
+};
+
+}  // namespace lockstep

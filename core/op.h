@@ -1,0 +1,54 @@
+// What an operator's author writes, beside one kernel per backend: types, placement rules and the backward graph.
+// Operators are immutable and shared between ranks; every method may be called from any thread.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/placement.h"
+#include "core/tensor.h"
+
+namespace lockstep {
+
+class Graph;
+struct Node;
+
+/// Names one value of a Graph.
+struct Value {
+  int id = -1;
+  explicit operator bool() const { return id >= 0; }
+  bool operator==(const Value&) const = default;
+};
+
+/// Whether output 0 may, or must, lie where input 0 lies.
+enum class Reuse : unsigned char {
+  None,
+  InPlace,  // the kernel is correct with out[0].data == in[0].data
+  View,     // the output is the same bytes under another shape; the kernel does nothing
+};
+
+class Op {
+ public:
+  virtual ~Op() = default;
+
+  /// The operator's name in plans and errors, e.g. "conv2d".
+  virtual std::string_view name() const = 0;
+  /// Types of the outputs. Throws InputError that names what was given and expected; the graph adds the node's name.
+  virtual std::vector<Type> infer(std::span<const Type> in) const = 0;
+  /// Placement rules along one mesh axis, best first. "Everything replicated" holds for every operator; leave it out.
+  virtual std::vector<Rule> rules() const = 0;
+  /// Adds the nodes that compute the gradient of each input from `dy`, the gradient of each output (an invalid Value
+  /// where an output is not used by the loss). Returns one Value per input, invalid where there is no gradient.
+  /// A loss is called with no dy at all: its own gradient is 1.
+  virtual std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const;
+  virtual Reuse reuse() const { return Reuse::None; }
+  /// Whether it joins ranks: run once a step on the side stream, when the last lane has made its inputs.
+  virtual bool collective() const { return false; }
+  /// "3x3 stride 2x2 same +relu": the attributes, for plans; empty where there are none.
+  virtual std::string attributes() const { return {}; }
+};
+
+}  // namespace lockstep

@@ -1,0 +1,48 @@
+#include "core/plan/autodiff.h"
+
+#include <algorithm>
+#include <map>
+
+#include "core/error.h"
+
+namespace lockstep {
+
+std::vector<Gradient> autodiff(Graph& graph, Value loss, const AddNode& add) {
+  std::map<int, Value> gradients;  // by value id
+  std::vector<Gradient> parameters;
+
+  const auto accumulate = [&](Value value, Value gradient) {
+    if (!(graph.type(value) == graph.type(gradient)))
+      throw Error("gradient of '{}' is {}, the value is {}", graph.info(value).name, graph.type(gradient).str(),
+                  graph.type(value).str());
+    Value& known = gradients[value.id];
+    known = known ? add(graph, graph.info(value).name + "/grad_sum", known, gradient) : gradient;
+  };
+
+  const int last = graph.info(loss).producer;
+  if (last < 0) throw Error("the loss '{}' is not computed by any node", graph.info(loss).name);
+  for (int i = last; i >= 0; --i) {
+    const Node node = graph.nodes()[static_cast<size_t>(i)];  // a copy: backward adds nodes
+    std::vector<Value> dy;
+    if (i != last) {
+      for (Value out : node.out) {
+        const auto found = gradients.find(out.id);
+        dy.push_back(found == gradients.end() ? Value{} : found->second);
+      }
+      if (std::ranges::none_of(dy, [](Value v) { return static_cast<bool>(v); })) continue;
+    }
+    const auto dx = node.op->backward(graph, node, dy);
+    if (dx.size() != node.in.size())
+      throw Error("{}: operator {} gave {} gradients for {} inputs", node.name, node.op->name(), dx.size(),
+                  node.in.size());
+    for (size_t k = 0; k < dx.size(); ++k)
+      if (dx[k]) accumulate(node.in[k], dx[k]);
+  }
+
+  for (const auto& [id, gradient] : gradients)
+    if (graph.info({id}).role == Role::Parameter) parameters.push_back({{id}, gradient});
+  std::ranges::sort(parameters, {}, [&](const Gradient& g) { return graph.info(g.gradient).producer; });
+  return parameters;
+}
+
+}  // namespace lockstep

@@ -1,0 +1,63 @@
+#include "core/plan/dump.h"
+
+#include <fmt/ranges.h>
+
+namespace lockstep {
+
+namespace {
+
+constexpr std::array<std::string_view, region_count> region_names = {
+    "arena", "lane input", "output", "step input", "parameters", "state", "optimizer", "sums", "totals", "packed"};
+
+std::string operator_text(const Node& node) {
+  const std::string attributes = node.op->attributes();
+  return attributes.empty() ? std::string(node.op->name()) : fmt::format("{} {}", node.op->name(), attributes);
+}
+
+std::string_view when_text(When when) {
+  switch (when) {
+    case When::EachLane: return "lane";
+    case When::LastLane: return "reduce";
+    case When::AfterLanes: return "step";
+  }
+  return "?";
+}
+
+}  // namespace
+
+std::string dump(const Graph& graph) {
+  std::string text;
+  for (const Node& node : graph.nodes()) {
+    std::vector<std::string> in, out;
+    for (Value v : node.in) in.push_back(graph.info(v).name);
+    for (Value v : node.out) out.push_back(graph.type(v).str());
+    text += fmt::format("{:<36} {:<40} ({}) -> {}\n", node.name, operator_text(node), fmt::join(in, ", "),
+                        fmt::join(out, ", "));
+  }
+  return text;
+}
+
+std::string dump(const StepPlan& plan) {
+  std::string text = fmt::format("{:<7} {:<36} {:<40} {}\n", "runs", "node", "operator", "outputs: local type, placement, place");
+  for (const Entry& entry : plan.order) {
+    const auto index = static_cast<size_t>(entry.node);
+    const Node& node = plan.graph.nodes()[index];
+    std::vector<std::string> out;
+    for (Value v : node.out) {
+      const auto id = static_cast<size_t>(v.id);
+      std::string placed;
+      for (const Placement& p : plan.placement[id]) placed += p.str();
+      const Location& at = plan.memory.values[id];
+      out.push_back(fmt::format("{} {} {}+{}", plan.local[id].str(), placed,
+                                region_names[static_cast<size_t>(at.region)], at.offset));
+    }
+    text += fmt::format("{:<7} {:<36} {:<40} {}\n", when_text(entry.when), node.name, operator_text(node),
+                        fmt::join(out, "; "));
+  }
+  text += fmt::format("\nmemory of one rank ({} lanes, {} slots of sums):\n", plan.lanes, slot_count(plan.lanes));
+  for (size_t i = 0; i < region_count; ++i)
+    if (plan.memory.bytes[i]) text += fmt::format("  {:<12} {:>14} bytes\n", region_names[i], plan.memory.bytes[i]);
+  return text;
+}
+
+}  // namespace lockstep

@@ -1,0 +1,15 @@
+// Prints what the passes made.
+#pragma once
+
+#include <string>
+
+#include "core/plan/step_plan.h"
+
+namespace lockstep {
+
+/// The nodes of a graph in order: name, operator, attributes, inputs and output types.
+std::string dump(const Graph& graph);
+/// The scheduled step: when each node runs, local types, placements, memory; then the regions' sizes.
+std::string dump(const StepPlan& plan);
+
+}  // namespace lockstep

@@ -1,0 +1,56 @@
+// Runs a planned step again and again on one rank. Used by that rank's thread only; allocates nothing in a step.
+#pragma once
+
+#include <memory>
+
+#include "core/backend.h"
+#include "core/plan/step_plan.h"
+
+namespace lockstep {
+
+/// The memory of what outlives a plan: parameters, states and the optimizer's slots, shared by the plans of one rank
+/// (training, evaluation).
+struct VariableMemory {
+  Arena parameters, states, slots;
+};
+
+class Executor {
+ public:
+  /// Allocates the plan's arenas. `variables` must be as large as the plan says and outlive the executor.
+  Executor(StepPlan plan, Backend& backend, VariableMemory& variables);
+
+  const StepPlan& plan() const { return plan_; }
+  /// Where the value lies; for Role::LaneInput and Role::Output that of lane `lane` (index in this rank).
+  Tensor tensor(Value value, int lane = 0) const;
+  /// Must be called after parameters were written by anyone but this executor's own nodes.
+  void parameters_changed() { stale_ = true; }
+  /// Runs all nodes for all lanes, then what follows; returns when all is done.
+  void run();
+  /// From now on `run` checks every f32 output right after its node and throws Error that names the first node with a
+  /// NaN or infinity.
+  void check_finite(bool on) { check_finite_ = on; }
+
+ private:
+  struct Bound {
+    std::vector<Tensor> in, out;
+    Args args;
+  };
+  std::byte* address(const Location& location, int lane) const;
+  Bound bind(const Node& node, size_t index, int lane, When when) const;
+  void prepare();
+  void run_entry(const Entry& entry, int lane);
+  void check(const Node& node, const Bound& bound, int lane) const;
+
+  StepPlan plan_;
+  Backend& backend_;
+  VariableMemory& variables_;
+  std::array<Arena, region_count> arenas_;
+  std::unique_ptr<Stream> compute_, side_;
+  std::vector<std::unique_ptr<Event>> ready_, done_;  // by node; only collectives have them
+  std::vector<std::vector<Bound>> bound_;             // by node, by lane (one where it runs once a step)
+  std::vector<std::vector<int>> waits_;               // by node: the collectives whose outputs it reads
+  bool stale_ = true;
+  bool check_finite_ = false;
+};
+
+}  // namespace lockstep

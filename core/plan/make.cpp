@@ -1,0 +1,40 @@
+#include <algorithm>
+#include <bit>
+
+#include "core/error.h"
+#include "core/plan/step_plan.h"
+
+namespace lockstep {
+
+int slot_of_lane(int lane) { return std::popcount(static_cast<unsigned>(lane)); }
+int slot_count(int lanes) { return std::bit_width(static_cast<unsigned>(std::max(lanes, 1))); }
+
+namespace {
+
+Signature signature_of(const StepPlan& plan, const Node& node) {
+  Signature signature;
+  for (Value v : node.in) signature.in.push_back(plan.local[static_cast<size_t>(v.id)]);
+  for (Value v : node.out) signature.out.push_back(plan.local[static_cast<size_t>(v.id)]);
+  const auto inferred = node.op->infer(signature.in);
+  for (size_t i = 0; i < inferred.size(); ++i)
+    if (!(inferred[i] == signature.out[i]))
+      throw Error("{}: the placement gives output {} the type {}, the operator {} makes {}", node.name, i,
+                  signature.out[i].str(), node.op->name(), inferred[i].str());
+  return signature;
+}
+
+}  // namespace
+
+void finish_plan(StepPlan& plan, const KernelTable& kernels, const FixedLocations& fixed) {
+  plan.order = schedule(plan.graph);
+  std::vector<NodeMemory> needs;
+  plan.kernels.clear();
+  for (const Node& node : plan.graph.nodes()) {
+    const Signature signature = signature_of(plan, node);
+    plan.kernels.push_back(node.op->reuse() == Reuse::View ? Kernel{} : kernels.make(*node.op, signature));
+    needs.push_back({plan.kernels.back().workspace, plan.kernels.back().packed});
+  }
+  plan.memory = plan_memory(plan.graph, plan.local, plan.order, needs, fixed);
+}
+
+}  // namespace lockstep

@@ -1,0 +1,58 @@
+// Pass: gives every value of a scheduled graph its place. Nothing is allocated here.
+#pragma once
+
+#include <map>
+
+#include "core/graph.h"
+#include "core/plan/schedule.h"
+
+namespace lockstep {
+
+/// The arenas of one rank. A region's size is for one lane where that is said.
+enum class Region : unsigned char {
+  Arena,      // activations and workspaces: used again by every lane
+  LaneInput,  // one copy a lane
+  Output,     // one copy a lane
+  StepInput,
+  Parameter,
+  State,
+  Slot,   // the optimizer's variables
+  Sum,    // a lane's terms. Lane l of a rank writes slot popcount(l): a binary-counter stack of partial sums
+  Total,  // the memory of Sum's slot 0, where the sum over all lanes and ranks is in the end
+  Packed,  // what kernels keep between steps
+};
+inline constexpr size_t region_count = 10;
+
+struct Location {
+  Region region = Region::Arena;
+  size_t offset = 0;
+};
+
+/// Bytes rounded up to the alignment of every value: a cache line, and the widest vector.
+constexpr size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/// Where values lie that something outside the step's graph fixes (parameters, sums), by value id.
+using FixedLocations = std::map<int, Location>;
+
+struct MemoryPlan {
+  std::vector<Location> values;          // by value id
+  std::vector<size_t> workspace;         // by node: offset in Arena
+  std::vector<size_t> packed;            // by node: offset in Packed
+  std::array<size_t, region_count> bytes{};  // by region
+
+  size_t& size(Region region) { return bytes[static_cast<size_t>(region)]; }
+  size_t size(Region region) const { return bytes[static_cast<size_t>(region)]; }
+};
+
+/// What the made kernels need, by node.
+struct NodeMemory {
+  size_t workspace = 0, packed = 0;
+};
+
+/// `local` holds the local type of each value. Activations share one arena by lifetime: the largest first, each at the
+/// lowest offset free during its life. An in-place operator's output takes its input's place where nobody reads the
+/// input later; views always do.
+MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::span<const Entry> order,
+                       std::span<const NodeMemory> needs, const FixedLocations& fixed);
+
+}  // namespace lockstep

@@ -1,0 +1,53 @@
+#include "core/plan/schedule.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace lockstep {
+
+std::vector<Entry> schedule(const Graph& graph) {
+  const auto& nodes = graph.nodes();
+  std::vector<When> when(nodes.size(), When::EachLane);
+  std::vector<bool> hurried(nodes.size());  // collectives and what only they read
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    const bool after = std::ranges::any_of(nodes[i].in, [&](Value v) {
+      const int producer = graph.info(v).producer;
+      return producer >= 0 && when[static_cast<size_t>(producer)] != When::EachLane;
+    });
+    if (after) when[i] = When::AfterLanes;
+    if (nodes[i].op->collective()) {
+      when[i] = When::LastLane;
+      hurried[i] = true;
+    }
+  }
+  for (size_t i = nodes.size(); i-- > 0;) {
+    if (when[i] != When::EachLane || nodes[i].out.empty()) continue;
+    hurried[i] = std::ranges::all_of(nodes[i].out, [&](Value v) {
+      const auto readers = graph.readers(v);
+      return !readers.empty() &&
+             std::ranges::all_of(readers, [&](int r) { return nodes[static_cast<size_t>(r)].op->collective(); });
+    });
+  }
+
+  // A hurried node has a due time: the position of the last ordinary node that it waits for.
+  std::vector<int> due(nodes.size());
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    due[i] = static_cast<int>(i);
+    if (!hurried[i]) continue;
+    int last = 0;
+    for (Value v : nodes[i].in) {
+      const int producer = graph.info(v).producer;
+      if (producer >= 0) last = std::max(last, due[static_cast<size_t>(producer)]);
+    }
+    due[i] = last;
+  }
+  std::vector<Entry> entries;
+  for (size_t i = 0; i < nodes.size(); ++i) entries.push_back({static_cast<int>(i), when[i]});
+  std::ranges::stable_sort(entries, {}, [&](const Entry& entry) {
+    const auto i = static_cast<size_t>(entry.node);
+    return std::tuple(entry.when == When::AfterLanes, due[i], hurried[i]);
+  });
+  return entries;
+}
+
+}  // namespace lockstep

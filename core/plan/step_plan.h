@@ -1,0 +1,28 @@
+// A planned step: all that the executor needs, made once by the passes and printable (see dump.h).
+#pragma once
+
+#include "core/kernel.h"
+#include "core/plan/memory.h"
+
+namespace lockstep {
+
+struct StepPlan {
+  Graph graph;                                    // with reshards; logical types
+  std::vector<Type> local;                        // by value id: what a kernel sees
+  std::vector<std::vector<Placement>> placement;  // by value id, by mesh axis
+  int lanes = 1;                                  // of this rank
+  std::vector<Entry> order;
+  std::vector<Kernel> kernels;  // by node
+  MemoryPlan memory;
+};
+
+/// Passes schedule, make and memory over a placed graph: fills order, kernels and memory. The kernels are made in the
+/// calling thread, which must be the one that runs them. Throws Error where an operator's inference over the local
+/// types disagrees with the placement.
+void finish_plan(StepPlan& plan, const KernelTable& kernels, const FixedLocations& fixed);
+
+/// Number of slots of the stack of lane sums: lane l writes slot popcount(l).
+int slot_of_lane(int lane);
+int slot_count(int lanes);
+
+}  // namespace lockstep

@@ -1,0 +1,73 @@
+// Cuts a data set into global batches and hands one rank its lanes of each, prepared ahead by a thread.
+// next() belongs to one thread; the data set is read by another.
+#pragma once
+
+#include <condition_variable>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "core/step_state.h"
+#include "launch/data/dataset.h"
+
+namespace lockstep {
+
+/// One rank's part of a global batch.
+struct Batch {
+  std::vector<float> images;     // [lane_count * batch / lanes, H, W, C], zeros where padded
+  std::vector<int32_t> labels;   // [lane_count * batch / lanes], 0 where padded
+  std::vector<LaneState> lanes;  // [lane_count]
+  int64_t samples = 0;           // real samples in the global batch
+  int64_t step = 0;              // counts over the whole run
+  int64_t epoch = 0;
+  int64_t step_in_epoch = 0;
+  bool end_of_epoch = false;
+};
+
+struct FeedOptions {
+  int64_t batch = 0;  // global
+  int64_t lanes = 1;  // of the global batch
+  int64_t first_lane = 0, lane_count = 1;  // this rank's
+  bool shuffle = false;  // by KeyedPermutation(size, seed, epoch); else in the data set's order
+  uint64_t seed = 0;
+  int64_t first_step = 0;  // counts over the whole run: a restart begins where the run was
+  int64_t steps = 0;       // how many batches to make
+  int64_t ahead = 2;       // how many batches to prepare ahead
+};
+
+/// Every epoch is ceil(size / batch) steps. The last batch of an epoch is short where the batch does not divide the
+/// data set: its real samples come first, by position in the global batch, and the rest is padding. What a batch holds
+/// depends on the options that all ranks share and on the lane, never on how many ranks there are.
+class BatchFeed {
+ public:
+  /// Throws Error when the options contradict each other.
+  BatchFeed(std::shared_ptr<const Dataset> dataset, FeedOptions options);
+  ~BatchFeed();  // does not wait for batches that are not begun
+
+  int64_t steps_per_epoch() const { return steps_per_epoch_; }
+  /// The next batch, valid until the following call. Rethrows what the data set threw for it; throws Error after the
+  /// last one.
+  const Batch& next();
+
+ private:
+  void produce();
+  void fill(Batch& batch, int64_t step) const;
+  bool stopping() const;
+
+  std::shared_ptr<const Dataset> dataset_;
+  FeedOptions options_;
+  int64_t steps_per_epoch_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<Batch> ring_;  // batch i lies in slot i mod size
+  int64_t made_ = 0;         // batches made so far
+  int64_t taken_ = 0;        // batches handed out; the last one is still in use
+  bool stop_ = false;
+  std::exception_ptr failure_;
+  std::thread producer_;  // last, so that all it uses exists before it starts
+};
+
+}  // namespace lockstep

@@ -1,0 +1,29 @@
+// A data set whose images are shifted and scaled per channel as they are read. Immutable: any thread may read.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launch/data/dataset.h"
+
+namespace lockstep {
+
+/// One mean and one standard deviation per channel, of values in [0, 1].
+struct Normalisation {
+  std::vector<float> mean, std;
+};
+
+/// Mean and population standard deviation over a data set, summed in double in the order of the samples, so that every
+/// rank finds the same bits. Sets of more than 2^28 floats are measured over every k-th sample, the smallest k that
+/// keeps within it. A channel that is constant gets a standard deviation of 1.
+Normalisation measure(const Dataset& dataset);
+
+/// "auto" measures `train`; "none" gives nothing; "MEAN/STD" or "M,M,M/S,S,S" (one a channel) is taken as it is.
+/// Throws InputError that shows the form.
+std::optional<Normalisation> parse_normalisation(const std::string& text, const Dataset& train);
+
+/// (x - mean) / std, per channel. Throws Error when the number of channels differs.
+std::shared_ptr<const Dataset> normalised(std::shared_ptr<const Dataset> inner, Normalisation normalisation);
+
+}  // namespace lockstep

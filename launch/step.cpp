@@ -1,0 +1,235 @@
+#include "launch/step.h"
+
+#include <bit>
+
+#include "core/error.h"
+#include "core/plan/autodiff.h"
+#include "core/step_state.h"
+#include "layers/fuse.h"
+#include "layers/ops.h"
+#include "parallel/propagate.h"
+
+namespace lockstep {
+
+void check_batch(const StepOptions& options, int ranks) {
+  const auto [batch, lanes, numerics] = options;
+  if (batch < 1) throw InputError("batch is {}, expected 1 or more", batch);
+  if (numerics == Numerics::fast) {
+    if (batch % ranks != 0)
+      throw InputError("batch {} does not divide by {} ranks; {} or {} would fit", batch, ranks,
+                       std::max<int64_t>(ranks, batch / ranks * ranks), (batch / ranks + 1) * ranks);
+    return;
+  }
+  if (lanes < 1 || !std::has_single_bit(static_cast<unsigned>(lanes)))
+    throw InputError("lanes is {}, expected a power of two: 1, 2, 4, 8, …", lanes);
+  if (batch % lanes != 0)
+    throw InputError("batch {} does not divide into {} lanes; {} or {} would fit", batch, lanes,
+                     std::max<int64_t>(lanes, batch / lanes * lanes), (batch / lanes + 1) * lanes);
+  if (ranks > lanes || lanes % ranks != 0) {
+    std::string fitting;
+    for (int p = 1; p <= lanes; p *= 2) fitting += fmt::format("{}{}", p == 1 ? "" : ", ", p);
+    throw InputError("{} lanes cannot be shared by {} ranks; {} ranks would fit, or more lanes (--lanes)", lanes, ranks,
+                     fitting);
+  }
+}
+
+namespace {
+
+/// A network's forward graph being turned into a plan.
+class Planner {
+ public:
+  Planner(const Network& network, const StepOptions& options, const StepTarget& target, bool training)
+      : options_(options),
+        target_(target),
+        lanes_(options.numerics == Numerics::fast ? target.comm.size() : options.lanes),
+        built_(network.build(options.batch, lanes_, training)) {
+    check_batch(options, target.comm.size());
+    step_.images = built_.input;
+  }
+
+  Graph& graph() { return built_.graph; }
+  const Built& built() const { return built_; }
+
+  void add_loss() {
+    Builder builder(graph(), options_.batch, lanes_, false);
+    step_.labels = graph().source("labels", {Shape{options_.batch}, DType::i32}, Role::LaneInput);
+    const auto out = graph().add("loss", std::make_shared<CrossEntropyOp>(false),
+                                 {built_.output, step_.labels, builder.lane_state()});
+    step_.loss = out.at(0);
+    step_.correct = out.at(1);
+  }
+
+  /// Cuts the graph into lanes; `sums` are to be reduced. Their totals come back in the same order.
+  std::vector<Value> place(const std::vector<Value>& sums) {
+    PlacementRequest request{.sources = {}, .replicated = sums};
+    const auto& values = graph().values();
+    for (size_t v = 0; v < values.size(); ++v)
+      if (values[v].role == Role::LaneInput) request.sources[static_cast<int>(v)] = {shard(0)};
+    std::vector<Value> totals;
+    placed_ = propagate(graph(), data_parallel(lanes_), request, totals);
+    for (Value total : totals)
+      if (placed_.placement[static_cast<size_t>(total.id)][0] != replicate) throw Error("a sum was not reduced");
+    return totals;
+  }
+
+  std::vector<Bucket> reduce(const FixedLocations& sums, size_t gradient_bytes) {
+    auto buckets = bucket_reductions(placed_, {.sums = sums, .gradient_bytes = gradient_bytes}, fixed_);
+    for (const Bucket& bucket : buckets) largest_ = std::max(largest_, static_cast<size_t>(bucket.floats));
+    return buckets;
+  }
+
+  /// A flat range of a kept region, as a value.
+  Value range(const std::string& name, int64_t floats, Role role, Location location) {
+    const Value value = placed_.graph.source(name, {Shape{floats}, DType::f32}, role);
+    extend();
+    fixed_[value.id] = location;
+    return value;
+  }
+
+  /// A node that runs once a step and writes its outputs where `in_place` lie.
+  void update(const std::string& name, std::shared_ptr<const Op> op, std::vector<Value> in,
+              const std::vector<Value>& in_place) {
+    const auto out = placed_.graph.add(name, std::move(op), std::move(in));
+    extend();
+    for (size_t k = 0; k < out.size(); ++k) {
+      placed_.graph.set_role(out[k], placed_.graph.info(in_place[k]).role);
+      fixed_[out[k].id] = fixed_.at(in_place[k].id);
+    }
+  }
+
+  /// The placed graph's StepState; the optimizer reads it, so it exists in training.
+  Value step_state() {
+    const Value known = placed_.graph.find("step_state");
+    if (known) return known;
+    const Value value = placed_.graph.source("step_state", step_state_type(), Role::StepInput);
+    extend();
+    return value;
+  }
+
+  void fix(Value value, Location location) { fixed_[value.id] = location; }
+
+  void fix_variables() {
+    const auto& values = graph().values();
+    for (size_t v = 0; v < values.size(); ++v)
+      if (values[v].role == Role::Parameter || values[v].role == Role::State)
+        fix({static_cast<int>(v)}, target_.layout.where.at(values[v].name));
+  }
+
+  Step finish() {
+    step_.lane_state = placed_.graph.find("lane_state");
+    step_.step_state = placed_.graph.find("step_state");
+    step_.plan.graph = std::move(placed_.graph);
+    step_.plan.local = std::move(placed_.local);
+    step_.plan.placement = std::move(placed_.placement);
+    step_.plan.lanes = lanes_ / target_.comm.size();
+    KernelTable kernels = target_.kernels;
+    add_reduction_kernels(kernels, options_.numerics, target_.comm, target_.backend, largest_);
+    finish_plan(step_.plan, kernels, fixed_);
+    return std::move(step_);
+  }
+
+  Step& step() { return step_; }
+
+ private:
+  /// New values of the placed graph are replicated.
+  void extend() {
+    for (size_t v = placed_.local.size(); v < placed_.graph.values().size(); ++v) {
+      placed_.local.push_back(placed_.graph.values()[v].type);
+      placed_.placement.push_back({replicate});
+    }
+  }
+
+  StepOptions options_;
+  StepTarget target_;
+  int lanes_;
+  Built built_;
+  PlacedGraph placed_;
+  FixedLocations fixed_;
+  size_t largest_ = 0;
+  Step step_;
+};
+
+/// Puts sums one after the other behind `offset`.
+void stack_sums(const Graph& graph, std::span<const Value> values, size_t offset, FixedLocations& sums) {
+  for (Value value : values) {
+    sums[value.id] = {Region::Sum, offset};
+    offset += aligned(graph.type(value).bytes());
+  }
+}
+
+}  // namespace
+
+Step plan_training(const Network& network, const Optimizer& optimizer, const StepOptions& options,
+                   const StepTarget& target) {
+  Planner planner(network, options, target, true);
+  planner.add_loss();
+  std::vector<Value> others{planner.step().loss, planner.step().correct};
+  for (const auto& tracked : planner.built().tracked) others.push_back(tracked.sum);
+  fuse(planner.graph(), others);
+  const auto gradients = autodiff(planner.graph(), planner.step().loss, [](Graph& g, std::string name, Value a, Value b) {
+    return g.add1(std::move(name), std::make_shared<AddOp>(), {a, b});
+  });
+
+  std::vector<Value> wanted = others;
+  FixedLocations sums;
+  stack_sums(planner.graph(), others, target.layout.parameter_bytes, sums);
+  for (const Gradient& gradient : gradients) {
+    wanted.push_back(gradient.gradient);
+    const auto& name = planner.graph().info(gradient.parameter).name;
+    sums[gradient.gradient.id] = {Region::Sum, target.layout.where.at(name).offset};
+  }
+  planner.graph().prune(wanted);
+  planner.fix_variables();
+  const auto totals = planner.place(wanted);
+  const auto buckets = planner.reduce(sums, target.layout.parameter_bytes);
+
+  const Value step_state = planner.step_state();
+  for (const Bucket& bucket : buckets) {
+    const size_t offset = bucket.range.offset;
+    if (offset >= target.layout.parameter_bytes) continue;
+    const std::string name = fmt::format("update{}", offset);
+    std::vector<Value> kept{planner.range(name + "/parameters", bucket.floats, Role::Parameter, {Region::Parameter, offset})};
+    for (int slot = 0; slot < optimizer.slots(); ++slot)
+      kept.push_back(planner.range(fmt::format("{}/slot{}", name, slot), bucket.floats, Role::Slot,
+                                   {Region::Slot, target.layout.parameter_bytes * static_cast<size_t>(slot) + offset}));
+    std::vector<Value> in{kept[0], bucket.total, step_state};
+    in.insert(in.end(), kept.begin() + 1, kept.end());
+    planner.update(name, optimizer.op(), in, kept);
+  }
+  for (size_t i = 0; i < planner.built().tracked.size(); ++i) {
+    const auto& [moving, sum, momentum] = planner.built().tracked[i];
+    planner.update(planner.graph().info(moving).name + "/track", std::make_shared<MovingAverageOp>(momentum),
+                   {moving, totals[2 + i], step_state}, {moving});
+  }
+  planner.step().loss = totals[0];
+  planner.step().correct = totals[1];
+  return planner.finish();
+}
+
+Step plan_evaluation(const Network& network, const StepOptions& options, const StepTarget& target) {
+  Planner planner(network, options, target, false);
+  planner.add_loss();
+  const std::vector<Value> wanted{planner.step().loss, planner.step().correct};
+  fuse(planner.graph(), wanted);
+  planner.fix_variables();
+  FixedLocations sums;
+  stack_sums(planner.graph(), wanted, 0, sums);
+  const auto totals = planner.place(wanted);
+  planner.reduce(sums, 0);
+  planner.step().loss = totals[0];
+  planner.step().correct = totals[1];
+  return planner.finish();
+}
+
+Step plan_prediction(const Network& network, const StepOptions& options, const StepTarget& target) {
+  Planner planner(network, options, target, false);
+  const Value output = planner.built().output;
+  fuse(planner.graph(), std::vector<Value>{output});
+  planner.fix_variables();
+  planner.graph().set_role(output, Role::Output);
+  planner.place({});
+  planner.step().predictions = output;
+  return planner.finish();
+}
+
+}  // namespace lockstep

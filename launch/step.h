@@ -1,0 +1,45 @@
+// From a network to planned steps: runs the passes in their order, for training and for evaluation.
+#pragma once
+
+#include "core/plan/step_plan.h"
+#include "launch/variables.h"
+#include "layers/optimizers/optimizer.h"
+#include "parallel/buckets.h"
+
+namespace lockstep {
+
+struct StepOptions {
+  int64_t batch = 32;  // global
+  int lanes = 8;       // the global batch is cut into these
+  Numerics numerics = Numerics::reproducible;
+};
+
+/// A plan and the values that the outside reads and writes.
+struct Step {
+  StepPlan plan;
+  Value images, labels, lane_state, step_state;  // inputs; invalid where the graph does not use them
+  Value loss, correct;                           // sums over the global batch, f32[1]; invalid in prediction
+  Value predictions;                             // the network's output, a lane's part; only in prediction
+};
+
+/// Throws InputError with the values that fit, where lanes is no power of two, does not divide the batch, or is not
+/// divided by the number of ranks.
+void check_batch(const StepOptions& options, int ranks);
+
+/// What a planned step needs to know about the rank it is for.
+struct StepTarget {
+  const VariableLayout& layout;
+  const KernelTable& kernels;
+  Backend& backend;
+  Communicator& comm;
+};
+
+/// forward, loss, backward, reductions and update.
+Step plan_training(const Network& network, const Optimizer& optimizer, const StepOptions& options,
+                   const StepTarget& target);
+/// forward and loss in inference mode; sums reduced as in training.
+Step plan_evaluation(const Network& network, const StepOptions& options, const StepTarget& target);
+/// forward in inference mode.
+Step plan_prediction(const Network& network, const StepOptions& options, const StepTarget& target);
+
+}  // namespace lockstep

@@ -1,0 +1,61 @@
+#include <fmt/format.h>
+
+#include "core/step_state.h"
+#include "layers/relu.h"
+#include "layers/softmax.h"
+
+namespace lockstep {
+
+void Builder::enter(std::string layer, uint32_t index) {
+  layer_ = std::move(layer);
+  layer_index_ = index;
+}
+
+std::string Builder::full_name(std::string_view suffix) const {
+  return suffix.empty() ? layer_ : fmt::format("{}/{}", layer_, suffix);
+}
+
+Value Builder::source(std::string_view suffix, Type type, Role role) {
+  return graph_.source(full_name(suffix), type, role);
+}
+
+Value Builder::parameter(std::string_view suffix, Shape shape, Initializer initializer) {
+  variables_.push_back({full_name(suffix), shape, initializer, true});
+  return graph_.source(variables_.back().name, {shape, DType::f32}, Role::Parameter);
+}
+
+Value Builder::state(std::string_view suffix, Shape shape, float initial) {
+  variables_.push_back({full_name(suffix), shape, {Initializer::Kind::Constant, initial}, false});
+  return graph_.source(variables_.back().name, {shape, DType::f32}, Role::State);
+}
+
+Value Builder::step_state() {
+  const Value known = graph_.find("step_state");
+  return known ? known : graph_.source("step_state", step_state_type(), Role::StepInput);
+}
+
+Value Builder::lane_state() {
+  const Value known = graph_.find("lane_state");
+  return known ? known : graph_.source("lane_state", lane_state_type(lanes_), Role::LaneInput);
+}
+
+std::vector<Value> Builder::add(std::string_view suffix, std::shared_ptr<const Op> op, std::vector<Value> in) {
+  return graph_.add(full_name(suffix), std::move(op), std::move(in));
+}
+
+Value Builder::add1(std::string_view suffix, std::shared_ptr<const Op> op, std::vector<Value> in) {
+  return add(suffix, std::move(op), std::move(in)).at(0);
+}
+
+Value Builder::activate(Value x, Activation activation) {
+  switch (activation) {
+    case Activation::linear: return x;
+    case Activation::relu: return add1("relu", std::make_shared<ReluOp>(), {x});
+    case Activation::softmax: return add1("softmax", std::make_shared<SoftmaxOp>(), {x});
+  }
+  return x;
+}
+
+void Builder::track(Value moving, Value sum, float momentum) { tracked_.push_back({moving, sum, momentum}); }
+
+}  // namespace lockstep

@@ -1,0 +1,29 @@
+// What most operators' `infer` and `rules` share. Pure functions: any thread.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "core/placement.h"
+#include "core/tensor.h"
+
+namespace lockstep {
+
+/// Each throws InputError that says what was expected and what was given.
+void expect_count(std::span<const Type> in, size_t count);
+void expect_float(const Type& type);
+/// f32[N, H, W, C]
+void expect_image(const Type& type);
+/// The other input must be of exactly this type; `what` names it: "dy", "the second input".
+void expect_type(const Type& given, const Type& expected, const char* what);
+void expect_step_state(const Type& type);
+/// u8[lanes, 16]
+void expect_lane_state(const Type& type);
+
+/// All `inputs` inputs and the output sharded alike, along any of the first four dimensions: what elementwise
+/// operators can do.
+std::vector<Rule> elementwise_rules(size_t inputs);
+/// Inputs and outputs all sharded along the batch.
+Rule batch_rule(size_t inputs, size_t outputs = 1);
+
+}  // namespace lockstep

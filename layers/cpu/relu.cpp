@@ -1,0 +1,33 @@
+#include "layers/relu.h"
+
+#include "layers/cpu/kernels.h"
+#include "layers/cpu/parallel.h"
+#include "layers/cpu/vec.h"
+
+namespace lockstep::cpu {
+
+Kernel make(const ReluOp&, const Signature& signature) {
+  return {.run = [n = signature.in[0].shape.elements()](Stream&, const Args& args) {
+    const float* x = args.in[0].as();
+    float* y = args.out[0].as();
+    parallel_for(n, 8, [=](int64_t begin, int64_t end) {
+      for_each_vec(end - begin, [=]<class V>(V, int64_t i) { store(y + begin + i, relu(load<V>(x + begin + i))); });
+    });
+  }};
+}
+
+Kernel make(const ReluGradOp&, const Signature& signature) {
+  return {.run = [n = signature.in[0].shape.elements()](Stream&, const Args& args) {
+    const float* y = args.in[0].as();
+    const float* dy = args.in[1].as();
+    float* dx = args.out[0].as();
+    parallel_for(n, 12, [=](int64_t begin, int64_t end) {
+      for_each_vec(end - begin, [=]<class V>(V, int64_t i) {
+        const V zero = broadcast<V>(0);
+        store(dx + begin + i, load<V>(y + begin + i) > zero ? load<V>(dy + begin + i) : zero);
+      });
+    });
+  }};
+}
+
+}  // namespace lockstep::cpu

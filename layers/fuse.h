@@ -1,0 +1,17 @@
+// Pass: joins nodes where one kernel does the work of several, before autodiff: a fused operator knows its own gradient.
+#pragma once
+
+#include "core/graph.h"
+
+namespace lockstep {
+
+/// Rewrites the forward graph, keeping the values `keep`:
+///   relu → max_pool              one max_pool with relu: the maximum commutes with relu, and relu then works on the
+///                                pooled image, forward and backward
+///   conv2d, dense → relu         relu in the operator
+///   batch_norm [→ add] → relu    one batch_norm (training and inference)
+///   softmax → cross entropy      cross entropy from logits, which is also the numerically better form
+/// Only where nobody else reads the value in between. Removes what nothing needs any more.
+void fuse(Graph& graph, std::span<const Value> keep);
+
+}  // namespace lockstep

@@ -1,0 +1,32 @@
+// How a parameter starts. Values come from the counter-based generator, so they are equal for every number of ranks.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "core/random.h"
+#include "core/shape.h"
+
+namespace lockstep {
+
+struct Initializer {
+  enum class Kind : unsigned char { Constant, GlorotUniform, HeNormal };
+  Kind kind = Kind::Constant;
+  float constant = 0;
+  int64_t fan_in = 1, fan_out = 1;  // as Keras counts them: inputs, or outputs, of one unit times the kernel's area
+
+  /// Fills `data`; `variable` is the variable's place in the model, `seed` the run's.
+  void fill(std::span<float> data, uint64_t seed, uint32_t variable) const;
+};
+
+constexpr Initializer zeros{};
+constexpr Initializer ones{Initializer::Kind::Constant, 1};
+/// Uniform in ±sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, AISTATS 2010, eq. 16).
+constexpr Initializer glorot_uniform(int64_t fan_in, int64_t fan_out) {
+  return {Initializer::Kind::GlorotUniform, 0, fan_in, fan_out};
+}
+/// Normal with deviation sqrt(2 / fan_in), cut at two deviations as Keras does (He et al., ICCV 2015, eq. 10).
+constexpr Initializer he_normal(int64_t fan_in) { return {Initializer::Kind::HeNormal, 0, fan_in, 1}; }
+
+}  // namespace lockstep

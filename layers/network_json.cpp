@@ -1,0 +1,209 @@
+#include <fmt/ranges.h>
+
+#include <functional>
+
+#include "core/error.h"
+#include "layers/json_lines.h"
+#include "layers/network.h"
+#include "layers/ops.h"
+
+namespace lockstep {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+const std::map<std::string, std::function<std::shared_ptr<Layer>()>, std::less<>>& layer_types() {
+  static const std::map<std::string, std::function<std::shared_ptr<Layer>()>, std::less<>> types{
+      {"Input", [] { return std::make_shared<Input>(); }},
+#define LOCKSTEP_LAYER(Class) {#Class, [] { return std::make_shared<Class>(); }},
+#include "layers/list.inc"
+  };
+  return types;
+}
+
+class Writer final : public Fields {
+ public:
+  explicit Writer(Json& json) : json_(json) {}
+  void field(std::string_view key, int64_t& value, bool) override { json_[std::string(key)] = value; }
+  void field(std::string_view key, Size2& value, bool) override { json_[std::string(key)] = value; }
+  void field(std::string_view key, std::vector<int64_t>& value, bool) override { json_[std::string(key)] = value; }
+  void field(std::string_view key, float& value, bool) override { json_[std::string(key)] = value; }
+  void field(std::string_view key, bool& value, bool) override { json_[std::string(key)] = value; }
+
+ protected:
+  void choose(std::string_view key, int& index, std::span<const std::string> names) override {
+    json_[std::string(key)] = names[static_cast<size_t>(index)];
+  }
+
+ private:
+  Json& json_;
+};
+
+/// Reads one layer's options; remembers which keys exist, so that unknown ones can be named.
+class Reader final : public Fields {
+ public:
+  Reader(const JsonDocument& document, const Json& layer, std::string pointer)
+      : document_(document), layer_(layer), pointer_(std::move(pointer)) {}
+
+  void field(std::string_view key, int64_t& value, bool required) override {
+    read(key, required, "a whole number", [&](const Json& j) {
+      if (!j.is_number_integer()) return false;
+      value = j.get<int64_t>();
+      return true;
+    });
+  }
+  void field(std::string_view key, Size2& value, bool required) override {
+    read(key, required, "a whole number or two, such as [3, 3]", [&](const Json& j) {
+      if (j.is_number_integer()) {
+        value = {j.get<int64_t>(), j.get<int64_t>()};
+        return true;
+      }
+      if (!j.is_array() || j.size() != 2 || !j[0].is_number_integer() || !j[1].is_number_integer()) return false;
+      value = {j[0].get<int64_t>(), j[1].get<int64_t>()};
+      return true;
+    });
+  }
+  void field(std::string_view key, std::vector<int64_t>& value, bool required) override {
+    read(key, required, "a list of whole numbers, such as [28, 28, 1]", [&](const Json& j) {
+      if (!j.is_array()) return false;
+      value.clear();
+      for (const Json& item : j) {
+        if (!item.is_number_integer()) return false;
+        value.push_back(item.get<int64_t>());
+      }
+      return true;
+    });
+  }
+  void field(std::string_view key, float& value, bool required) override {
+    read(key, required, "a number", [&](const Json& j) {
+      if (!j.is_number()) return false;
+      value = j.get<float>();
+      return true;
+    });
+  }
+  void field(std::string_view key, bool& value, bool required) override {
+    read(key, required, "true or false", [&](const Json& j) {
+      if (!j.is_boolean()) return false;
+      value = j.get<bool>();
+      return true;
+    });
+  }
+
+  void refuse_unknown_keys() const {
+    for (const auto& [key, value] : layer_.items()) {
+      if (key == "type" || key == "name" || key == "inputs") continue;
+      if (std::ranges::find(keys_, key) == keys_.end())
+        throw InputError("{}: {}", document_.where(pointer_ + "/" + key), unknown("option", key, keys_).what());
+    }
+  }
+
+ protected:
+  void choose(std::string_view key, int& index, std::span<const std::string> names) override {
+    read(key, false, fmt::format("one of {}", fmt::join(names, ", ")), [&](const Json& j) {
+      if (!j.is_string()) return false;
+      const auto found = std::ranges::find(names, j.get<std::string>());
+      if (found == names.end()) return false;
+      index = static_cast<int>(found - names.begin());
+      return true;
+    });
+  }
+
+ private:
+  void read(std::string_view key, bool required, std::string_view expected, const std::function<bool(const Json&)>& take) {
+    keys_.emplace_back(key);
+    const auto found = layer_.find(std::string(key));
+    if (found == layer_.end()) {
+      if (required) throw InputError("{}: key '{}' is missing, expected {}", document_.where(pointer_), key, expected);
+      return;
+    }
+    if (!take(*found))
+      throw InputError("{}: key '{}' is {}, expected {}", document_.where(pointer_ + "/" + std::string(key)), key,
+                       found->dump(), expected);
+  }
+
+  const JsonDocument& document_;
+  const Json& layer_;
+  std::string pointer_;
+  std::vector<std::string> keys_;
+};
+
+std::shared_ptr<Layer> read_layer(const JsonDocument& document, const Json& json, const std::string& pointer) {
+  if (!json.is_object() || !json.contains("type") || !json["type"].is_string())
+    throw InputError("{}: expected a layer: an object with a key 'type'", document.where(pointer));
+  const auto type = json["type"].get<std::string>();
+  const auto found = layer_types().find(type);
+  if (found == layer_types().end()) {
+    std::vector<std::string> names;
+    for (const auto& [name, make] : layer_types()) names.push_back(name);
+    throw InputError("{}: {}", document.where(pointer + "/type"), unknown("layer type", type, names).what());
+  }
+  auto layer = found->second();
+  Reader reader(document, json, pointer);
+  layer->describe(reader);
+  reader.refuse_unknown_keys();
+  if (json.contains("name")) {
+    if (!json["name"].is_string()) throw InputError("{}: expected a name", document.where(pointer + "/name"));
+    layer->name = json["name"].get<std::string>();
+  }
+  return layer;
+}
+
+}  // namespace
+
+Network network_from_json(const std::string& text, const std::string& where) {
+  const JsonDocument document(text, where);
+  const Json& root = document.root();
+  if (!root.is_object() || !root.contains("layers") || !root["layers"].is_array() || root["layers"].empty())
+    throw InputError("{}: expected an object with a key 'layers': a list of layers", document.where(""));
+  for (const auto& [key, value] : root.items())
+    if (key != "name" && key != "layers")
+      throw InputError("{}: {}", document.where("/" + key),
+                       unknown("key", key, std::vector<std::string>{"name", "layers"}).what());
+
+  std::map<std::string, Symbol, std::less<>> by_name;
+  Symbol last;
+  for (size_t i = 0; i < root["layers"].size(); ++i) {
+    const Json& json = root["layers"][i];
+    const std::string pointer = fmt::format("/layers/{}", i);
+    auto layer = read_layer(document, json, pointer);
+    std::vector<Symbol> inputs;
+    if (json.contains("inputs")) {
+      const Json& named = json["inputs"];
+      for (size_t k = 0; k < named.size(); ++k) {
+        const auto at = fmt::format("{}/inputs/{}", pointer, k);
+        const auto found = named[k].is_string() ? by_name.find(named[k].get<std::string>()) : by_name.end();
+        if (found == by_name.end())
+          throw InputError("{}: {} is not the name of a layer before this one", document.where(at), named[k].dump());
+        inputs.push_back(found->second);
+      }
+    } else if (last.node) {
+      inputs.push_back(last);
+    }
+    const std::string name = layer->name;
+    last = {std::make_shared<const LayerNode>(LayerNode{std::move(layer), std::move(inputs)})};
+    if (!name.empty() && !by_name.emplace(name, last).second)
+      throw InputError("{}: two layers are named '{}'", document.where(pointer + "/name"), name);
+  }
+  try {
+    return Network(root.value("name", "model"), last);
+  } catch (const InputError& error) {
+    throw InputError("{}: {}", where, error.what());
+  }
+}
+
+std::string network_to_json(const Network& network) {
+  Json root{{"name", network.name()}, {"layers", Json::array()}};
+  for (const NetworkLayer& entry : network.layers()) {
+    Json layer{{"type", entry.layer->type()}, {"name", entry.layer->name}};
+    Writer writer(layer);
+    entry.layer->clone()->describe(writer);
+    Json inputs = Json::array();
+    for (int input : entry.inputs) inputs.push_back(network.layers()[static_cast<size_t>(input)].layer->name);
+    if (!inputs.empty()) layer["inputs"] = inputs;
+    root["layers"].push_back(layer);
+  }
+  return root.dump(2);
+}
+
+}  // namespace lockstep

@@ -1,0 +1,47 @@
+#include <fmt/format.h>
+
+#include "layers/network.h"
+
+namespace lockstep {
+
+namespace {
+
+/// "1,234,567"
+std::string grouped(int64_t number) {
+  std::string digits = fmt::format("{}", number);
+  for (auto at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<size_t>(at), ",");
+  return digits;
+}
+
+/// "(None, 28, 28, 32)": Keras' way of saying any batch size.
+std::string shape_text(const Shape& shape) {
+  std::string text = "(None";
+  for (int i = 1; i < shape.rank(); ++i) text += fmt::format(", {}", shape[i]);
+  return text + ")";
+}
+
+}  // namespace
+
+std::string Network::summary() const {
+  const std::string rule(98, '-');
+  std::string text = fmt::format("Model: \"{}\"\n{}\n{:<40}{:<26}{:>12}  {}\n{}\n", name_, rule, "Layer (type)",
+                                 "Output shape", "Param #", "Connected to", rule);
+  int64_t trained = 0;
+  int64_t kept = 0;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const NetworkLayer& entry = layers_[i];
+    std::string connected;
+    const bool follows = entry.inputs.size() == 1 && entry.inputs[0] == static_cast<int>(i) - 1;
+    if (!follows)
+      for (int input : entry.inputs)
+        connected += (connected.empty() ? "" : ", ") + layers_[static_cast<size_t>(input)].layer->name;
+    text += fmt::format("{:<40}{:<26}{:>12}  {}\n", fmt::format("{} ({})", entry.layer->name, entry.layer->type()),
+                        shape_text(entry.output), grouped(entry.parameters + entry.states), connected);
+    trained += entry.parameters;
+    kept += entry.states;
+  }
+  return text + fmt::format("{}\nTotal params: {}\nTrainable params: {}\nNon-trainable params: {}\n", rule,
+                            grouped(trained + kept), grouped(trained), grouped(kept));
+}
+
+}  // namespace lockstep

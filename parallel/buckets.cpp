@@ -1,0 +1,138 @@
+#include "parallel/buckets.h"
+
+#include <algorithm>
+#include <map>
+
+#include "core/error.h"
+#include "parallel/reshard.h"
+#include "parallel/tree_reduce.h"
+
+namespace lockstep {
+
+namespace {
+
+/// Merges the terms of a lane into the rank's stack of partial sums. Inputs are the terms, which lie in the range of
+/// the output (floats in Region::Sum); they are read through it.
+class MergeLaneOp final : public Op {
+ public:
+  explicit MergeLaneOp(int64_t floats) : floats(floats) {}
+  std::string_view name() const override { return "merge_lane"; }
+  std::vector<Type> infer(std::span<const Type>) const override { return {{Shape{floats}, DType::f32}}; }
+  std::vector<Rule> rules() const override { return {}; }
+
+  const int64_t floats;
+};
+
+/// Sums a range over the ranks. Outputs: the range, then the values inside it.
+class AllReduceOp final : public Op {
+ public:
+  explicit AllReduceOp(std::vector<Type> out) : out(std::move(out)) {}
+  std::string_view name() const override { return "all_reduce"; }
+  std::vector<Type> infer(std::span<const Type>) const override { return out; }
+  std::vector<Rule> rules() const override { return {}; }
+  bool collective() const override { return true; }
+  std::string attributes() const override { return fmt::format("{} bytes", out[0].bytes()); }
+
+  const std::vector<Type> out;
+};
+
+struct Reduction {
+  Value term, total;
+  size_t begin = 0, end = 0;  // bytes in Region::Sum
+};
+
+bool is_reduction(const Node& node) {
+  const auto* reshard = dynamic_cast<const ReshardOp*>(node.op.get());
+  return reshard && reshard->from == partial && reshard->to == replicate;
+}
+
+std::vector<std::vector<Reduction>> group(const std::vector<Reduction>& reductions, const BucketRequest& request) {
+  std::vector<std::vector<Reduction>> groups;
+  for (const Reduction& next : reductions) {
+    const size_t limit = groups.size() <= 1 ? request.first_bytes : request.bucket_bytes;
+    const bool other_side = !groups.empty() && groups.back()[0].begin < request.gradient_bytes &&
+                            next.begin >= request.gradient_bytes;
+    if (groups.empty() || other_side || next.end - groups.back()[0].begin > limit) groups.emplace_back();
+    groups.back().push_back(next);
+  }
+  return groups;
+}
+
+}  // namespace
+
+std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& request, FixedLocations& fixed) {
+  std::vector<Reduction> reductions;
+  Graph graph = placed.graph.without_nodes();
+  for (const Node& node : placed.graph.nodes()) {
+    if (!is_reduction(node)) {
+      graph.append(node);
+      continue;
+    }
+    const Value term = node.in[0];
+    const auto found = request.sums.find(term.id);
+    if (found == request.sums.end()) throw Error("{}: no place was given for the sum", node.name);
+    const size_t begin = found->second.offset;
+    const size_t end = begin + aligned(placed.local[static_cast<size_t>(term.id)].bytes());
+    reductions.push_back({term, node.out[0], begin, end});
+    graph.set_role(term, Role::Sum);
+    fixed[term.id] = found->second;
+    fixed[node.out[0].id] = {Region::Total, begin};
+  }
+  std::ranges::sort(reductions, {}, &Reduction::begin);
+
+  const auto flat_value = [&](const std::string& name, int64_t floats, Location location) {
+    const Type type{Shape{floats}, DType::f32};
+    const Value value = graph.source(name, type, Role::Sum);
+    placed.local.push_back(type);
+    placed.placement.push_back(placed.placement[0]);
+    std::ranges::fill(placed.placement.back(), replicate);
+    fixed[value.id] = location;
+    return value;
+  };
+
+  std::vector<Bucket> buckets;
+  for (const auto& members : group(reductions, request)) {
+    const size_t begin = members.front().begin;
+    const auto floats = static_cast<int64_t>((members.back().end - begin) / sizeof(float));
+    const std::string name = fmt::format("bucket{}", buckets.size());
+    const Value rank_sum = flat_value(name + "/rank_sum", floats, {Region::Sum, begin});
+    const Value total = flat_value(name + "/total", floats, {Region::Total, begin});
+    Node merge{name + "/merge", std::make_shared<MergeLaneOp>(floats), {}, {rank_sum}};
+    Node reduce{name + "/all_reduce", nullptr, {rank_sum}, {total}};
+    std::vector<Type> out{graph.type(total)};
+    for (const Reduction& member : members) {
+      merge.in.push_back(member.term);
+      reduce.out.push_back(member.total);
+      out.push_back(graph.type(member.total));
+    }
+    reduce.op = std::make_shared<AllReduceOp>(out);
+    graph.append(std::move(merge));
+    graph.append(std::move(reduce));
+    buckets.push_back({{Region::Total, begin}, floats, total});
+  }
+  placed.graph = std::move(graph);
+  return buckets;
+}
+
+void add_reduction_kernels(KernelTable& kernels, Numerics numerics, Communicator& comm, Backend& backend,
+                           size_t largest) {
+  kernels.add<MergeLaneOp>([&backend](const MergeLaneOp& op, const Signature&) {
+    return Kernel{.run = [&backend, n = static_cast<size_t>(op.floats)](Stream& stream, const Args& args) {
+      merge_lane(backend, stream, args.out[0].as(), n, args.slot_bytes, args.lane);
+    }};
+  });
+  if (numerics == Numerics::fast) {
+    kernels.add<AllReduceOp>([&comm](const AllReduceOp&, const Signature& signature) {
+      return Kernel{.run = [&comm, n = static_cast<size_t>(signature.in[0].shape.elements())](
+                               Stream& stream, const Args& args) { comm.all_reduce(args.in[0].as(), n, stream); }};
+    });
+    return;
+  }
+  const auto tree = std::make_shared<TreeAllReduce>(comm, backend, largest);
+  kernels.add<AllReduceOp>([tree](const AllReduceOp&, const Signature& signature) {
+    return Kernel{.run = [tree, n = static_cast<size_t>(signature.in[0].shape.elements())](
+                             Stream& stream, const Args& args) { tree->run(args.in[0].as(), n, stream); }};
+  });
+}
+
+}  // namespace lockstep

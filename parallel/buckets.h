@@ -1,0 +1,40 @@
+// Pass: merges the reductions of a step (Partial → Replicate) into few buckets, each a range of the memory where the
+// lanes' sums lie, and binds their kernels to a communicator.
+#pragma once
+
+#include "core/kernel.h"
+#include "core/backend.h"
+#include "core/plan/memory.h"
+#include "parallel/comm/communicator.h"
+#include "parallel/propagate.h"
+
+namespace lockstep {
+
+/// reproducible: the canonical tree over all lanes. fast: one lane a rank, the communicator's own all-reduce.
+enum class Numerics : unsigned char { reproducible, fast };
+
+struct Bucket {
+  Location range;      // in Region::Total
+  int64_t floats = 0;  // its length
+  Value total;         // f32[floats]: the whole range, reduced
+};
+
+/// What the caller knows of the sums' layout: where each partial value that is to be reduced lies in Region::Sum
+/// (by value id). Ranges are filled from the top: what backward completes first should lie first.
+struct BucketRequest {
+  FixedLocations sums;
+  size_t gradient_bytes = 0;               // gradients lie below this offset, other sums above: no bucket spans both
+  size_t first_bytes = size_t{1} << 20;    // a small first bucket starts the reduction early
+  size_t bucket_bytes = size_t{25} << 20;  // the others
+};
+
+/// Replaces the Partial → Replicate reshards by, for each bucket, a node that merges a lane's terms into the stack of
+/// this rank's partial sums, and one that reduces over the ranks. Adds the locations of all values involved to `fixed`.
+std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& request, FixedLocations& fixed);
+
+/// Adds the kernels of the nodes above. `comm` and `backend` must outlive the kernels; `largest` is the largest
+/// bucket's floats.
+void add_reduction_kernels(KernelTable& kernels, Numerics numerics, Communicator& comm, Backend& backend,
+                           size_t largest);
+
+}  // namespace lockstep

@@ -1,0 +1,52 @@
+// How ranks move data. Every call enqueues on the stream and returns; the host does not wait. All members of a
+// communicator make the same calls in the same order. One thread per rank uses a communicator.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "core/stream.h"
+
+namespace lockstep {
+
+/// One pairwise transfer: `send_bytes` go to `peer`, `receive_bytes` come from it. Either may be 0.
+struct Message {
+  int peer = 0;
+  const std::byte* send = nullptr;
+  size_t send_bytes = 0;
+  std::byte* receive = nullptr;
+  size_t receive_bytes = 0;
+};
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  /// "local", "mpi"
+  virtual std::string_view kind() const = 0;
+  /// Members with the same color form a new communicator, ordered by key, then by rank. Blocks until all have called.
+  virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
+
+  /// Carries out all messages; the peers call exchange with the matching ones. Buffers must stay until the stream is
+  /// past it. Moves bytes, adds nothing.
+  virtual void exchange(std::span<const Message> messages, Stream& stream) = 0;
+  /// The sum over all ranks, in place, in the library's own order of additions: for `--numerics fast`.
+  virtual void all_reduce(float* data, size_t n, Stream& stream) = 0;
+  /// `out` gets this rank's n floats of the sum; `in` holds size()*n.
+  virtual void reduce_scatter(const float* in, float* out, size_t n, Stream& stream) = 0;
+  /// `all` gets size()*bytes, in rank order.
+  virtual void all_gather(const std::byte* mine, std::byte* all, size_t bytes, Stream& stream) = 0;
+  /// Block r of `in` goes to rank r; block r of `out` comes from it. Blocks of `bytes`.
+  virtual void all_to_all(const std::byte* in, std::byte* out, size_t bytes, Stream& stream) = 0;
+  virtual void broadcast(std::byte* data, size_t bytes, int root, Stream& stream) = 0;
+
+  /// Makes every pending and later call on every rank fail with Error("rank R: why") within seconds; with MPI it ends
+  /// the processes. Never throws; may be called from any thread.
+  virtual void abort(std::string_view why) noexcept = 0;
+};
+
+}  // namespace lockstep

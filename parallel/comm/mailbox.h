@@ -1,0 +1,66 @@
+// How threads of one process hand each other bytes: the sender posts, the receiver copies, the sender waits for that.
+// Any thread may call.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "parallel/comm/communicator.h"
+
+namespace lockstep {
+
+/// The mailboxes between the members of one group, one for each ordered pair.
+class Mailboxes {
+ public:
+  explicit Mailboxes(int members);
+
+  int size() const { return static_cast<int>(members_.size()); }
+  /// Posts what `me` sends, then takes what it receives, then waits until its posts have been taken: free of deadlock
+  /// whatever order the peers list their messages in. Between two members, messages match in the order listed.
+  /// Throws Error after `abort`, and when the bytes of a send and its receive differ.
+  void exchange(int me, std::span<const Message> messages);
+  /// The mailboxes of a subgroup: all its members call with the same arguments and get the same object.
+  std::shared_ptr<Mailboxes> split(int sequence, int color, const std::vector<int>& members);
+  /// Wakes every waiting thread of this group, of the one it was split from, and of all groups split from that.
+  void abort(int me, std::string_view why) noexcept;
+
+ private:
+  struct Post {
+    const std::byte* data = nullptr;
+    size_t bytes = 0;
+    int sender = 0;
+    enum { waiting, being_copied, done } state = waiting;
+  };
+  /// Shared by a group and all its subgroups. Few threads, short sections: one mutex is enough.
+  struct Fabric {
+    explicit Fabric(int ranks) : wake(static_cast<size_t>(ranks)) {}
+    std::mutex mutex;
+    std::vector<std::condition_variable> wake;  // one for each rank
+    std::optional<std::string> aborted;
+  };
+  struct Half {
+    std::shared_ptr<Mailboxes> boxes;
+    size_t taken = 0;
+  };
+
+  Mailboxes(std::shared_ptr<Fabric> fabric, std::vector<int> members);
+  std::deque<Post*>& box(int from, int to) { return boxes_[static_cast<size_t>(from * size() + to)]; }
+  std::condition_variable& wake(int member) { return fabric_->wake[static_cast<size_t>(members_[static_cast<size_t>(member)])]; }
+  void take(int me, const Message& message, std::unique_lock<std::mutex>& lock);
+  void withdraw(int me, std::span<const Message> messages, std::vector<Post>& posts, std::unique_lock<std::mutex>& lock);
+
+  std::shared_ptr<Fabric> fabric_;
+  std::vector<int> members_;  // ranks in the fabric
+  std::vector<std::deque<Post*>> boxes_;
+  std::map<std::pair<int, int>, Half> splits_;  // by sequence and color, until every member has taken its share
+};
+
+}  // namespace lockstep

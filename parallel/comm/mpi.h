@@ -1,0 +1,26 @@
+// Ranks as processes that mpirun or srun started. Calls into MPI are made one at a time, from whichever thread runs the
+// stream; a communicator is otherwise used by its rank's thread alone.
+#pragma once
+
+#include <memory>
+
+#include "parallel/comm/communicator.h"
+
+namespace lockstep {
+
+/// How many ranks the environment says a launcher started (1 where it only shows that there is one), 0 where there is
+/// no launcher. Reads variables of Open MPI, MPICH, PMIx and Slurm; makes no MPI call.
+int launched_ranks();
+/// Whether make_mpi is meant to be called: `launched_ranks() > 0`.
+bool started_by_mpi();
+
+/// Starts MPI and returns the communicator of all ranks; MPI ends with the last communicator that was split from it, and
+/// cannot be started again. Transfers are cut into pieces of at most `piece` bytes, since MPI counts with an int.
+/// Throws InputError where this build has no MPI, Error when MPI sees fewer ranks than the launcher started.
+std::unique_ptr<Communicator> make_mpi(size_t piece = size_t{1} << 30);
+
+/// What abort does on a communicator of make_mpi, with the exit code of all processes: prints
+/// "lockstep: rank 3 of 4 on HOST: why" and ends them. With another kind of communicator, its abort.
+void abort_mpi(Communicator& communicator, std::string_view why, int exit_code) noexcept;
+
+}  // namespace lockstep

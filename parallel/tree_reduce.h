@@ -1,0 +1,39 @@
+// The canonical balanced binary tree, over which every sum over lanes is made, so that the number of ranks does not
+// change its bits: inside a rank by a stack, between ranks by pairwise exchange. Used by the rank's own thread.
+#pragma once
+
+#include "core/backend.h"
+#include "parallel/comm/communicator.h"
+
+namespace lockstep {
+
+/// Sums over ranks: ((r0 + r1) + (r2 + r3)) + … on every rank. Recursive halving with distance doubling, then its mirror
+/// image as an all-gather; small vectors go by recursive doubling (Thakur, Rabenseifner and Gropp, "Optimization of
+/// collective communication operations in MPICH", 2005). The bits are the same either way, and the same as one rank's
+/// tree: at each step a pair adds two values, and floating-point a + b equals b + a (NaN payloads aside).
+class TreeAllReduce {
+ public:
+  /// For vectors of up to `max_n` floats. Both references must outlive this object.
+  /// Throws InputError when the communicator's size is no power of two.
+  TreeAllReduce(Communicator& communicator, Backend& backend, size_t max_n);
+
+  /// Sums `n` floats at `data` in place, on every rank; enqueues on the stream. One run at a time: they share scratch
+  /// memory, so use one stream or order them by events. Throws Error when n is above max_n.
+  void run(float* data, size_t n, Stream& stream);
+
+ private:
+  void double_up(float* data, size_t n, Stream& stream);
+  void halve_and_gather(float* data, size_t n, Stream& stream);
+
+  Communicator& communicator_;
+  Backend& backend_;
+  size_t max_n_;
+  Arena scratch_;
+};
+
+/// The tree inside a rank. Lane `lane` (counted from 0 in its rank) has just written its `n` terms into slot
+/// popcount(lane) of a stack whose slots lie `slot_stride_bytes` apart; `sum_of_lane` points to that slot. Adds finished
+/// neighbours, as a binary counter carries: after the last of a power of two lanes the whole sum is in slot 0.
+void merge_lane(Backend& backend, Stream& stream, float* sum_of_lane, size_t n, size_t slot_stride_bytes, int lane);
+
+}  // namespace lockstep
