@@ -26,7 +26,7 @@ struct Kernel {
   size_t workspace = 0;
   size_t packed = 0;
   /// Enqueues the work. Inputs and outputs have the types of the Signature.
-  std::function<void(Stream&, const Args&)> run;
+  std::function<void(Stream&, const Args&)> run = {};
   /// Called before `run` whenever parameters have changed, once for all lanes; may read only inputs that are
   /// parameters and writes only `packed` (weights in the layout that the library wants). Empty where not needed.
   std::function<void(Stream&, const Args&)> prepare = {};

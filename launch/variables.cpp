@@ -66,15 +66,39 @@ std::string VariableStore::sha256() const {
   return hash.hex();
 }
 
-std::string VariableStore::slots_sha256() const {
-  Sha256 hash;
+float* VariableStore::slot_data(int slot, const Variable& variable) const {
+  const size_t offset = layout_.parameter_bytes * static_cast<size_t>(slot) + layout_.where.at(variable.name).offset;
+  return reinterpret_cast<float*>(memory_.slots.data() + offset);
+}
+
+std::vector<Weights> VariableStore::get_slots() const {
+  std::vector<Weights> slots(static_cast<size_t>(slots_));
+  for (int slot = 0; slot < slots_; ++slot)
+    for (const Variable& variable : variables_)
+      if (variable.trainable)
+        slots[static_cast<size_t>(slot)][variable.name].assign(
+            slot_data(slot, variable), slot_data(slot, variable) + variable.shape.elements());
+  return slots;
+}
+
+void VariableStore::set_slots(const std::vector<Weights>& slots) {
+  if (static_cast<int>(slots.size()) != slots_)
+    throw Error("{} slots of optimizer variables were given, the optimizer has {}", slots.size(), slots_);
   for (int slot = 0; slot < slots_; ++slot)
     for (const Variable& variable : variables_) {
       if (!variable.trainable) continue;
-      const size_t offset =
-          layout_.parameter_bytes * static_cast<size_t>(slot) + layout_.where.at(variable.name).offset;
-      hash.update({memory_.slots.data() + offset, static_cast<size_t>(variable.shape.elements()) * sizeof(float)});
+      const auto& values = slots[static_cast<size_t>(slot)].at(variable.name);
+      std::memcpy(slot_data(slot, variable), values.data(), values.size() * sizeof(float));
     }
+}
+
+std::string VariableStore::slots_sha256() const {
+  Sha256 hash;
+  for (int slot = 0; slot < slots_; ++slot)
+    for (const Variable& variable : variables_)
+      if (variable.trainable)
+        hash.update(std::as_bytes(
+            std::span(slot_data(slot, variable), static_cast<size_t>(variable.shape.elements()))));
   return hash.hex();
 }
 

@@ -33,6 +33,10 @@ class VariableStore {
   Weights get() const;
   /// Throws Error where a variable is missing, unknown or of another size; then nothing is changed.
   void set(const Weights& weights);
+  /// The optimizer's variables, by parameter name, one map a slot.
+  std::vector<Weights> get_slots() const;
+  /// `slots` as get_slots gave them.
+  void set_slots(const std::vector<Weights>& slots);
   /// SHA-256, in hex, over all variables in the network's order: name, shape, then the values' bytes. The same for
   /// every number of ranks, strategy and memory layout.
   std::string sha256() const;
@@ -41,6 +45,7 @@ class VariableStore {
 
  private:
   float* data(const Variable& variable) const;
+  float* slot_data(int slot, const Variable& variable) const;
 
   std::vector<Variable> variables_;
   VariableLayout layout_;

@@ -3,3 +3,8 @@
 
 #include "layers/conv2d.h"
 #include "layers/dense.h"
+#include "layers/batch_norm.h"
+#include "layers/dropout.h"
+#include "layers/optimizers/adam.h"
+#include "layers/optimizers/moving_average.h"
+#include "layers/optimizers/sgd.h"

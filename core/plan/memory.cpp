@@ -87,7 +87,9 @@ MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::spa
       const auto in = node.in.empty() ? out : static_cast<size_t>(root[static_cast<size_t>(node.in[0].id)]);
       const bool dies_here = region(in) == Region::Arena && block_of[in] >= 0 &&
                              blocks[static_cast<size_t>(block_of[in])].last <= at &&
-                             std::ranges::count(node.in, node.in.empty() ? Value{} : node.in[0]) == 1;
+                             std::ranges::count_if(node.in, [&](Value v) {
+                               return root[static_cast<size_t>(v.id)] == static_cast<int>(in);
+                             }) == 1;
       const bool share = reuse == Reuse::View ||
                          (reuse == Reuse::InPlace && dies_here && local[in].bytes() == local[out].bytes());
       if (share) {

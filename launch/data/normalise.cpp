@@ -1,7 +1,7 @@
 #include "launch/data/normalise.h"
 
-#include <fmt/ranges.h>
-
+#include <algorithm>
+#include <bit>
 #include <charconv>
 #include <cmath>
 
@@ -39,8 +39,10 @@ class Normalised final : public Dataset {
   }
 
   std::string content_sha256() const override {
-    return sha256(fmt::format("normalised 1 {:a} / {:a} of {}", fmt::join(normalisation_.mean, " "),
-                              fmt::join(normalisation_.std, " "), inner_->content_sha256()));
+    std::string text = "normalised 1";
+    for (const auto* values : {&normalisation_.mean, &normalisation_.std})
+      for (float value : *values) text += fmt::format(" {:08x}", std::bit_cast<uint32_t>(value));
+    return sha256(text + " of " + inner_->content_sha256());
   }
 
  private:

@@ -29,7 +29,8 @@ Data open_data(const std::string& spec) {
 
 PreparedData prepare_data(const std::string& spec, const DataOptions& options) {
   PreparedData result{open_data(spec), {}};
-  auto& [train, test] = std::tie(result.data.train, result.data.test);
+  auto& train = result.data.train;
+  auto& test = result.data.test;
   if (!options.resize.empty()) {
     const auto size = parse_size(options.resize);
     train = resized(train, size);

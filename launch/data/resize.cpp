@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <vector>
 
 #include "core/error.h"
@@ -87,13 +86,12 @@ std::array<int64_t, 2> parse_size(const std::string& text) {
   constexpr int64_t most = 1 << 14;
   const char* end = text.data() + text.size();
   std::array<int64_t, 2> size{};
-  auto [next, error] = std::from_chars(text.data(), end, size[0]);
+  auto parsed = std::from_chars(text.data(), end, size[0]);
   size[1] = size[0];
-  if (error == std::errc{} && next != end && *next == 'x') std::tie(next, error) = [&] {
-    const auto width = std::from_chars(next + 1, end, size[1]);
-    return std::pair(width.ptr, width.ec);
-  }();
-  if (error != std::errc{} || next != end || std::min(size[0], size[1]) < 1 || std::max(size[0], size[1]) > most)
+  if (parsed.ec == std::errc{} && parsed.ptr != end && *parsed.ptr == 'x')
+    parsed = std::from_chars(parsed.ptr + 1, end, size[1]);
+  if (parsed.ec != std::errc{} || parsed.ptr != end || std::min(size[0], size[1]) < 1 ||
+      std::max(size[0], size[1]) > most)
     throw InputError("size '{}', expected SIDE or HEIGHTxWIDTH, each from 1 to {}", text, most);
   return size;
 }

@@ -1,5 +1,6 @@
 #include "launch/data/synthetic.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <vector>

@@ -9,6 +9,8 @@ std::unique_ptr<Communicator> make_mpi(size_t) {
       "and say --ranks N");
 }
 
+std::string mpi_library_version() { return "none"; }
+
 void abort_mpi(Communicator& communicator, std::string_view why, int) noexcept { communicator.abort(why); }
 
 }  // namespace lockstep

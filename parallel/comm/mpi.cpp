@@ -282,6 +282,14 @@ std::unique_ptr<Communicator> make_mpi(size_t piece) {
   return world;
 }
 
+std::string mpi_library_version() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  int length = 0;
+  MPI_Get_library_version(text.data(), &length);  // allowed before MPI_Init
+  const std::string whole(text.data());
+  return whole.substr(0, whole.find(','));
+}
+
 void abort_mpi(Communicator& communicator, std::string_view why, int exit_code) noexcept {
   if (auto* mpi = dynamic_cast<Mpi*>(&communicator)) return mpi->abort_with(why, exit_code);
   communicator.abort(why);

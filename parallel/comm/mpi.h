@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "parallel/comm/communicator.h"
 
@@ -13,6 +14,9 @@ namespace lockstep {
 int launched_ranks();
 /// Whether make_mpi is meant to be called: `launched_ranks() > 0`.
 bool started_by_mpi();
+
+/// The MPI library's name and version in one line; "none" in a build without MPI.
+std::string mpi_library_version();
 
 /// Starts MPI and returns the communicator of all ranks; MPI ends with the last communicator that was split from it, and
 /// cannot be started again. Transfers are cut into pieces of at most `piece` bytes, since MPI counts with an int.

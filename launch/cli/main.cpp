@@ -1,0 +1,62 @@
+// The lockstep command. Exit codes: 0 done, 1 something failed, 2 bad input.
+#include <CLI/CLI.hpp>
+
+#include "core/error.h"
+#include "launch/cli/options.h"
+
+namespace {
+
+using namespace lockstep;
+
+/// CLI11's complaint about an unknown word, with the nearest word that there is.
+InputError explain(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App* verb = &app;
+  for (const CLI::App* chosen : app.get_subcommands()) verb = chosen;
+  const auto extras = verb->remaining(true);
+  const auto all = app.remaining(true);
+  const auto& left = extras.empty() ? all : extras;
+  if (error.get_name() != "ExtrasError" || left.empty()) return InputError("{}", error.what());
+  std::vector<std::string> names;
+  for (const CLI::Option* option : verb->get_options()) names.push_back(option->get_name());
+  for (const CLI::App* sub : verb->get_subcommands([](const CLI::App*) { return true; })) names.push_back(sub->get_name());
+  return unknown(left[0].starts_with("-") ? "option" : "argument", left[0].substr(0, left[0].find('=')), names);
+}
+
+void run(int argc, char** argv, Runtime& runtime) {
+  cli::Options options;
+  CLI::App app{"Trains CNNs on many GPUs or CPU cores: the same trained bits for every number of ranks."};
+  app.require_subcommand(0, 1);
+  auto* train = app.add_subcommand("train", "Train a model and test it");
+  auto* evaluate = app.add_subcommand("evaluate", "Test trained weights");
+  auto* summary = app.add_subcommand("summary", "Print a model's layers, shapes and parameters");
+  auto* plan = app.add_subcommand("plan", "Print the planned training step: nodes, placements, memory, reductions");
+  app.add_subcommand("version", "Print versions of Lockstep and of all that it is linked with");
+  for (auto* verb : {train, evaluate, summary, plan}) cli::add_model_options(*verb, options);
+  for (auto* verb : {train, evaluate, plan}) cli::add_run_options(*verb, options);
+  for (auto* verb : {train, plan}) cli::add_training_options(*verb, options);
+  evaluate->add_option("--weights", options.weights, "A weights.safetensors file")->required();
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp& help) {
+    app.exit(help);
+    return;
+  } catch (const CLI::ParseError& error) {
+    throw explain(app, error);
+  }
+  if (app.get_subcommands().empty()) throw InputError("a command is missing, expected one of train, evaluate, summary, plan, version (see --help)");
+  const std::string verb = app.get_subcommands()[0]->get_name();
+  if (verb == "train") cli::train(options, runtime);
+  if (verb == "evaluate") cli::evaluate(options, runtime);
+  if (verb == "plan") cli::plan(options, runtime);
+  const bool speaks = runtime.rank() == 0;
+  if (verb == "summary" && speaks) cli::summary(options);
+  if (verb == "version" && speaks) cli::version();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  lockstep::Runtime runtime;
+  return runtime.guard([&] { run(argc, argv, runtime); });
+}

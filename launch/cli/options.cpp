@@ -1,0 +1,85 @@
+#include "launch/cli/options.h"
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <fstream>
+#include <iterator>
+
+#include "core/error.h"
+#include "layers/zoo/zoo.h"
+#include "parallel/strategy.h"
+
+namespace lockstep::cli {
+
+void add_model_options(CLI::App& app, Options& options) {
+  app.add_option("--model", options.model, "seed_cnn, lenet5, resnet18, or a JSON file")->capture_default_str();
+  app.add_option("--data", options.data, "digits, idx:DIR (MNIST format), synthetic:HxWxC/CLASSES/COUNT")
+      ->capture_default_str();
+  app.add_option("--resize", options.resize, "Resize images to S or HxW (bilinear)");
+  app.add_option("--normalise", options.normalise, "auto (measure the training set), none, or MEAN/STD")
+      ->capture_default_str();
+}
+
+void add_run_options(CLI::App& app, Options& options) {
+  app.add_option("--batch", options.batch, "Samples in a global batch, over all ranks")->capture_default_str();
+  app.add_option("--lanes", options.lanes, "Parts of the global batch (a power of two); the result depends on it")
+      ->capture_default_str();
+  app.add_option("--ranks", options.ranks, "Ranks as threads of this process, or auto; not with mpirun")
+      ->capture_default_str();
+  app.add_option("--threads", options.threads, "Compute threads a rank (default: 1; in fast mode cores/ranks)");
+  app.add_option("--numerics", options.numerics, "reproducible (the same bits for every number of ranks) or fast")
+      ->capture_default_str();
+  app.add_option("--strategy", options.strategy, "How work is split over ranks: data")->capture_default_str();
+  app.add_option("--seed", options.seed, "Seed of all random numbers")->capture_default_str();
+  app.add_flag("--quiet", options.quiet, "Print the results only");
+  app.add_flag("--check-finite", options.check_finite, "Stop at the first node that yields NaN or infinity");
+}
+
+void add_training_options(CLI::App& app, Options& options) {
+  app.add_option("--epochs", options.epochs, "Passes over the training set")->capture_default_str();
+  app.add_option("--steps", options.steps, "Stop after so many steps");
+  app.add_option("--optimizer", options.optimizer, "adam, sgd, or momentum (sgd with momentum 0.9)")
+      ->capture_default_str();
+  app.add_option("--lr", options.lr, "Learning rate (default: the optimizer's)");
+  app.add_option("--out", options.out, "Folder for manifest.json, metrics.jsonl and weights.safetensors");
+}
+
+RunOptions run_options(const Options& options, const Runtime& runtime) {
+  check_strategy(options.strategy);
+  RunOptions run{.batch = options.batch,
+                 .lanes = options.lanes,
+                 .threads = options.threads,
+                 .seed = options.seed,
+                 .check_finite = options.check_finite};
+  const std::vector<std::string> modes{"reproducible", "fast"};
+  if (options.numerics == modes[1])
+    run.numerics = Numerics::fast;
+  else if (options.numerics != modes[0])
+    throw unknown("numerics", options.numerics, modes);
+  if (options.ranks != "auto") {
+    const char* end = options.ranks.data() + options.ranks.size();
+    const auto [stopped, error] = std::from_chars(options.ranks.data(), end, run.ranks);
+    if (error != std::errc{} || stopped != end || run.ranks < 1)
+      throw InputError("--ranks is '{}', expected auto or a number from 1", options.ranks);
+    if (runtime.distributed() && run.ranks != runtime.size())
+      throw InputError("--ranks is {}, but mpirun started {} ranks; leave --ranks out", run.ranks, runtime.size());
+  }
+  if (options.threads < 0) throw InputError("--threads is {}, expected a number from 1", options.threads);
+  return run;
+}
+
+Optimizer optimizer(const Options& options) {
+  Optimizer chosen = Optimizer::from_name(options.optimizer);
+  if (options.lr < 0) throw InputError("--lr is {}, expected a number above 0", options.lr);
+  if (options.lr > 0) chosen.set_lr(options.lr);
+  return chosen;
+}
+
+Network network(const Options& options, const Shape& image, int64_t classes) {
+  if (!options.model.ends_with(".json")) return zoo_model(options.model, image, classes);
+  std::ifstream file(options.model);
+  if (!file) throw InputError("--model {}: the file cannot be read", options.model);
+  return network_from_json({std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()}, options.model);
+}
+
+}  // namespace lockstep::cli

@@ -1,0 +1,145 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <optional>
+
+#include "core/error.h"
+#include "core/random.h"
+#include "launch/cli/options.h"
+#include "launch/manifest.h"
+#include "launch/metrics.h"
+#include "launch/progress.h"
+#include "launch/system_info.h"
+#include "launch/weights_file.h"
+
+namespace lockstep::cli {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// What is being trained, with all defaults resolved.
+struct Job {
+  const Options& options;
+  const RunOptions& run;
+  const PreparedData& data;
+  const Model& model;
+  Optimizer optimizer;
+  Runtime& runtime;
+
+  int ranks() const { return model.ranks(run); }
+  int lanes() const { return run.numerics == Numerics::fast ? ranks() : run.lanes; }
+};
+
+void print_header(const Job& job) {
+  const auto hosts = job.runtime.hosts();
+  const Network& network = job.model.network();
+  fmt::print("ranks {} ({}), hosts {}\n", job.ranks(), job.runtime.distributed() ? "mpi" : "threads of one process",
+             fmt::join(hosts, ", "));
+  fmt::print("backend cpu, {} thread{} a rank\n", job.model.threads(job.run), job.model.threads(job.run) == 1 ? "" : "s");
+  fmt::print("model {}, {} parameters\n", network.name(), network.parameters());
+  fmt::print("data {}, {} training and {} test images of {}\n", job.options.data, job.data.data.train->size(),
+             job.data.data.test ? job.data.data.test->size() : 0, job.data.data.train->image_shape().str());
+  fmt::print("strategy {}, batch {}, lanes {}, numerics {}, seed {}\n\n", job.options.strategy, job.run.batch,
+             job.lanes(), job.options.numerics, job.run.seed);
+}
+
+Json configuration(const Job& job) {
+  const Options& o = job.options;
+  return {{"model", o.model},         {"data", o.data},
+          {"resize", o.resize},       {"normalise", o.normalise},
+          {"batch", o.batch},         {"epochs", o.epochs},
+          {"steps", o.steps},         {"optimizer", job.optimizer.name()},
+          {"lr", job.optimizer.lr()}, {"lanes", job.lanes()},
+          {"numerics", o.numerics},   {"strategy", o.strategy},
+          {"seed", o.seed},           {"ranks", job.ranks()},
+          {"threads", job.model.threads(job.run)}};
+}
+
+Json manifest(const Job& job) {
+  Json text = system_manifest();
+  text["configuration"] = configuration(job);
+  text["communicator"] = job.runtime.distributed() ? "mpi" : "local";
+  text["hosts"] = job.runtime.hosts();
+  Json seeds = Json::array();
+  for (int rank = 0; rank < job.ranks(); ++rank) seeds.push_back(Seed{job.run.seed}.for_rank(rank));
+  text["rank_seeds"] = seeds;
+  text["network"] = Json::parse(network_to_json(job.model.network()));
+  Json data{{"train_sha256", job.data.data.train->content_sha256()}, {"train_samples", job.data.data.train->size()}};
+  if (job.data.data.test) {
+    data["test_sha256"] = job.data.data.test->content_sha256();
+    data["test_samples"] = job.data.data.test->size();
+  }
+  if (job.data.normalisation) {
+    data["mean"] = job.data.normalisation->mean;
+    data["std"] = job.data.normalisation->std;
+  }
+  text["data"] = data;
+  text["started"] = utc_now();
+  return text;
+}
+
+}  // namespace
+
+void train(const Options& options, Runtime& runtime) {
+  const RunOptions run = run_options(options, runtime);
+  const Optimizer chosen = optimizer(options);
+  const PreparedData data = prepare_data(options.data, {options.resize, options.normalise});
+  const Data& sets = data.data;
+  Model model(network(options, sets.train->image_shape(), sets.train->classes()), runtime);
+  model.compile({.optimizer = chosen});
+  const Job job{options, run, data, model, chosen, runtime};
+  check_batch({run.batch, run.lanes, run.numerics}, job.ranks());
+
+  const bool speaks = runtime.rank() == 0;
+  const bool records = speaks && !options.out.empty();
+  Json record;
+  std::optional<MetricsWriter> metrics;
+  // Only rank 0 touches the folder, and every rank learns of a failure.
+  if (!options.out.empty()) runtime.run(job.ranks(), [&](RankContext& rank) {
+    if (rank.comm.rank() != 0) return;
+    prepare_run_directory(options.out);
+    record = manifest(job);
+    write_manifest(options.out, record);
+    metrics.emplace(options.out + "/metrics.jsonl");
+  });
+  if (speaks && !options.quiet) print_header(job);
+
+  FitOptions fit{.epochs = options.steps > 0 && options.epochs == 1 ? options.steps : options.epochs,
+                 .steps = options.steps,
+                 .run = run};
+  const int64_t steps_per_epoch = (sets.train->size() + run.batch - 1) / run.batch;
+  const int64_t steps = options.steps > 0 ? std::min(options.steps, fit.epochs * steps_per_epoch) : fit.epochs * steps_per_epoch;
+  Progress progress(stdout, (steps + steps_per_epoch - 1) / steps_per_epoch, steps);
+  fit.on_step = [&](const Report& report) {
+    if (metrics) metrics->step(report);
+    if (!options.quiet) progress.step(report);
+  };
+  fit.on_epoch = [&](const Report& report) {
+    if (metrics) metrics->epoch(report);
+    if (!options.quiet) progress.epoch(report);
+  };
+  const History history = model.fit(sets.train, fit);
+
+  Json result{{"steps", history.steps}};
+  if (!history.epochs.empty()) {
+    result["train_loss"] = history.epochs.back().loss;
+    result["train_accuracy"] = history.epochs.back().accuracy;
+    result["images_per_second"] = history.epochs.back().images_per_second;
+  }
+  if (sets.test) {
+    const Evaluation test = model.evaluate(sets.test, run);
+    result["loss"] = test.loss;
+    result["accuracy"] = test.accuracy;
+    if (speaks) fmt::print("test accuracy {:.2f} %\n", 100 * test.accuracy);
+  }
+  result["weights_sha256"] = model.weights_sha256();
+  if (speaks) fmt::print("weights sha256 {}\n", model.weights_sha256());
+  if (!records) return;
+  write_weights(options.out + "/weights.safetensors", model.network(), model.weights());
+  record["finished"] = utc_now();
+  record["result"] = result;
+  write_manifest(options.out, record);
+}
+
+}  // namespace lockstep::cli

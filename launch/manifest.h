@@ -1,0 +1,39 @@
+// manifest.json: what a run was, so that it can be repeated and compared; and the directory it lies in. One thread.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace lockstep {
+
+/// Makes the directory of a new run. Throws InputError, and leaves nothing behind, when it cannot be made or written, or
+/// when it holds a manifest.json or metrics.jsonl already.
+void prepare_run_directory(const std::filesystem::path& directory);
+
+/// Writes a file so that whoever looks finds the old contents or the new, never a part: a temporary file beside it,
+/// synced, then renamed. Throws Error with the system's reason.
+void write_atomically(const std::filesystem::path& path, std::string_view contents);
+
+/// "2025-03-01T12:00:00Z"
+std::string utc(std::chrono::system_clock::time_point time);
+
+class Manifest {
+ public:
+  /// Notes the time and what is known from the start: build, system and libraries. `libraries` adds those that other
+  /// floors know, e.g. {"onednn": "2.6.3", "mpi": "Open MPI 4.1.4"}.
+  explicit Manifest(const nlohmann::ordered_json& libraries = {});
+
+  /// {"lockstep", "build", "started", "ended", "libraries", "system"}, then whatever the caller adds: "configuration"
+  /// (resolved, after defaults), "data", "plan", "result", …
+  nlohmann::ordered_json& json() { return json_; }
+  /// Adds the time of the end and writes `directory`/manifest.json.
+  void write(const std::filesystem::path& directory);
+
+ private:
+  nlohmann::ordered_json json_;
+};
+
+}  // namespace lockstep

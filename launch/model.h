@@ -1,0 +1,111 @@
+// The Keras-style model: a network with its weights, and compile, fit, evaluate, predict. A Model belongs to one thread;
+// inside fit, evaluate and predict the ranks run as threads of this process, or this process is one rank of mpirun.
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include "launch/data/dataset.h"
+#include "launch/runtime.h"
+#include "launch/trainer.h"
+
+namespace lockstep {
+
+struct CompileOptions {
+  Optimizer optimizer = Adam{};
+  std::string loss = "sparse_categorical_crossentropy";
+  std::vector<std::string> metrics = {"accuracy"};
+};
+
+/// After a step or an epoch, on rank 0.
+struct Report {
+  int64_t step = 0, epoch = 0;  // both count from 0 over the whole run
+  int64_t step_in_epoch = 0, steps_per_epoch = 0;
+  double loss = 0, accuracy = 0;  // of the step's batch, or over the epoch's samples
+  double images_per_second = 0;
+};
+
+/// How the work is shared out. The result does not depend on `ranks`; in reproducible mode it depends on `lanes`,
+/// `batch` and `threads`.
+struct RunOptions {
+  int64_t batch = 32;
+  int lanes = 8;
+  Numerics numerics = Numerics::reproducible;
+  int ranks = 0;    // threads of this process that are ranks; 0: as many as keep the cores busy. Not under mpirun.
+  int threads = 0;  // a rank; 0: 1 in reproducible mode, else the cores divided by the ranks
+  uint64_t seed = 0;
+  bool check_finite = false;
+};
+
+struct FitOptions {
+  int64_t epochs = 1;
+  int64_t steps = 0;  // stop after so many steps; 0: no limit but the epochs
+  bool shuffle = true;
+  RunOptions run;
+  std::function<void(const Report&)> on_step = {}, on_epoch = {};
+};
+
+struct History {
+  std::vector<Report> epochs;
+  int64_t steps = 0;
+};
+
+struct Evaluation {
+  double loss = 0, accuracy = 0;
+  int64_t samples = 0;
+};
+
+class Model {
+ public:
+  /// `runtime` must outlive the model.
+  Model(Network network, Runtime& runtime) : network_(std::move(network)), runtime_(runtime) {}
+
+  const Network& network() const { return network_; }
+  std::string summary() const { return network_.summary(); }
+
+  /// Throws InputError for a loss or metric that does not exist, with the nearest name.
+  void compile(const CompileOptions& options);
+  /// Trains. Called again, it goes on: weights, optimizer and step count are kept.
+  /// Throws InputError where data and network do not match, or batch, lanes and ranks do not divide.
+  History fit(std::shared_ptr<const Dataset> data, const FitOptions& options);
+  Evaluation evaluate(std::shared_ptr<const Dataset> data, const RunOptions& options);
+  /// Class probabilities, [samples, classes].
+  std::vector<float> predict(std::shared_ptr<const Dataset> data, const RunOptions& options);
+  /// The planned training step of rank 0 among `ranks`, as text.
+  std::string plan(const RunOptions& options);
+
+  /// By variable name; empty before the first fit where nothing was set.
+  const Weights& weights() const { return weights_; }
+  void set_weights(Weights weights) { weights_ = std::move(weights); }
+  /// Of the weights after the last fit or evaluate.
+  const std::string& weights_sha256() const { return weights_sha256_; }
+
+  /// Ranks and threads that a run with these options gets.
+  int ranks(const RunOptions& options) const;
+  int threads(const RunOptions& options) const;
+
+ private:
+  using Body = std::function<void(RankContext&, Trainer&)>;
+  /// Runs `body` on each rank with a trainer that holds the model's weights.
+  void on_ranks(const RunOptions& options, const Body& body);
+  void check_data(const Dataset& data) const;
+  void keep(RankContext& rank, Trainer& trainer);
+
+  /// What a run leaves; taken over when all ranks have ended well.
+  struct Kept {
+    Weights weights;
+    std::vector<Weights> slots;
+    std::string sha256;
+  };
+
+  Network network_;
+  Runtime& runtime_;
+  Kept kept_;
+  Optimizer optimizer_ = Adam{};
+  Weights weights_;
+  std::vector<Weights> slots_;
+  std::string weights_sha256_;
+  int64_t steps_done_ = 0;
+};
+
+}  // namespace lockstep

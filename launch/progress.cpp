@@ -1,0 +1,95 @@
+#include "launch/progress.h"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+namespace lockstep {
+
+namespace {
+
+constexpr double redraw_interval = 0.1;
+
+double steady_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// Columns of the terminal, asked for at each drawing since windows are resized.
+size_t columns(std::FILE* out) {
+  winsize size{};
+  return ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+std::string numbers(const Shown& s) {
+  return fmt::format("loss {:.4f}  accuracy {:.2f} %  {:.0f} images/s", s.loss, 100 * s.accuracy, s.images_per_second);
+}
+
+std::string bar(int64_t done, int64_t of) {
+  constexpr int64_t width = 20;
+  const int64_t filled = of > 0 ? std::clamp<int64_t>(width * done / of, 0, width) : 0;
+  return fmt::format("[{}{}]", std::string(static_cast<size_t>(filled), '='),
+                     std::string(static_cast<size_t>(width - filled), ' '));
+}
+
+}  // namespace
+
+std::string duration(double seconds) {
+  const auto whole = static_cast<int64_t>(std::llround(std::max(0.0, seconds)));
+  if (whole < 60) return fmt::format("{} s", whole);
+  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
+}
+
+Progress::Progress(ProgressOptions options)
+    : options_(std::move(options)), terminal_(options_.terminal.value_or(isatty(fileno(options_.out)) == 1)) {
+  if (!options_.clock) options_.clock = steady_seconds;
+  start_ = options_.clock();
+  last_ = start_;
+}
+
+void Progress::step(const Shown& s) {
+  if (options_.quiet) return;
+  const double now = options_.clock();
+  if (now - last_ < (terminal_ ? redraw_interval : options_.interval)) return;
+  last_ = now;
+  const int64_t done = s.step - options_.first_step;
+  const std::string left =
+      done > 0 ? fmt::format("  {} left", duration((now - start_) / static_cast<double>(done) *
+                                                   static_cast<double>(options_.steps - s.step)))
+               : "";
+  const std::string where = fmt::format("epoch {}/{}", s.epoch + 1, s.epochs);
+  const std::string steps = fmt::format("step {}/{}", s.step_in_epoch, s.steps_per_epoch);
+  if (terminal_) {
+    std::string text = fmt::format("{} {} {}  {}{}", where, bar(s.step_in_epoch, s.steps_per_epoch), steps, numbers(s), left);
+    // A line that wraps could not be redrawn.
+    text.resize(std::min(text.size(), columns(options_.out) - 1));
+    fmt::print(options_.out, "\r\x1b[K{}", text);
+    drawn_ = true;
+  } else {
+    fmt::print(options_.out, "{}  {}  {}{}\n", where, steps, numbers(s), left);
+  }
+  std::fflush(options_.out);
+}
+
+void Progress::epoch(const Shown& s) {
+  line(fmt::format("epoch {}/{}  {}", s.epoch + 1, s.epochs, numbers(s)));
+}
+
+void Progress::line(std::string_view text) {
+  if (options_.quiet) return;
+  clear();
+  fmt::print(options_.out, "{}\n", text);
+  std::fflush(options_.out);
+  last_ = options_.clock();
+}
+
+void Progress::clear() {
+  if (drawn_) fmt::print(options_.out, "\r\x1b[K");
+  drawn_ = false;
+}
+
+}  // namespace lockstep

@@ -1,0 +1,92 @@
+#include "launch/weights_file.h"
+
+#include <bit>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "launch/atomic_file.h"
+
+namespace lockstep {
+
+static_assert(std::endian::native == std::endian::little, "safetensors holds little-endian values");
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+constexpr size_t length_bytes = sizeof(uint64_t);
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw InputError("{}: cannot be read: {}", path, std::strerror(errno));
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+}  // namespace
+
+void write_weights(const std::string& path, const Network& network, const Weights& weights) {
+  Json header;
+  size_t offset = 0;
+  for (const Variable& variable : network.variables()) {
+    const size_t end = offset + static_cast<size_t>(variable.shape.elements()) * sizeof(float);
+    const auto dims = variable.shape.dims();
+    header[variable.name] = {{"dtype", "F32"},
+                             {"shape", std::vector<int64_t>(dims.begin(), dims.end())},
+                             {"data_offsets", {offset, end}}};
+    offset = end;
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the data is aligned
+  std::string bytes(length_bytes, '\0');
+  const uint64_t length = text.size();
+  std::memcpy(bytes.data(), &length, length_bytes);
+  bytes += text;
+  for (const Variable& variable : network.variables()) {
+    const auto& values = weights.at(variable.name);
+    bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+  }
+  write_atomically(path, bytes);
+}
+
+Weights read_weights(const std::string& path, const Network& network) {
+  const std::string bytes = read_file(path);
+  uint64_t length = 0;
+  if (bytes.size() < length_bytes) throw InputError("{}: ends at byte {}, expected a header", path, bytes.size());
+  std::memcpy(&length, bytes.data(), length_bytes);
+  if (length > bytes.size() - length_bytes)
+    throw InputError("{}: byte 0 gives a header of {} bytes, the file has {}", path, length, bytes.size());
+  const Json header = Json::parse(bytes.substr(length_bytes, length), nullptr, false);
+  if (!header.is_object()) throw InputError("{}: byte {}: the header is not a JSON object", path, length_bytes);
+
+  const size_t data = length_bytes + length;
+  Weights weights;
+  for (const Variable& variable : network.variables()) {
+    const auto found = header.find(variable.name);
+    if (found == header.end()) throw InputError("{}: has no variable '{}'", path, variable.name);
+    try {
+      const auto shape = found->at("shape").get<std::vector<int64_t>>();
+      const auto offsets = found->at("data_offsets").get<std::array<size_t, 2>>();
+      const auto dtype = found->at("dtype").get<std::string>();
+      if (dtype != "F32" || Shape(shape) != variable.shape)
+        throw InputError("{}: variable '{}' is {}{}, the model '{}' has F32{}", path, variable.name, dtype,
+                         Shape(shape).str(), network.name(), variable.shape.str());
+      auto& values = weights[variable.name];
+      values.resize(static_cast<size_t>(variable.shape.elements()));
+      if (offsets[1] - offsets[0] != values.size() * sizeof(float) || offsets[0] > offsets[1] ||
+          offsets[1] > bytes.size() - data)
+        throw InputError("{}: variable '{}' lies at bytes {} to {}, the file has {}", path, variable.name,
+                         data + offsets[0], data + offsets[1], bytes.size());
+      std::memcpy(values.data(), bytes.data() + data + offsets[0], values.size() * sizeof(float));
+    } catch (const Json::exception& error) {
+      throw InputError("{}: the header's entry for '{}' is malformed: {}", path, variable.name, error.what());
+    }
+  }
+  for (const auto& [name, entry] : header.items())
+    if (name != "__metadata__" && !weights.contains(name))
+      throw InputError("{}: has a variable '{}' that the model '{}' has not", path, name, network.name());
+  return weights;
+}
+
+}  // namespace lockstep

@@ -1,0 +1,84 @@
+#include "layers/dense.h"
+
+#include "core/error.h"
+#include "layers/check.h"
+#include "layers/relu.h"
+
+namespace lockstep {
+
+namespace {
+
+void expect_matrix(const Type& type) {
+  if (type.dtype != DType::f32 || type.shape.rank() != 2)
+    throw InputError("got {}, expected f32[N, features]; use Flatten before Dense", type.str());
+}
+
+}  // namespace
+
+std::vector<Type> DenseOp::infer(std::span<const Type> in) const {
+  expect_count(in, bias ? 3 : 2);
+  expect_matrix(in[0]);
+  expect_matrix(in[1]);
+  const int64_t units = in[1].shape[0];
+  expect_type(in[1], {Shape{units, in[0].shape[1]}, DType::f32}, "the kernel");
+  if (bias) expect_type(in[2], {Shape{units}, DType::f32}, "the bias");
+  return {{Shape{in[0].shape[0], units}, DType::f32}};
+}
+
+std::vector<Rule> DenseOp::rules() const {
+  Rule batch{{shard(0), replicate}, {shard(0)}};
+  if (bias) batch.in.push_back(replicate);
+  return {batch};
+}
+
+std::vector<Value> DenseOp::backward(Graph& graph, const Node& node, std::span<const Value> dy) const {
+  const Value x = node.in[0], w = node.in[1];
+  Value gradient = dy[0];
+  if (relu) gradient = graph.add1(node.name + "/relu_grad", std::make_shared<ReluGradOp>(), {node.out[0], gradient});
+  std::vector<Value> result{Value{}};
+  for (Value v : graph.add(node.name + "/weight_grad", std::make_shared<DenseWeightGradOp>(bias), {x, gradient}))
+    result.push_back(v);
+  if (graph.info(x).role != Role::LaneInput)
+    result[0] = graph.add1(node.name + "/data_grad", std::make_shared<DenseDataGradOp>(), {w, gradient});
+  return result;
+}
+
+std::string DenseOp::attributes() const { return fmt::format("{}{}", bias ? "+bias" : "", relu ? "+relu" : ""); }
+
+std::vector<Type> DenseDataGradOp::infer(std::span<const Type> in) const {
+  expect_count(in, 2);
+  return {{Shape{in[1].shape[0], in[0].shape[1]}, DType::f32}};
+}
+
+std::vector<Type> DenseWeightGradOp::infer(std::span<const Type> in) const {
+  expect_count(in, 2);
+  const int64_t units = in[1].shape[1];
+  std::vector<Type> out{{Shape{units, in[0].shape[1]}, DType::f32}};
+  if (bias) out.push_back({Shape{units}, DType::f32});
+  return out;
+}
+
+std::vector<Rule> DenseWeightGradOp::rules() const {
+  return {{{shard(0), shard(0)}, std::vector<Placement>(bias ? 2 : 1, partial)}};
+}
+
+void Dense::describe(Fields& fields) {
+  fields.field("units", units, true);
+  fields.field("activation", options.activation);
+  fields.field("use_bias", options.use_bias);
+}
+
+Value Dense::build(Builder& builder, std::span<const Value> in) const {
+  if (in.size() != 1) throw InputError("layer '{}': Dense takes 1 input, {} were given", builder.layer(), in.size());
+  const Shape x = builder.type(in[0]).shape;
+  if (x.rank() != 2)
+    throw InputError("layer '{}': Dense takes [N, features], its input is {}; put a Flatten before it", builder.layer(),
+                     x.str());
+  if (units < 1) throw InputError("layer '{}': {} units, expected at least 1", builder.layer(), units);
+  std::vector<Value> inputs{in[0], builder.parameter("kernel", {units, x[1]}, glorot_uniform(x[1], units))};
+  if (options.use_bias) inputs.push_back(builder.parameter("bias", {units}, zeros));
+  const Value y = builder.add1("", std::make_shared<DenseOp>(options.use_bias, false), inputs);
+  return builder.activate(y, options.activation);
+}
+
+}  // namespace lockstep

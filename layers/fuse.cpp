@@ -1,0 +1,103 @@
+#include "layers/fuse.h"
+
+#include <algorithm>
+
+#include "layers/ops.h"
+
+namespace lockstep {
+
+namespace {
+
+class Fusion {
+ public:
+  Fusion(Graph& graph, std::span<const Value> keep) : graph_(graph), keep_(keep) {}
+
+  void run() {
+    // Pools first: a relu that a pool can take is cheaper there than in the convolution before it.
+    each<MaxPoolOp>([this](int pool, const MaxPoolOp& op) { relu_into_pool(pool, op); });
+    each<ReluOp>([this](int relu, const ReluOp&) { relu_into_producer(relu); });
+    each<CrossEntropyOp>([this](int loss, const CrossEntropyOp& op) { softmax_into_loss(loss, op); });
+    graph_.prune(keep_);
+  }
+
+ private:
+  template <class OpClass, class Function>
+  void each(Function function) {
+    for (int i = 0; i < static_cast<int>(graph_.nodes().size()); ++i)
+      if (const auto* op = dynamic_cast<const OpClass*>(node(i).op.get())) function(i, *op);
+  }
+
+  const Node& node(int index) const { return graph_.nodes()[static_cast<size_t>(index)]; }
+
+  /// The node that makes `value`, where it is an OpClass and nobody but one node reads the value.
+  template <class OpClass>
+  const OpClass* sole_producer(Value value, int& index) const {
+    index = graph_.info(value).producer;
+    if (index < 0 || graph_.readers(value).size() != 1 || std::ranges::find(keep_, value) != keep_.end()) return nullptr;
+    return dynamic_cast<const OpClass*>(node(index).op.get());
+  }
+
+  void relu_into_pool(int pool, const MaxPoolOp& op) {
+    int relu = 0;
+    if (!sole_producer<ReluOp>(node(pool).in[0], relu)) return;
+    graph_.replace(pool, op.with_relu(), {node(relu).in[0]});
+  }
+
+  void relu_into_producer(int relu) {
+    if (std::ranges::find(keep_, node(relu).out[0]) != keep_.end()) return;
+    const Value x = node(relu).in[0];
+    int at = 0;
+    if (const auto* conv = sole_producer<Conv2dOp>(x, at))
+      take(relu, at, std::make_shared<Conv2dOp>(conv->conv, conv->bias, true), node(at).in);
+    else if (const auto* dense = sole_producer<DenseOp>(x, at))
+      take(relu, at, std::make_shared<DenseOp>(dense->bias, true), node(at).in);
+    else if (const auto* norm = sole_producer<BatchNormOp>(x, at))
+      take(relu, at, norm->fused(true, false), node(at).in);
+    else if (const auto* inference = sole_producer<BatchNormInferenceOp>(x, at))
+      take(relu, at, inference->fused(true, false), node(at).in);
+    else if (sole_producer<AddOp>(x, at))
+      add_relu_into_norm(relu, at);
+  }
+
+  /// batch_norm → add → relu: the add's other input becomes the norm's residual, if it is made before the norm.
+  void add_relu_into_norm(int relu, int add) {
+    for (size_t side = 0; side < 2; ++side) {
+      const Value normed = node(add).in[side];
+      const Value residual = node(add).in[1 - side];
+      int at = 0;
+      std::shared_ptr<const Op> joined;
+      if (const auto* norm = sole_producer<BatchNormOp>(normed, at))
+        joined = norm->relu || norm->add ? nullptr : norm->fused(true, true);
+      else if (const auto* inference = sole_producer<BatchNormInferenceOp>(normed, at))
+        joined = inference->relu || inference->add ? nullptr : inference->fused(true, true);
+      if (!joined || graph_.info(residual).producer >= at) continue;
+      std::vector<Value> in = node(at).in;
+      in.push_back(residual);
+      take(relu, at, std::move(joined), std::move(in));
+      return;
+    }
+  }
+
+  void softmax_into_loss(int loss, const CrossEntropyOp& op) {
+    int softmax = 0;
+    if (op.from_logits || !sole_producer<SoftmaxOp>(node(loss).in[0], softmax)) return;
+    std::vector<Value> in = node(loss).in;
+    in[0] = node(softmax).in[0];
+    graph_.replace(loss, std::make_shared<CrossEntropyOp>(true), in);
+  }
+
+  /// The node `at` becomes `op`, and its first output takes the place of `last`'s.
+  void take(int last, int at, std::shared_ptr<const Op> op, std::vector<Value> in) {
+    graph_.replace(at, std::move(op), std::move(in));
+    graph_.redirect(node(last).out[0], node(at).out[0]);
+  }
+
+  Graph& graph_;
+  std::span<const Value> keep_;
+};
+
+}  // namespace
+
+void fuse(Graph& graph, std::span<const Value> keep) { Fusion(graph, keep).run(); }
+
+}  // namespace lockstep

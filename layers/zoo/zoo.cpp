@@ -1,0 +1,33 @@
+#include "layers/zoo/zoo.h"
+
+#include <functional>
+#include <map>
+
+#include "core/error.h"
+
+namespace lockstep {
+
+namespace {
+
+using Make = std::function<Network(const Shape&, int64_t)>;
+
+const std::map<std::string, Make>& models() {
+  static const std::map<std::string, Make> all{{"seed_cnn", seed_cnn}, {"lenet5", lenet5}, {"resnet18", resnet18}};
+  return all;
+}
+
+}  // namespace
+
+std::vector<std::string> zoo_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, make] : models()) names.push_back(name);
+  return names;
+}
+
+Network zoo_model(const std::string& name, const Shape& image, int64_t classes) {
+  const auto found = models().find(name);
+  if (found == models().end()) throw unknown("model", name, zoo_names());
+  return found->second(image, classes);
+}
+
+}  // namespace lockstep
