@@ -6,7 +6,6 @@ find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(OpenSSL REQUIRED)
 find_package(ZLIB REQUIRED)
-find_package(dnnl REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 
@@ -16,3 +15,13 @@ if(MPI_CXX_FOUND)
 else()
   message(STATUS "MPI not found: ranks are threads of one process")
 endif()
+
+# Debian's package configuration of oneDNN asks for OpenCL, which the CPU does not need: look for the library itself.
+find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp REQUIRED)
+find_library(DNNL_LIBRARY dnnl REQUIRED)
+file(STRINGS "${DNNL_INCLUDE_DIR}/oneapi/dnnl/dnnl_version.h" dnnl_major REGEX "define DNNL_VERSION_MAJOR")
+string(REGEX MATCH "[0-9]+" dnnl_major "${dnnl_major}")
+add_library(DNNL::dnnl UNKNOWN IMPORTED)
+set_target_properties(DNNL::dnnl PROPERTIES
+  IMPORTED_LOCATION "${DNNL_LIBRARY}" INTERFACE_INCLUDE_DIRECTORIES "${DNNL_INCLUDE_DIR}")
+message(STATUS "oneDNN ${dnnl_major}: ${DNNL_LIBRARY}")

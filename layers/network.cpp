@@ -40,7 +40,7 @@ Network::Network(std::string name, const Symbol& output) : name_(std::move(name)
       throw InputError("model '{}': two layers are named '{}'", name_, layer->name);
   for (auto& [layer, inputs, shape, parameters, states] : layers_) {
     std::string numbered(layer->base_name());
-    for (int k = 1; layer->name.empty(); ++k, numbered = fmt::format("{}_{}", layer->base_name(), k))
+    for (int k = 0; layer->name.empty(); numbered = fmt::format("{}_{}", layer->base_name(), ++k))
       if (names.insert(numbered).second) layer->name = numbered;
   }
   const auto inputs = std::ranges::count_if(layers_, [](const NetworkLayer& l) { return l.layer->type() == "Input"; });

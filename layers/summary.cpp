@@ -23,8 +23,8 @@ std::string shape_text(const Shape& shape) {
 }  // namespace
 
 std::string Network::summary() const {
-  const std::string rule(98, '-');
-  std::string text = fmt::format("Model: \"{}\"\n{}\n{:<40}{:<26}{:>12}  {}\n{}\n", name_, rule, "Layer (type)",
+  const std::string rule(102, '-');
+  std::string text = fmt::format("Model: \"{}\"\n{}\n{:<44} {:<24}{:>12}  {}\n{}\n", name_, rule, "Layer (type)",
                                  "Output shape", "Param #", "Connected to", rule);
   int64_t trained = 0;
   int64_t kept = 0;
@@ -35,7 +35,7 @@ std::string Network::summary() const {
     if (!follows)
       for (int input : entry.inputs)
         connected += (connected.empty() ? "" : ", ") + layers_[static_cast<size_t>(input)].layer->name;
-    text += fmt::format("{:<40}{:<26}{:>12}  {}\n", fmt::format("{} ({})", entry.layer->name, entry.layer->type()),
+    text += fmt::format("{:<44} {:<24}{:>12}  {}\n", fmt::format("{} ({})", entry.layer->name, entry.layer->type()),
                         shape_text(entry.output), grouped(entry.parameters + entry.states), connected);
     trained += entry.parameters;
     kept += entry.states;

@@ -9,8 +9,9 @@
 #include "launch/manifest.h"
 #include "launch/metrics.h"
 #include "launch/progress.h"
-#include "launch/system_info.h"
 #include "launch/weights_file.h"
+#include "layers/cpu/library.h"
+#include "parallel/comm/mpi.h"
 
 namespace lockstep::cli {
 
@@ -56,8 +57,7 @@ Json configuration(const Job& job) {
           {"threads", job.model.threads(job.run)}};
 }
 
-Json manifest(const Job& job) {
-  Json text = system_manifest();
+void describe(const Job& job, Json& text) {
   text["configuration"] = configuration(job);
   text["communicator"] = job.runtime.distributed() ? "mpi" : "local";
   text["hosts"] = job.runtime.hosts();
@@ -75,8 +75,11 @@ Json manifest(const Job& job) {
     data["std"] = job.data.normalisation->std;
   }
   text["data"] = data;
-  text["started"] = utc_now();
-  return text;
+}
+
+Measured measured(const Report& report) {
+  return {report.epoch, report.step, static_cast<float>(report.loss), static_cast<float>(report.accuracy),
+          report.images_per_second};
 }
 
 }  // namespace
@@ -93,14 +96,15 @@ void train(const Options& options, Runtime& runtime) {
 
   const bool speaks = runtime.rank() == 0;
   const bool records = speaks && !options.out.empty();
-  Json record;
+  std::optional<Manifest> manifest;
   std::optional<MetricsWriter> metrics;
   // Only rank 0 touches the folder, and every rank learns of a failure.
   if (!options.out.empty()) runtime.run(job.ranks(), [&](RankContext& rank) {
     if (rank.comm.rank() != 0) return;
     prepare_run_directory(options.out);
-    record = manifest(job);
-    write_manifest(options.out, record);
+    manifest.emplace(Json{{"onednn", onednn_version()}, {"onednn_isa", onednn_isa()}, {"mpi", mpi_library_version()}});
+    describe(job, manifest->json());
+    manifest->write(options.out);
     metrics.emplace(options.out + "/metrics.jsonl");
   });
   if (speaks && !options.quiet) print_header(job);
@@ -110,14 +114,19 @@ void train(const Options& options, Runtime& runtime) {
                  .run = run};
   const int64_t steps_per_epoch = (sets.train->size() + run.batch - 1) / run.batch;
   const int64_t steps = options.steps > 0 ? std::min(options.steps, fit.epochs * steps_per_epoch) : fit.epochs * steps_per_epoch;
-  Progress progress(stdout, (steps + steps_per_epoch - 1) / steps_per_epoch, steps);
+  const int64_t epochs = (steps + steps_per_epoch - 1) / steps_per_epoch;
+  Progress progress({.quiet = options.quiet, .steps = steps});
+  const auto shown = [&](const Report& report) {
+    return Shown{report.epoch, epochs, report.step + 1, report.step_in_epoch + 1, steps_per_epoch,
+                 static_cast<float>(report.loss), static_cast<float>(report.accuracy), report.images_per_second};
+  };
   fit.on_step = [&](const Report& report) {
-    if (metrics) metrics->step(report);
-    if (!options.quiet) progress.step(report);
+    if (metrics) metrics->step(measured(report));
+    progress.step(shown(report));
   };
   fit.on_epoch = [&](const Report& report) {
-    if (metrics) metrics->epoch(report);
-    if (!options.quiet) progress.epoch(report);
+    if (metrics) metrics->epoch(measured(report));
+    progress.epoch(shown(report));
   };
   const History history = model.fit(sets.train, fit);
 
@@ -137,9 +146,8 @@ void train(const Options& options, Runtime& runtime) {
   if (speaks) fmt::print("weights sha256 {}\n", model.weights_sha256());
   if (!records) return;
   write_weights(options.out + "/weights.safetensors", model.network(), model.weights());
-  record["finished"] = utc_now();
-  record["result"] = result;
-  write_manifest(options.out, record);
+  manifest->json()["result"] = result;
+  manifest->write(options.out);
 }
 
 }  // namespace lockstep::cli

@@ -4,6 +4,7 @@
 #include "launch/cli/options.h"
 #include "launch/system_info.h"
 #include "layers/cpu/library.h"
+#include "parallel/comm/mpi.h"
 
 namespace lockstep::cli {
 
@@ -11,10 +12,11 @@ void version() {
   const BuildInfo& build = build_info();
   fmt::print("lockstep {} (git {}{}, {} build)\n", build.version, build.git_revision,
              build.git_dirty == "true" ? ", changed since" : "", build.build_type);
-  for (const auto& [name, value] : library_versions().items())
-    if (name != "lockstep") fmt::print("  {:<14} {}\n", name, value.get<std::string>());
-  const CpuInfo cpu = cpu_info();
-  fmt::print("  {:<14} {} ({}; oneDNN uses {})\n", "cpu", cpu.model, cpu.isa, onednn_isa());
+  auto libraries = library_versions();
+  libraries["onednn"] = fmt::format("{}, uses {} here", onednn_version(), onednn_isa());
+  libraries["mpi"] = mpi_library_version();
+  for (const auto& [name, value] : libraries.items()) fmt::print("  {:<14} {}\n", name, value.get<std::string>());
+  fmt::print("  {:<14} {}\n", "cpu", system_info()["cpu"].get<std::string>());
 }
 
 }  // namespace lockstep::cli

@@ -1,0 +1,183 @@
+#include "launch/runtime.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <exception>
+#include <future>
+#include <thread>
+
+#include "core/cpu/streams.h"
+#include "core/error.h"
+#include "parallel/comm/local.h"
+#include "parallel/comm/mpi.h"
+
+namespace lockstep {
+
+namespace {
+
+using Text = std::array<char, 512>;
+
+Text text_of(const std::string& string) {
+  Text text{};
+  std::memcpy(text.data(), string.data(), std::min(string.size(), text.size() - 1));
+  return text;
+}
+
+std::string this_host() {
+  Text name{};
+  ::gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
+
+template <class T>
+std::vector<T> gather(Communicator& comm, const T& mine, Stream& stream) {
+  std::vector<T> all(static_cast<size_t>(comm.size()));
+  comm.all_gather(reinterpret_cast<const std::byte*>(&mine), reinterpret_cast<std::byte*>(all.data()), sizeof(T), stream);
+  return all;
+}
+
+/// Rethrows with the rank before the message, keeping the type.
+[[noreturn]] void rethrow_named(const std::exception_ptr& failure, size_t rank) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const InputError& error) {
+    throw InputError("rank {}: {}", rank, error.what());
+  } catch (const std::exception& error) {
+    throw Error("rank {}: {}", rank, error.what());
+  }
+}
+
+std::string message_of(const std::exception_ptr& failure) {
+  if (!failure) return {};
+  try {
+    std::rethrow_exception(failure);
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+}
+
+}  // namespace
+
+Runtime::Runtime() : hosts_{this_host()} {
+  if (!started_by_mpi()) return;
+  world_ = make_mpi();
+  control_ = world_->split(0, world_->rank());
+  WorkerStream stream;
+  const auto names = gather(*world_, text_of(hosts_[0]), stream);
+  stream.synchronize();
+  hosts_.clear();
+  for (const Text& name : names) hosts_.emplace_back(name.data());
+}
+
+Runtime::~Runtime() = default;
+
+int Runtime::size() const { return world_ ? world_->size() : 1; }
+
+int Runtime::rank() const { return world_ ? world_->rank() : 0; }
+
+int Runtime::local_size() const {
+  return static_cast<int>(std::ranges::count(hosts_, hosts_[static_cast<size_t>(rank())]));
+}
+
+int Runtime::cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof set, &set) != 0) return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return std::max(1, CPU_COUNT(&set));
+}
+
+int Runtime::auto_ranks(int lanes, int threads) {
+  int ranks = 1;
+  while (ranks * 2 <= cores() / std::max(threads, 1) && lanes % (ranks * 2) == 0) ranks *= 2;
+  return ranks;
+}
+
+void Runtime::run(int ranks, const std::function<void(RankContext&)>& body) {
+  if (distributed()) {
+    if (ranks != size()) throw InputError("{} ranks were asked for, the launcher started {}", ranks, size());
+    const auto me = static_cast<size_t>(rank());
+    const auto before = std::count(hosts_.begin(), hosts_.begin() + rank(), hosts_[me]);
+    RankContext context{*world_, static_cast<int>(before), local_size(), hosts_[me]};
+    body(context);
+    return;
+  }
+  const auto comms = make_local(ranks);
+  std::vector<std::exception_ptr> failures(comms.size());
+  std::atomic<int> first{-1};
+  std::vector<std::thread> threads;
+  for (size_t rank = 0; rank < comms.size(); ++rank)
+    threads.emplace_back([&, rank] {
+      try {
+        RankContext context{*comms[rank], static_cast<int>(rank), ranks, hosts_[0]};
+        body(context);
+      } catch (...) {
+        failures[rank] = std::current_exception();
+        int none = -1;
+        first.compare_exchange_strong(none, static_cast<int>(rank));
+        comms[rank]->abort(message_of(failures[rank]));
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  if (first < 0) return;
+  const auto failed = static_cast<size_t>(first.load());
+  const std::string why = message_of(failures[failed]);
+  if (std::ranges::all_of(failures, [&](const auto& failure) { return message_of(failure) == why; }))
+    std::rethrow_exception(failures[failed]);
+  rethrow_named(failures[failed], failed);
+}
+
+int Runtime::agree(const Failure& mine) {
+  struct Status {
+    int code = 0;
+    Text message{};
+  };
+  const Status status{mine.code, text_of(mine.message)};
+  auto stream = std::make_unique<WorkerStream>();
+  const auto all = gather(*control_, status, *stream);
+  const auto arrived = std::make_shared<std::promise<void>>();
+  stream->enqueue([arrived] { arrived->set_value(); });
+  // A rank that has ended well waits for the others; one that failed does not wait for ranks that wait for it.
+  if (mine.code != 0 && arrived->get_future().wait_for(std::chrono::seconds(2)) == std::future_status::timeout)
+    abort_mpi(*world_, mine.message, mine.code);
+  stream->synchronize();
+
+  const auto failed = std::ranges::find_if(all, [](const Status& s) { return s.code != 0; });
+  if (failed == all.end()) return 0;
+  const bool alike = std::ranges::all_of(all, [&](const Status& s) { return s.code != 0 && s.message == failed->message; });
+  if (failed - all.begin() == rank()) {
+    const std::string who = alike ? "error" : fmt::format("rank {} of {} on {}", rank(), size(), hosts_[static_cast<size_t>(rank())]);
+    fmt::print(stderr, "lockstep: {}: {}\n", who, mine.message);
+  }
+  return std::ranges::max(all, {}, &Status::code).code;
+}
+
+int Runtime::guard(const std::function<void()>& program) noexcept {
+  Failure failure;
+  try {
+    program();
+  } catch (const InputError& error) {
+    failure = {2, error.what()};
+  } catch (const std::exception& error) {
+    failure = {1, error.what()};
+  } catch (...) {
+    failure = {1, "an unknown exception"};
+  }
+  std::fflush(stdout);
+  if (!distributed()) {
+    if (failure.code != 0) fmt::print(stderr, "lockstep: error: {}\n", failure.message);
+    return failure.code;
+  }
+  try {
+    return agree(failure);
+  } catch (const std::exception& error) {
+    abort_mpi(*world_, failure.code != 0 ? failure.message : error.what(), std::max(failure.code, 1));
+    return std::max(failure.code, 1);
+  }
+}
+
+}  // namespace lockstep

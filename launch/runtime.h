@@ -1,0 +1,65 @@
+// How ranks come to be: as processes of mpirun or srun, or as threads of this process. One Runtime a process, made first
+// thing in main, used by the main thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "parallel/comm/communicator.h"
+
+namespace lockstep {
+
+/// What a rank knows of itself and the others.
+struct RankContext {
+  Communicator& comm;
+  int local_rank = 0, local_size = 1;  // among the ranks on this host
+  std::string host;
+};
+
+class Runtime {
+ public:
+  /// Joins the other ranks where the environment shows a launcher; makes no MPI call otherwise.
+  Runtime();
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  /// Whether this process is one rank of a launcher's.
+  bool distributed() const { return world_ != nullptr; }
+  /// Ranks that the launcher started, and which one this process is; 1 and 0 where there is no launcher.
+  int size() const;
+  int rank() const;
+  /// Ranks on this host.
+  int local_size() const;
+  /// By rank; this host alone where there is no launcher.
+  const std::vector<std::string>& hosts() const { return hosts_; }
+
+  /// Runs `body` on every rank: once where distributed (then `ranks` must be size()), else on `ranks` threads. A thread
+  /// that throws releases all others, and run rethrows its error with "rank R: " before it (without where all threads
+  /// throw the same).
+  void run(int ranks, const std::function<void(RankContext&)>& body);
+
+  /// Runs a whole program and returns the process' exit code: 0, 1 after an Error or other exception, 2 after an
+  /// InputError. Errors go to stderr. Where distributed, all ranks end with the same code: an error that all have alike
+  /// is printed once; when the others do not end by themselves within two seconds, they are ended.
+  int guard(const std::function<void()>& program) noexcept;
+
+  /// Cores that this process may use.
+  static int cores();
+  /// The largest power of two that is at most cores / threads and divides `lanes`; at least 1.
+  static int auto_ranks(int lanes, int threads);
+
+ private:
+  struct Failure {
+    int code = 0;
+    std::string message;
+  };
+  int agree(const Failure& mine);
+
+  std::unique_ptr<Communicator> world_, control_;
+  std::vector<std::string> hosts_;
+};
+
+}  // namespace lockstep

@@ -1,0 +1,71 @@
+#include "layers/max_pool.h"
+
+#include "core/error.h"
+#include "layers/check.h"
+
+namespace lockstep {
+
+namespace {
+
+std::string text(const Window& window, bool relu) { return to_string(window) + (relu ? " +relu" : ""); }
+
+}  // namespace
+
+std::vector<Type> MaxPoolOp::infer(std::span<const Type> in) const {
+  expect_count(in, 1);
+  expect_image(in[0]);
+  if (window.size[0] * window.size[1] > 256)
+    throw InputError("max pooling window {}x{}: expected at most 256 elements", window.size[0], window.size[1]);
+  const Shape y = window_output(window, in[0].shape);
+  return {{y}, {y, DType::u8}};
+}
+
+std::vector<Rule> MaxPoolOp::rules() const { return {batch_rule(1, 2)}; }
+
+std::vector<Value> MaxPoolOp::backward(Graph& graph, const Node& node, std::span<const Value> dy) const {
+  std::vector<Value> in{node.out[1], dy[0]};
+  if (relu) in.push_back(node.out[0]);
+  auto op = std::make_shared<MaxPoolGradOp>(window, relu, graph.type(node.in[0]).shape);
+  return {graph.add1(node.name + "/grad", std::move(op), std::move(in))};
+}
+
+std::string MaxPoolOp::attributes() const { return text(window, relu); }
+
+std::vector<Type> MaxPoolGradOp::infer(std::span<const Type> in) const {
+  expect_count(in, relu ? 3 : 2);
+  expect_image(in[1]);
+  Shape dx = x;
+  dx[0] = in[1].shape[0];
+  const Shape y = window_output(window, dx);
+  expect_type(in[0], {y, DType::u8}, "argmax");
+  expect_type(in[1], {y}, "dy");
+  if (relu) expect_type(in[2], {y}, "y");
+  return {{dx}};
+}
+
+std::vector<Rule> MaxPoolGradOp::rules() const { return {batch_rule(relu ? 3 : 2)}; }
+
+std::string MaxPoolGradOp::attributes() const { return text(window, relu); }
+
+void describe_pool(Fields& fields, Size2& pool_size, PoolOptions& options) {
+  fields.field("pool_size", pool_size);
+  // The default depends on the option above, so it is resolved between the two.
+  if (options.strides == Size2{0, 0}) options.strides = pool_size;
+  fields.field("strides", options.strides);
+  fields.field("padding", options.padding);
+}
+
+Window pool_window(Size2 pool_size, const PoolOptions& options, const Type& x) {
+  expect_image(x);
+  const Size2 strides = options.strides == Size2{0, 0} ? pool_size : options.strides;
+  return make_window(pool_size, strides, options.padding, x.shape);
+}
+
+void MaxPooling2D::describe(Fields& fields) { describe_pool(fields, pool_size, options); }
+
+Value MaxPooling2D::build(Builder& builder, std::span<const Value> in) const {
+  const Window window = pool_window(pool_size, options, builder.type(in[0]));
+  return builder.add("", std::make_shared<MaxPoolOp>(window), {in[0]})[0];
+}
+
+}  // namespace lockstep

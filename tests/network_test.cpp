@@ -1,0 +1,151 @@
+// Networks: names, shapes, parameter counts, JSON models and their errors, initialisers, fusion.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "launch/variables.h"
+#include "layers/fuse.h"
+#include "layers/ops.h"
+#include "layers/zoo/zoo.h"
+
+namespace lockstep {
+namespace {
+
+std::string message(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+TEST(Zoo, HasThePublishedNumbersOfParameters) {
+  EXPECT_EQ(resnet18({32, 32, 3}, 10).parameters(), 11'173'962);
+  EXPECT_EQ(lenet5({28, 28, 1}, 10).parameters(), 61'706);
+  // 3*3*3*32+32 + 3*3*32*64+64 + 64*128+128 + 128*10+10
+  EXPECT_EQ(seed_cnn({224, 224, 3}, 10).parameters(), 896 + 18'496 + 8'320 + 1'290);
+  EXPECT_TRUE(contains(message([] { zoo_model("resnet81", {8, 8, 1}, 10); }), "did you mean 'resnet18'"));
+}
+
+TEST(Network, NumbersLayersAsKerasDoes) {
+  const Network network = seed_cnn({32, 32, 1}, 10);
+  std::vector<std::string> names;
+  for (const NetworkLayer& layer : network.layers()) names.push_back(layer.layer->name);
+  EXPECT_EQ(names, (std::vector<std::string>{"input", "conv2d", "max_pooling2d", "conv2d_1", "max_pooling2d_1", "conv2d_2",
+                                             "max_pooling2d_2", "conv2d_3", "global_average_pooling2d", "softmax"}));
+  EXPECT_EQ(network.variables()[2].name, "conv2d_1/kernel");
+  EXPECT_EQ(network.variables()[2].shape, (Shape{64, 3, 3, 32}));
+}
+
+TEST(Network, SummaryIsKerasTable) {
+  const std::string text = lenet5({28, 28, 1}, 10).summary();
+  EXPECT_TRUE(contains(text, "Model: \"lenet5\""));
+  EXPECT_TRUE(contains(text, "conv2d (Conv2D)                         (None, 28, 28, 6)                  156"));
+  EXPECT_TRUE(contains(text, "Total params: 61,706"));
+  EXPECT_TRUE(contains(resnet18({32, 32, 3}, 10).summary(), "stage1_block1_2_norm, stem_relu"));
+}
+
+TEST(Network, AWindowThatExceedsItsInputNamesLayerAndShapes) {
+  const std::string text = message([] { lenet5({8, 8, 1}, 10); });
+  EXPECT_TRUE(contains(text, "conv2d_1")) << text;
+  EXPECT_TRUE(contains(text, "5x5")) << text;
+  EXPECT_TRUE(contains(text, "4, 4, 6")) << text;
+}
+
+TEST(Network, RefusesTwoLayersOfOneName) {
+  const Symbol x = Dense(3).named("a")(Flatten()(Input({4, 4, 1})));
+  EXPECT_TRUE(contains(message([&] { Network("n", Dense(3).named("a")(x)); }), "two layers are named 'a'"));
+}
+
+TEST(NetworkJson, RoundTripsTheWholeZoo) {
+  for (const std::string& name : zoo_names()) {
+    const Network network = zoo_model(name, {32, 32, 3}, 10);
+    const std::string text = network_to_json(network);
+    const Network read = network_from_json(text, "x.json");
+    EXPECT_EQ(network_to_json(read), text);
+    EXPECT_EQ(read.summary(), network.summary());
+  }
+}
+
+constexpr const char* good = R"({
+  "name": "tiny",
+  "layers": [
+    {"type": "Input", "shape": [8, 8, 1]},
+    {"type": "Conv2D", "filters": 4, "kernel_size": 3, "activation": "relu", "name": "c"},
+    {"type": "Flatten"},
+    {"type": "Dense", "units": 10, "activation": "softmax"}
+  ]
+})";
+
+std::string with(std::string text, const std::string& from, const std::string& to) {
+  const size_t at = text.find(from);
+  if (at == std::string::npos) throw Error("the test looks for '{}'", from);
+  return text.replace(at, from.size(), to);
+}
+
+TEST(NetworkJson, ErrorsNameFileLineAndKey) {
+  EXPECT_EQ(network_from_json(good, "m.json").layers().size(), 4U);
+  const auto error = [](const std::string& from, const std::string& to) {
+    return message([&] { network_from_json(with(good, from, to), "m.json"); });
+  };
+  EXPECT_TRUE(contains(error("\"filters\"", "\"filtres\""), "m.json:5")) << error("\"filters\"", "\"filtres\"");
+  EXPECT_TRUE(contains(error("\"filters\": 4, ", ""), "key 'filters' is missing"));
+  EXPECT_TRUE(contains(error("\"units\": 10", "\"units\": \"ten\""), "m.json:7: key 'units' is \"ten\""));
+  EXPECT_TRUE(contains(error("\"activation\": \"relu\"", "\"activation\": \"rulu\""), "one of linear, relu, softmax"));
+  EXPECT_TRUE(contains(error("\"Conv2D\"", "\"Conv2d_\""), "did you mean 'Conv2D'"));
+  EXPECT_TRUE(contains(error("\"use\"", "") == "no error" ? "" : error("\"name\": \"c\"", "\"nmae\": \"c\""), "nmae"));
+  EXPECT_TRUE(contains(error("{\"type\": \"Flatten\"}", "{\"type\": \"Flatten\", \"inputs\": [\"q\"]}"), "m.json:6"));
+  EXPECT_TRUE(contains(error("\"shape\": [8, 8, 1]}", "\"shape\": [8, 8, 1]"), "not JSON"));
+  EXPECT_TRUE(contains(error("\"kernel_size\": 3", "\"kernel_size\": 9"), "'c'"));
+}
+
+TEST(Initializer, DrawsByVariableAndElementAlone) {
+  std::vector<float> whole(1000), again(1000), other(1000), part(100);
+  glorot_uniform(30, 70).fill(whole, 1, 2);
+  glorot_uniform(30, 70).fill(again, 1, 2);
+  glorot_uniform(30, 70).fill(other, 1, 3);
+  glorot_uniform(30, 70).fill(part, 1, 2);
+  EXPECT_EQ(whole, again);
+  EXPECT_NE(whole, other);
+  EXPECT_TRUE(std::equal(part.begin(), part.end(), whole.begin()));
+  const float limit = std::sqrt(6.0F / 100);
+  const auto [least, most] = std::ranges::minmax(whole);
+  EXPECT_GE(least, -limit);
+  EXPECT_LE(most, limit);
+  EXPECT_GT(most, 0.95F * limit);
+  he_normal(50).fill(whole, 1, 2);
+  double squares = 0;
+  for (float x : whole) squares += double{x} * double{x};
+  EXPECT_NEAR(std::sqrt(squares / 1000), std::sqrt(2.0 / 50), 0.01);
+}
+
+size_t count(const Graph& graph, std::string_view name) {
+  return static_cast<size_t>(std::ranges::count(graph.nodes(), name, [](const Node& n) { return n.op->name(); }));
+}
+
+TEST(Fuse, JoinsWhatOneKernelDoes) {
+  Built lenet = lenet5({28, 28, 1}, 10).build(8, 1, true);
+  fuse(lenet.graph, std::vector<Value>{lenet.output});
+  EXPECT_EQ(count(lenet.graph, "relu"), 0U);  // two went into pools, two into dense
+  Built resnet = resnet18({32, 32, 3}, 10).build(8, 1, true);
+  const size_t before = resnet.graph.nodes().size();
+  fuse(resnet.graph, std::vector<Value>{resnet.output});
+  EXPECT_EQ(count(resnet.graph, "relu"), 0U);
+  EXPECT_EQ(count(resnet.graph, "add"), 0U);
+  EXPECT_LT(resnet.graph.nodes().size(), before);
+}
+
+TEST(Fuse, LeavesAValueAloneThatSomebodyElseReads) {
+  const Symbol x = Conv2D(4, {3, 3})(Input({8, 8, 1}));
+  Built built = Network("n", Flatten()(Add()({x, ReLU()(x)}))).build(8, 1, true);
+  fuse(built.graph, std::vector<Value>{built.output});
+  EXPECT_EQ(count(built.graph, "relu"), 1U);
+}
+
+}  // namespace
+}  // namespace lockstep
