@@ -7,7 +7,7 @@ target_include_directories(lockstep_options INTERFACE "${CMAKE_SOURCE_DIR}")
 # One floating-point environment: a*b+c is fused only where the source says std::fma, so that the vector body and the
 # scalar tail of a loop agree wherever a range starts.
 target_compile_options(lockstep_options INTERFACE
-  -Wall -Wextra -Wshadow=local -Wconversion -Wno-sign-conversion -ffp-contract=off)
+  -Wall -Wextra -Wshadow=local -Wconversion -Wno-sign-conversion -ffp-contract=off -fno-math-errno)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   target_compile_options(lockstep_options INTERFACE -march=${LOCKSTEP_MARCH})
 endif()

@@ -22,6 +22,8 @@ class Random {
   Random(uint64_t seed, Purpose purpose, uint32_t layer = 0, uint64_t step = 0);
   /// Four 32-bit numbers: elements 4*block to 4*block+3 of the sample.
   PhiloxCounter bits(uint64_t sample, uint64_t block) const;
+  /// For kernels that compute many blocks at once: bits(sample, block) is Philox of {block, sample} under this key.
+  PhiloxKey key() const { return key_; }
 
  private:
   PhiloxKey key_;

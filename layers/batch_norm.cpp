@@ -138,8 +138,8 @@ Value BatchNormalization::build(Builder& builder, std::span<const Value> in) con
   const Type& x = builder.type(in[0]);
   if (x.shape.rank() < 1) throw InputError("layer '{}': got {}, expected channels", builder.layer(), x.str());
   const Shape channels = channels_type(x).shape;
-  const Value gamma = builder.parameter("gamma", channels, {Initializer::Kind::Constant, 1});
-  const Value beta = builder.parameter("beta", channels, {Initializer::Kind::Constant, 0});
+  const Value gamma = builder.parameter("gamma", channels, ones);
+  const Value beta = builder.parameter("beta", channels, zeros);
   const Value mean = builder.state("moving_mean", channels, 0);
   const Value variance = builder.state("moving_variance", channels, 1);
   if (!builder.training())

@@ -40,7 +40,7 @@ class Fusion {
   void relu_into_pool(int pool, const MaxPoolOp& op) {
     int relu = 0;
     if (!sole_producer<ReluOp>(node(pool).in[0], relu)) return;
-    graph_.replace(pool, op.with_relu(), {node(relu).in[0]});
+    graph_.replace(pool, std::make_shared<MaxPoolOp>(op.window, true), {node(relu).in[0]});
   }
 
   void relu_into_producer(int relu) {

@@ -22,6 +22,21 @@ Value Input::build(Builder& builder, std::span<const Value> in) const {
   return builder.source("", {Shape(dims), DType::f32}, Role::LaneInput);
 }
 
+namespace {
+
+/// Every complaint about a layer begins with its name.
+Value build_layer(const Layer& layer, Builder& builder, std::span<const Value> in) {
+  try {
+    return layer.build(builder, in);
+  } catch (const InputError& error) {
+    const std::string text = error.what();
+    if (text.starts_with("layer '")) throw;
+    throw InputError("layer '{}': {}", layer.name, text);
+  }
+}
+
+}  // namespace
+
 Network::Network(std::string name, const Symbol& output) : name_(std::move(name)) {
   std::map<const LayerNode*, int> index;
   const std::function<int(const Symbol&)> visit = [&](const Symbol& symbol) {
@@ -55,7 +70,7 @@ Network::Network(std::string name, const Symbol& output) : name_(std::move(name)
     builder.enter(layer->name, static_cast<uint32_t>(i));
     std::vector<Value> in;
     for (int source : sources) in.push_back(values[static_cast<size_t>(source)]);
-    values.push_back(layer->build(builder, in));
+    values.push_back(build_layer(*layer, builder, in));
     shape = graph.type(values.back()).shape;
     for (size_t v = before; v < builder.variables().size(); ++v) {
       const Variable& variable = builder.variables()[v];

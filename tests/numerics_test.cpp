@@ -47,7 +47,7 @@ Network mixed_network() {
   return Network("mixed", Dense(10, {.activation = Activation::softmax})(x));
 }
 
-struct Run {
+struct RunSpec {
   int ranks = 1;
   int lanes = 8;
   int64_t batch = 40, samples = 100, steps = 7;
@@ -77,12 +77,12 @@ void swap_lanes(Batch& batch, std::pair<int, int> lanes) {
   swap_parts(batch.lanes);
 }
 
-void train_rank(const Network& network, const Run& run, Communicator& comm, std::vector<StepTrace>& trace) {
+void train_rank(const Network& network, const RunSpec& run, Communicator& comm, std::vector<StepTrace>& trace) {
   const auto backend = make_cpu_backend(1);
   Trainer trainer(network, {{run.batch, run.lanes, run.numerics}, run.optimizer, run.seed}, comm, *backend, cpu_kernels());
   if (run.flip_bit) {
     Weights weights = trainer.variables().get();
-    float& weight = weights.begin()->second.at(3);
+    float& weight = weights.at("dense/kernel").at(3);
     weight = std::bit_cast<float>(std::bit_cast<uint32_t>(weight) ^ 1U);
     trainer.variables().set(weights);
   }
@@ -100,7 +100,7 @@ void train_rank(const Network& network, const Run& run, Communicator& comm, std:
 }
 
 /// The trace of every rank.
-std::vector<std::vector<StepTrace>> train(const Network& network, const Run& run) {
+std::vector<std::vector<StepTrace>> train(const Network& network, const RunSpec& run) {
   auto comms = make_local(run.ranks);
   std::vector<std::vector<StepTrace>> traces(static_cast<size_t>(run.ranks));
   std::vector<std::thread> threads;
@@ -110,7 +110,7 @@ std::vector<std::vector<StepTrace>> train(const Network& network, const Run& run
   return traces;
 }
 
-std::vector<StepTrace> train_one(const Run& run) { return train(mixed_network(), run)[0]; }
+std::vector<StepTrace> train_one(const RunSpec& run) { return train(mixed_network(), run)[0]; }
 
 class EveryNumberOfRanks : public testing::TestWithParam<int> {};
 
@@ -123,8 +123,8 @@ TEST_P(EveryNumberOfRanks, GivesTheSameBitsAtEveryStep) {
 
 TEST_P(EveryNumberOfRanks, GivesTheSameBitsForResnet18) {
   const Network resnet = resnet18({8, 8, 1}, 10);
-  const Run run{.batch = 16, .samples = 40, .steps = 3};
-  Run many = run;
+  const RunSpec run{.batch = 16, .samples = 40, .steps = 3};
+  RunSpec many = run;
   many.ranks = GetParam();
   EXPECT_EQ(train(resnet, many).back(), train(resnet, run)[0]);
 }

@@ -1,0 +1,77 @@
+#include "layers/dropout.h"
+
+#include <array>
+#include <cmath>
+
+#include "core/random.h"
+#include "core/step_state.h"
+#include "layers/cpu/kernels.h"
+#include "layers/cpu/parallel.h"
+#include "layers/cpu/vec.h"
+
+namespace lockstep::cpu {
+
+namespace {
+
+/// Philox blocks computed side by side, and the elements that they decide.
+constexpr int64_t group_blocks = 16, group_elements = 4 * group_blocks;
+
+/// Random::bits of blocks `first` to `first` + 15 of one sample, one after the other. `first` is a multiple of 16, so
+/// that its upper half is theirs as well.
+void random_bits(PhiloxKey key, uint64_t sample, uint64_t first, uint32_t* bits) {
+  const auto low = [](uint64_t v) { return static_cast<uint32_t>(v); };
+  const auto high = [](uint64_t v) { return static_cast<uint32_t>(v >> 32); };
+  const uint32_t block_low = low(first), block_high = high(first), sample_low = low(sample), sample_high = high(sample);
+#pragma omp simd
+  for (uint32_t i = 0; i < group_blocks; ++i) {
+    uint32_t c0 = block_low + i, c1 = block_high, c2 = sample_low, c3 = sample_high, k0 = key[0], k1 = key[1];
+#pragma GCC unroll 10
+    for (int round = 0; round < 10; ++round) {
+      const uint64_t a = uint64_t{0xD2511F53} * c0, b = uint64_t{0xCD9E8D57} * c2;
+      c0 = static_cast<uint32_t>(b >> 32) ^ c1 ^ k0;
+      c1 = static_cast<uint32_t>(b);
+      c2 = static_cast<uint32_t>(a >> 32) ^ c3 ^ k1;
+      c3 = static_cast<uint32_t>(a);
+      k0 += 0x9E3779B9;
+      k1 += 0xBB67AE85;
+    }
+    bits[4 * i] = c0;
+    bits[4 * i + 1] = c1;
+    bits[4 * i + 2] = c2;
+    bits[4 * i + 3] = c3;
+  }
+}
+
+}  // namespace
+
+Kernel make(const DropoutOp& op, const Signature& signature) {
+  const int64_t samples = signature.in[0].shape[0];
+  const int64_t elements = samples ? signature.in[0].shape.elements() / samples : 0;
+  const int64_t groups = (elements + group_elements - 1) / group_elements;
+  // to_uniform(bits) = (bits >> 8) / 2^24, so comparing whole numbers decides the same.
+  const auto threshold = static_cast<int32_t>(std::ceil(double{op.rate} * 0x1p24));
+  return {.run = [=, layer = op.layer, scale = 1 / (1 - op.rate)](Stream&, const Args& args) {
+    const float* x = args.in[0].as();
+    float* y = args.out[0].as();
+    const auto& step = *args.in[1].as<StepState>();
+    const int64_t first_sample = args.in[2].as<LaneState>()->first;
+    const PhiloxKey key = Random(step.seed, Purpose::Dropout, layer, step.step).key();
+    parallel_for(samples * groups, group_elements * 16, [=](int64_t begin, int64_t end) {
+      uint32_t bits[group_elements];
+      for (int64_t g = begin; g < end; ++g) {
+        const int64_t sample = g / groups, block = g % groups * group_blocks, first = 4 * block;
+        random_bits(key, static_cast<uint64_t>(first_sample + sample), static_cast<uint64_t>(block), bits);
+        const int64_t at = sample * elements + first;
+        for_each_vec(std::min(group_elements, elements - first), [&]<class V>(V, int64_t i) {
+          IntOf<V> number;
+          for (int64_t lane = 0; lane < width<V>; ++lane) bits[i + lane] >>= 8;
+          std::memcpy(&number, bits + i, sizeof number);
+          const V zero = broadcast<V>(0);
+          store(y + at + i, number < broadcast_int<V>(threshold) ? zero : load<V>(x + at + i) * broadcast<V>(scale));
+        });
+      }
+    });
+  }};
+}
+
+}  // namespace lockstep::cpu
