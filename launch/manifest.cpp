@@ -1,14 +1,14 @@
 #include "launch/manifest.h"
 
-#include <fcntl.h>
 #include <fmt/chrono.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "core/error.h"
+#include "launch/atomic_file.h"
 #include "launch/build_info.h"
 #include "launch/system_info.h"
 
@@ -18,43 +18,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A file that is written beside its final place and removed again unless it gets there.
-class TemporaryFile {
- public:
-  /// Throws Error when it cannot be created.
-  explicit TemporaryFile(const fs::path& beside) : name_(beside.string() + ".XXXXXX"), descriptor_(::mkstemp(name_.data())) {
-    if (descriptor_ < 0) throw Error("cannot write '{}': {}", beside.string(), std::strerror(errno));
-    // mkstemp makes files for their owner alone; others may read a run as far as the directory lets them.
-    static_cast<void>(::fchmod(descriptor_, 0644));
-  }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-  ~TemporaryFile() {
-    ::close(descriptor_);
-    if (!kept_) ::unlink(name_.c_str());
-  }
-
-  void write(std::string_view contents) {
-    while (!contents.empty()) {
-      const ssize_t n = ::write(descriptor_, contents.data(), contents.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) throw Error("cannot write '{}': {}", name_, std::strerror(errno));
-      contents.remove_prefix(static_cast<size_t>(n));
-    }
-    // Before the rename: otherwise a crash could leave the new name on an empty file.
-    if (::fsync(descriptor_) != 0) throw Error("cannot write '{}': {}", name_, std::strerror(errno));
-  }
-  void keep_as(const fs::path& path) {
-    if (::rename(name_.c_str(), path.c_str()) != 0)
-      throw Error("cannot rename '{}' to '{}': {}", name_, path.string(), std::strerror(errno));
-    kept_ = true;
-  }
-
- private:
-  std::string name_;
-  int descriptor_;
-  bool kept_ = false;
-};
+/// Tries to create a file there. Empty where it can be, else the system's reason.
+std::string refusal(const fs::path& directory) {
+  std::string name = (directory / "probe.XXXXXX").string();
+  const int descriptor = ::mkstemp(name.data());
+  if (descriptor < 0) return std::strerror(errno);
+  ::close(descriptor);
+  ::unlink(name.c_str());
+  return {};
+}
 
 /// The first directory of the path that does not exist yet; empty where all do.
 fs::path first_missing(const fs::path& directory) {
@@ -69,31 +41,19 @@ fs::path first_missing(const fs::path& directory) {
 
 }  // namespace
 
-void write_atomically(const fs::path& path, std::string_view contents) {
-  TemporaryFile file(path);
-  file.write(contents);
-  file.keep_as(path);
-}
-
 void prepare_run_directory(const fs::path& directory) {
   for (const char* name : {"manifest.json", "metrics.jsonl"}) {
     std::error_code error;
     if (fs::exists(directory / name, error))
-      throw InputError("output directory '{}' holds another run ({} is there); give a new one", directory.string(), name);
+      throw InputError("output directory '{}' holds another run ({} is there); give a new one", directory.string(),
+                       name);
   }
   const fs::path made = first_missing(directory);
   std::error_code error;
   fs::create_directories(directory, error);
   if (!error && !fs::is_directory(directory)) error = std::make_error_code(std::errc::not_a_directory);
-  std::string reason = error ? error.message() : "";
-  if (!error) {
-    try {
-      const TemporaryFile probe(directory / "probe");
-      return;
-    } catch (const Error& refused) {
-      reason = refused.what();
-    }
-  }
+  const std::string reason = error ? error.message() : refusal(directory);
+  if (reason.empty()) return;
   // An empty path has nothing to remove, and names a directory that was there before.
   if (!made.empty()) fs::remove_all(made, error);
   throw InputError("output directory '{}' cannot be written: {}", directory.string(), reason);
@@ -106,8 +66,10 @@ std::string utc(std::chrono::system_clock::time_point time) {
 Manifest::Manifest(const nlohmann::ordered_json& libraries) {
   const BuildInfo& build = build_info();
   json_["lockstep"] = build.version;
-  json_["build"] = {{"git_revision", build.git_revision}, {"git_dirty", build.git_dirty},
-                    {"compiler", build.compiler},         {"type", build.build_type},
+  json_["build"] = {{"git_revision", build.git_revision},
+                    {"git_dirty", build.git_dirty},
+                    {"compiler", build.compiler},
+                    {"type", build.build_type},
                     {"march", build.march}};
   json_["started"] = utc(std::chrono::system_clock::now());
   json_["ended"] = nullptr;
@@ -117,8 +79,8 @@ Manifest::Manifest(const nlohmann::ordered_json& libraries) {
 }
 
 void Manifest::write(const fs::path& directory) {
-  json_["ended"] = utc(std::chrono::system_clock::now());
-  write_atomically(directory / "manifest.json", json_.dump(2) + "\n");
+  if (json_.contains("result")) json_["ended"] = utc(std::chrono::system_clock::now());
+  write_atomically((directory / "manifest.json").string(), json_.dump(2) + "\n");
 }
 
 }  // namespace lockstep

@@ -5,17 +5,12 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <string_view>
 
 namespace lockstep {
 
-/// Makes the directory of a new run. Throws InputError, and leaves nothing behind, when it cannot be made or written, or
-/// when it holds a manifest.json or metrics.jsonl already.
+/// Makes the directory of a new run. Throws InputError, and leaves nothing behind, when it cannot be made or written,
+/// or when it holds a manifest.json or metrics.jsonl already.
 void prepare_run_directory(const std::filesystem::path& directory);
-
-/// Writes a file so that whoever looks finds the old contents or the new, never a part: a temporary file beside it,
-/// synced, then renamed. Throws Error with the system's reason.
-void write_atomically(const std::filesystem::path& path, std::string_view contents);
 
 /// "2025-03-01T12:00:00Z"
 std::string utc(std::chrono::system_clock::time_point time);
@@ -29,7 +24,8 @@ class Manifest {
   /// {"lockstep", "build", "started", "ended", "libraries", "system"}, then whatever the caller adds: "configuration"
   /// (resolved, after defaults), "data", "plan", "result", …
   nlohmann::ordered_json& json() { return json_; }
-  /// Adds the time of the end and writes `directory`/manifest.json.
+  /// Writes `directory`/manifest.json, whole or not at all. "ended" is null until there is a "result": a manifest
+  /// without one belongs to a run that goes on, or that failed.
   void write(const std::filesystem::path& directory);
 
  private:

@@ -40,7 +40,8 @@ std::string json_number(float value) {
 }
 
 MetricsWriter::MetricsWriter(const std::filesystem::path& path)
-    : path_(path.string()), descriptor_(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666)) {
+    : path_(path.string()),
+      descriptor_(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666)) {
   if (descriptor_ < 0) throw InputError("cannot create '{}': {}", path_, std::strerror(errno));
 }
 
@@ -48,8 +49,8 @@ MetricsWriter::~MetricsWriter() { ::close(descriptor_); }
 
 void MetricsWriter::write(const char* kind, const Measured& m) {
   const std::string line = fmt::format(
-      "{{\"kind\":\"{}\",\"epoch\":{},\"step\":{},\"loss\":{},\"accuracy\":{},\"images_per_second\":{}}}\n", kind, m.epoch,
-      m.step, json_number(m.loss), json_number(m.accuracy), json_number(m.images_per_second));
+      "{{\"kind\":\"{}\",\"epoch\":{},\"step\":{},\"loss\":{},\"accuracy\":{},\"images_per_second\":{}}}\n", kind,
+      m.epoch, m.step, json_number(m.loss), json_number(m.accuracy), json_number(m.images_per_second));
   size_t at = 0;
   while (at < line.size()) {
     const ssize_t n = ::write(descriptor_, line.data() + at, line.size() - at);

@@ -15,10 +15,10 @@ std::string json_number(double value);
 
 /// What a step or an epoch came to.
 struct Measured {
-  int64_t epoch = 0;  // counts from 0
-  int64_t step = 0;   // counts from 0 over the whole run; of an epoch, its last one
-  float loss = 0;     // mean over the samples
-  float accuracy = 0; // 0 to 1
+  int64_t epoch = 0;   // counts from 0
+  int64_t step = 0;    // counts from 0 over the whole run; of an epoch, its last one
+  float loss = 0;      // mean over the samples
+  float accuracy = 0;  // 0 to 1
   double images_per_second = 0;
 };
 

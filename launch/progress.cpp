@@ -57,14 +57,14 @@ void Progress::step(const Shown& s) {
   if (now - last_ < (terminal_ ? redraw_interval : options_.interval)) return;
   last_ = now;
   const int64_t done = s.step - options_.first_step;
-  const std::string left =
-      done > 0 ? fmt::format("  {} left", duration((now - start_) / static_cast<double>(done) *
-                                                   static_cast<double>(options_.steps - s.step)))
-               : "";
+  const std::string left = done > 0 ? fmt::format("  {} left", duration((now - start_) / static_cast<double>(done) *
+                                                                        static_cast<double>(options_.steps - s.step)))
+                                    : "";
   const std::string where = fmt::format("epoch {}/{}", s.epoch + 1, s.epochs);
   const std::string steps = fmt::format("step {}/{}", s.step_in_epoch, s.steps_per_epoch);
   if (terminal_) {
-    std::string text = fmt::format("{} {} {}  {}{}", where, bar(s.step_in_epoch, s.steps_per_epoch), steps, numbers(s), left);
+    std::string text =
+        fmt::format("{} {} {}  {}{}", where, bar(s.step_in_epoch, s.steps_per_epoch), steps, numbers(s), left);
     // A line that wraps could not be redrawn.
     text.resize(std::min(text.size(), columns(options_.out) - 1));
     fmt::print(options_.out, "\r\x1b[K{}", text);
@@ -75,9 +75,7 @@ void Progress::step(const Shown& s) {
   std::fflush(options_.out);
 }
 
-void Progress::epoch(const Shown& s) {
-  line(fmt::format("epoch {}/{}  {}", s.epoch + 1, s.epochs, numbers(s)));
-}
+void Progress::epoch(const Shown& s) { line(fmt::format("epoch {}/{}  {}", s.epoch + 1, s.epochs, numbers(s))); }
 
 void Progress::line(std::string_view text) {
   if (options_.quiet) return;

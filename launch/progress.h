@@ -22,10 +22,10 @@ struct ProgressOptions {
 
 /// One step or epoch, as it is shown.
 struct Shown {
-  int64_t epoch = 0, epochs = 0;         // epoch counts from 0
-  int64_t step = 0;                      // steps done in the whole run
+  int64_t epoch = 0, epochs = 0;                   // epoch counts from 0
+  int64_t step = 0;                                // steps done in the whole run
   int64_t step_in_epoch = 0, steps_per_epoch = 0;  // done in this epoch
-  float loss = 0, accuracy = 0;          // accuracy from 0 to 1
+  float loss = 0, accuracy = 0;                    // accuracy from 0 to 1
   double images_per_second = 0;
 };
 

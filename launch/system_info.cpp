@@ -32,7 +32,8 @@ bool matters(std::string_view flag) {
                                                    "asimd",  "fphp", "asimdhp", "asimddp", "bf16", "i8mm"};
   constexpr std::array<std::string_view, 4> families{"avx512", "avx_", "amx_", "sve"};
   return std::find(exact.begin(), exact.end(), flag) != exact.end() ||
-         std::any_of(families.begin(), families.end(), [&](std::string_view family) { return flag.starts_with(family); });
+         std::any_of(families.begin(), families.end(),
+                     [&](std::string_view family) { return flag.starts_with(family); });
 }
 
 /// What follows `key` in /etc/os-release, without its quotes.

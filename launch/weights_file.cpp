@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "launch/manifest.h"
+#include "launch/atomic_file.h"
 
 namespace lockstep {
 

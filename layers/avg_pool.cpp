@@ -46,12 +46,12 @@ std::vector<Type> GlobalAvgPoolGradOp::infer(std::span<const Type> in) const {
 }
 
 Value AveragePooling2D::build(Builder& builder, std::span<const Value> in) const {
-  const Window window = pool_window(pool_size, options, builder.type(in[0]));
+  const Window window = pool_window(builder, in, pool_size, options);
   return builder.add1("", std::make_shared<AvgPoolOp>(window), {in[0]});
 }
 
 Value GlobalAveragePooling2D::build(Builder& builder, std::span<const Value> in) const {
-  return builder.add1("", std::make_shared<GlobalAvgPoolOp>(), {in[0]});
+  return builder.add1("", std::make_shared<GlobalAvgPoolOp>(), {in.begin(), in.end()});
 }
 
 }  // namespace lockstep

@@ -1,5 +1,7 @@
 #include "layers/flatten.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "layers/check.h"
 
@@ -19,7 +21,7 @@ std::vector<Value> FlattenOp::backward(Graph& graph, const Node& node, std::span
 std::vector<Type> UnflattenOp::infer(std::span<const Type> in) const {
   expect_count(in, 1);
   Shape shape = x;
-  shape[0] = in[0].shape[0];
+  shape[0] = in[0].shape.rank() > 0 ? in[0].shape[0] : 0;
   if (shape.elements() != in[0].shape.elements())
     throw InputError("got {}, expected as many elements as {} has", in[0].str(), shape.str());
   return {{shape, in[0].dtype}};

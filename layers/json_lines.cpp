@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <vector>
 
 #include "core/error.h"
 
@@ -16,7 +17,7 @@ namespace {
 using nlohmann::ordered_json;
 
 /// Tells the document's builder how far the parser has read.
-class Reader {
+class Cursor {
  public:
   using iterator_category = std::forward_iterator_tag;
   using value_type = char;
@@ -24,18 +25,18 @@ class Reader {
   using pointer = const char*;
   using reference = const char&;
 
-  Reader(const char* at, const char** read) : at_(at), read_(read) {}
+  Cursor(const char* at, const char** read) : at_(at), read_(read) {}
   reference operator*() const { return *at_; }
-  Reader& operator++() {
+  Cursor& operator++() {
     *read_ = ++at_;
     return *this;
   }
-  Reader operator++(int) {
-    Reader old = *this;
+  Cursor operator++(int) {
+    Cursor old = *this;
     ++*this;
     return old;
   }
-  bool operator==(const Reader& other) const { return at_ == other.at_; }
+  bool operator==(const Cursor& other) const { return at_ == other.at_; }
 
  private:
   const char* at_;
@@ -43,9 +44,10 @@ class Reader {
 };
 
 /// Receives the parser's events; builds the value and notes the lines.
-class Builder final : public nlohmann::json_sax<ordered_json> {
+class DocumentBuilder final : public nlohmann::json_sax<ordered_json> {
  public:
-  Builder(std::string_view text, const std::string& file, ordered_json& root, std::unordered_map<std::string, int>& lines)
+  DocumentBuilder(std::string_view text, const std::string& file, ordered_json& root,
+                  std::unordered_map<std::string, int>& lines)
       : read(text.data()), text_(text), file_(file), root_(root), lines_(lines), counted_(text.data()) {}
 
   bool null() override { return add(nullptr); }
@@ -155,21 +157,35 @@ class Builder final : public nlohmann::json_sax<ordered_json> {
   int line_ = 1;         // newlines have been counted in this
 };
 
+/// A part of a JSON pointer without its escapes.
+std::string json_pointer_key(std::string_view part) {
+  std::string key;
+  for (size_t i = 0; i < part.size(); ++i) {
+    const bool escape = part[i] == '~' && i + 1 < part.size() && (part[i + 1] == '0' || part[i + 1] == '1');
+    key += !escape ? part[i] : part[++i] == '0' ? '~' : '/';
+  }
+  return key;
+}
+
 }  // namespace
 
 std::string json_pointer_part(std::string_view key) {
   std::string part = "/";
   for (char c : key) {
-    if (c == '~') part += "~0";
-    else if (c == '/') part += "~1";
-    else part += c;
+    if (c == '~')
+      part += "~0";
+    else if (c == '/')
+      part += "~1";
+    else
+      part += c;
   }
   return part;
 }
 
 JsonDocument::JsonDocument(std::string_view text, std::string file) : file_(std::move(file)) {
-  Builder builder(text, file_, root_, lines_);
-  ordered_json::sax_parse(Reader(text.data(), &builder.read), Reader(text.data() + text.size(), &builder.read), &builder);
+  DocumentBuilder builder(text, file_, root_, lines_);
+  ordered_json::sax_parse(Cursor(text.data(), &builder.read), Cursor(text.data() + text.size(), &builder.read),
+                          &builder);
 }
 
 JsonDocument JsonDocument::read(const std::filesystem::path& path) {
@@ -192,19 +208,19 @@ int JsonDocument::line(const std::string& pointer) const {
 
 std::string JsonDocument::where(const std::string& pointer) const {
   std::string path;
-  const nlohmann::json_pointer<std::string> parsed(pointer);
   const ordered_json* value = &root_;
-  for (auto rest = parsed; !rest.empty();) {
-    // From the front: a part is an index where the value it is taken from is an array.
-    std::string text = rest.to_string().substr(1);
-    const size_t slash = text.find('/');
-    const nlohmann::json_pointer<std::string> part("/" + text.substr(0, slash));
-    rest = nlohmann::json_pointer<std::string>(slash == std::string::npos ? "" : text.substr(slash));
-    if (value && value->is_array()) path += "[" + part.back() + "]";
-    else path += (path.empty() ? "" : ".") + part.back();
-    value = value && value->contains(part) ? &value->at(part) : nullptr;
+  for (size_t at = 0; at < pointer.size();) {
+    const size_t end = std::min(pointer.find('/', at + 1), pointer.size());
+    const std::string part = json_pointer_key(std::string_view(pointer).substr(at + 1, end - at - 1));
+    at = end;
+    // A part is an index where the value that it is taken from is an array.
+    const bool index = value && value->is_array();
+    path += index ? "[" + part + "]" : (path.empty() ? "" : ".") + part;
+    value = !value || !lines_.contains(pointer.substr(0, end)) ? nullptr
+            : index                                            ? &value->at(std::stoul(part))
+                                                               : &value->at(part);
   }
-  return path.empty() ? fmt::format("{}:{}", file_, line(pointer)) : fmt::format("{}:{}: {}", file_, line(pointer), path);
+  return fmt::format("{}:{}{}{}", file_, line(pointer), path.empty() ? "" : ": ", path);
 }
 
 }  // namespace lockstep

@@ -55,16 +55,21 @@ void describe_pool(Fields& fields, Size2& pool_size, PoolOptions& options) {
   fields.field("padding", options.padding);
 }
 
-Window pool_window(Size2 pool_size, const PoolOptions& options, const Type& x) {
-  expect_image(x);
-  const Size2 strides = options.strides == Size2{0, 0} ? pool_size : options.strides;
-  return make_window(pool_size, strides, options.padding, x.shape);
+Window pool_window(const Builder& builder, std::span<const Value> in, Size2 pool_size, const PoolOptions& options) {
+  try {
+    if (in.size() != 1) throw InputError("got {} inputs, expected 1", in.size());
+    const Type& x = builder.type(in[0]);
+    expect_image(x);
+    return make_window(pool_size, options.strides == Size2{0, 0} ? pool_size : options.strides, options.padding, x.shape);
+  } catch (const InputError& error) {
+    throw InputError("layer '{}': {}", builder.layer(), error.what());
+  }
 }
 
 void MaxPooling2D::describe(Fields& fields) { describe_pool(fields, pool_size, options); }
 
 Value MaxPooling2D::build(Builder& builder, std::span<const Value> in) const {
-  const Window window = pool_window(pool_size, options, builder.type(in[0]));
+  const Window window = pool_window(builder, in, pool_size, options);
   return builder.add("", std::make_shared<MaxPoolOp>(window), {in[0]})[0];
 }
 

@@ -10,12 +10,14 @@ namespace lockstep {
 /// A window has at most 256 elements.
 class MaxPoolOp final : public Op {
  public:
-  explicit MaxPoolOp(Window pool_window, bool with_relu = false) : window(pool_window), relu(with_relu) {}
+  explicit MaxPoolOp(Window pool_window, bool fused_relu = false) : window(pool_window), relu(fused_relu) {}
   std::string_view name() const override { return "max_pool"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
   std::string attributes() const override;
+  /// For the fuse pass: max(pool(x), 0) is pool(max(x, 0)), on a quarter of the elements and less.
+  std::shared_ptr<const Op> with_relu() const { return std::make_shared<MaxPoolOp>(window, true); }
 
   const Window window;
   const bool relu;
@@ -25,8 +27,8 @@ class MaxPoolOp final : public Op {
 /// overlap add in ascending order of (p, q). x had the shape `x` with the batch size of dy.
 class MaxPoolGradOp final : public Op {
  public:
-  MaxPoolGradOp(Window pool_window, bool with_relu, Shape x_shape)
-      : window(pool_window), relu(with_relu), x(x_shape) {}
+  MaxPoolGradOp(Window pool_window, bool fused_relu, Shape x_shape)
+      : window(pool_window), relu(fused_relu), x(x_shape) {}
   std::string_view name() const override { return "max_pool_grad"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
@@ -57,7 +59,8 @@ class MaxPooling2D final : public LayerOf<MaxPooling2D> {
 
 /// The options of the two pooling layers, with the default strides resolved.
 void describe_pool(Fields& fields, Size2& pool_size, PoolOptions& options);
-/// The window that these options mean for images `x`.
-Window pool_window(Size2 pool_size, const PoolOptions& options, const Type& x);
+/// The window that these options mean for a pooling layer's only input, which is images. Throws InputError that names
+/// the layer.
+Window pool_window(const Builder& builder, std::span<const Value> in, Size2 pool_size, const PoolOptions& options);
 
 }  // namespace lockstep

@@ -28,7 +28,8 @@ int32_t ByteImages::read(int64_t index, std::span<float> image) const {
 
 std::string ByteImages::content_sha256() const {
   Sha256 hash;
-  hash.update(fmt::format("bytes {} {} {} {}\n", size(), contents_.image_shape.str(), contents_.classes, contents_.white));
+  hash.update(
+      fmt::format("bytes {} {} {} {}\n", size(), contents_.image_shape.str(), contents_.classes, contents_.white));
   hash.update(std::as_bytes(std::span(contents_.pixels)));
   hash.update(std::as_bytes(std::span(contents_.labels)));
   return hash.hex();

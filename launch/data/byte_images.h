@@ -11,7 +11,7 @@ namespace lockstep {
 class ByteImages final : public Dataset {
  public:
   struct Contents {
-    Shape image_shape;            // [H, W, C]
+    Shape image_shape;  // [H, W, C]
     int classes = 0;
     int white = 255;              // the value that `read` gives as 1
     std::vector<uint8_t> pixels;  // [N, H, W, C]

@@ -98,7 +98,8 @@ void BatchFeed::fill(Batch& batch, int64_t step) const {
     batch.lanes[static_cast<size_t>(lane)] = {position, std::clamp<int64_t>(batch.samples - position, 0, lane_size)};
   }
 
-  const KeyedPermutation order(static_cast<uint64_t>(dataset_->size()), options_.seed, static_cast<uint64_t>(batch.epoch));
+  const KeyedPermutation order(static_cast<uint64_t>(dataset_->size()), options_.seed,
+                               static_cast<uint64_t>(batch.epoch));
   for (int64_t i = 0; i < count; ++i) {
     if (stopping()) return;
     const std::span image(batch.images.data() + static_cast<size_t>(i) * floats, floats);

@@ -27,10 +27,10 @@ struct Batch {
 };
 
 struct FeedOptions {
-  int64_t batch = 0;  // global
-  int64_t lanes = 1;  // of the global batch
+  int64_t batch = 0;                       // global
+  int64_t lanes = 1;                       // of the global batch
   int64_t first_lane = 0, lane_count = 1;  // this rank's
-  bool shuffle = false;  // by KeyedPermutation(size, seed, epoch); else in the data set's order
+  bool shuffle = false;                    // by KeyedPermutation(size, seed, epoch); else in the data set's order
   uint64_t seed = 0;
   int64_t first_step = 0;  // counts over the whole run: a restart begins where the run was
   int64_t steps = 0;       // how many batches to make

@@ -111,12 +111,15 @@ std::optional<Normalisation> parse_normalisation(const std::string& text, const 
   if (text == "auto") return measure(train);
   const auto channels = static_cast<size_t>(train.image_shape()[2]);
   const size_t slash = std::min(text.find('/'), text.size());
-  Normalisation given{parse_list(std::string_view(text).substr(0, slash)),
-                      slash < text.size() ? parse_list(std::string_view(text).substr(slash + 1)) : std::vector<float>{}};
+  Normalisation given{
+      parse_list(std::string_view(text).substr(0, slash)),
+      slash < text.size() ? parse_list(std::string_view(text).substr(slash + 1)) : std::vector<float>{}};
   const bool positive = std::all_of(given.std.begin(), given.std.end(), [](float x) { return x > 0; });
   if (given.mean.size() != channels || given.std.size() != channels || !positive)
-    throw InputError("normalisation '{}', expected auto, none or MEAN/STD with {} comma-separated number{} each, "
-                     "STD above 0", text, channels, channels == 1 ? "" : "s");
+    throw InputError(
+        "normalisation '{}', expected auto, none or MEAN/STD with {} comma-separated number{} each, "
+        "STD above 0",
+        text, channels, channels == 1 ? "" : "s");
   return given;
 }
 

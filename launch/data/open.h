@@ -13,8 +13,8 @@ namespace lockstep {
 Data open_data(const std::string& spec);
 
 struct DataOptions {
-  std::string resize;               // "32" or "32x48"; empty: as it is
-  std::string normalise = "auto";   // as parse_normalisation takes it
+  std::string resize;              // "32" or "32x48"; empty: as it is
+  std::string normalise = "auto";  // as parse_normalisation takes it
 };
 
 struct PreparedData {

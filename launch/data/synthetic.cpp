@@ -62,7 +62,8 @@ struct Patterns {
   std::vector<float> columns;  // [classes, W, C]
 };
 
-/// A 32-bit finaliser (Appleby, MurmurHash3): far cheaper than Philox where a statistic of the noise is all that counts.
+/// A 32-bit finaliser (Appleby, MurmurHash3): far cheaper than Philox where a statistic of the noise is all that
+/// counts.
 inline uint32_t mix(uint32_t x) {
   x ^= x >> 16;
   x *= 0x85EBCA6BU;
@@ -116,8 +117,10 @@ class Synthetic final : public Dataset {
 
 Spec parse(const std::string& text) {
   const auto fail = [&](std::string_view why) {
-    return InputError("data 'synthetic:{}': {}; expected synthetic:HxWxC/CLASSES/COUNT[/TESTCOUNT], as in "
-                      "synthetic:224x224x3/10/1024", text, why);
+    return InputError(
+        "data 'synthetic:{}': {}; expected synthetic:HxWxC/CLASSES/COUNT[/TESTCOUNT], as in "
+        "synthetic:224x224x3/10/1024",
+        text, why);
   };
   // The separators before each number, and its largest value.
   struct Field {
@@ -125,8 +128,12 @@ Spec parse(const std::string& text) {
     char before;
     int64_t most;
   };
-  constexpr Field fields[] = {{"H", 0, max_side},         {"W", 'x', max_side},         {"C", 'x', 4096},
-                              {"CLASSES", '/', 1 << 20}, {"COUNT", '/', int64_t{1} << 40}, {"TESTCOUNT", '/', int64_t{1} << 40}};
+  constexpr Field fields[] = {{"H", 0, max_side},
+                              {"W", 'x', max_side},
+                              {"C", 'x', 4096},
+                              {"CLASSES", '/', 1 << 20},
+                              {"COUNT", '/', int64_t{1} << 40},
+                              {"TESTCOUNT", '/', int64_t{1} << 40}};
   std::vector<int64_t> values;
   const char* at = text.data();
   const char* end = at + text.size();
@@ -142,7 +149,9 @@ Spec parse(const std::string& text) {
     at = next;
   }
   if (at != end) throw fail(fmt::format("'{}' is left over", std::string_view(at, end)));
-  Spec spec{{values[0], values[1], values[2]}, static_cast<int>(values[3]), values[4],
+  Spec spec{{values[0], values[1], values[2]},
+            static_cast<int>(values[3]),
+            values[4],
             values.size() > 5 ? values[5] : std::max<int64_t>(1, values[4] / 5)};
   if (spec.image.elements() > INT32_MAX / 4 || spec.classes * (values[0] + values[1]) * values[2] > max_pattern_floats)
     throw fail("images or classes too large");

@@ -7,7 +7,8 @@ namespace lockstep {
 
 /// `spec` is HxWxC/CLASSES/COUNT[/TESTCOUNT]; TESTCOUNT defaults to a fifth of COUNT, at least 1. Every image is its
 /// class's stripes, across and along, plus uniform noise: a pure function of the spec and the index. Sample i has class
-/// i mod CLASSES. Throws InputError that shows the form. Its content hash is that of the spec: equal specs, equal images.
+/// i mod CLASSES. Throws InputError that shows the form. Its content hash is that of the spec: equal specs, equal
+/// images.
 Data open_synthetic(const std::string& spec);
 
 }  // namespace lockstep

@@ -69,17 +69,6 @@ template <class V>
   return v < zero ? zero : v;
 }
 
-/// Correctly rounded, so a vector's elements equal the scalar's bits.
-template <class V>
-[[gnu::always_inline]] inline V square_root(V v) {
-  if constexpr (std::is_same_v<V, Vec>) {
-    for (int i = 0; i < 8; ++i) v[i] = __builtin_sqrtf(v[i]);
-    return v;
-  } else {
-    return __builtin_sqrtf(v);
-  }
-}
-
 /// Calls body(V{}, i) for i from 0 to n: eight elements at a time while they fit, then one by one.
 template <class Body>
 [[gnu::always_inline]] inline void for_each_vec(int64_t n, Body&& body) {
