@@ -131,25 +131,20 @@ void Conv2D::describe(Fields& fields) {
 }
 
 Value Conv2D::build(Builder& builder, std::span<const Value> in) const {
-  try {
-    expect_count({}, in.size() == 1 ? 0 : 1);
-    const Type& x = builder.type(in[0]);
-    expect_image(x);
-    if (filters < 1) throw InputError("{} filters, expected at least 1", filters);
-    const Window window = make_window(kernel_size, options.strides, options.padding, x.shape);
-    const Conv2dAttributes conv{window.size, window.stride, window.pad_before, window.pad_after, options.groups};
-    const Shape shape = kernel_shape(conv, x.shape[3], filters);
-    window_output(window, x.shape);
-    const int64_t area = kernel_size[0] * kernel_size[1];
-    std::vector<Value> values = {in[0],
-                                 builder.parameter("kernel", shape, glorot_uniform(area * shape[3], area * filters))};
-    if (options.use_bias) values.push_back(builder.parameter("bias", {filters}, zeros));
-    const bool relu = options.activation == Activation::relu;
-    const Value y = builder.add1("", std::make_shared<Conv2dOp>(conv, options.use_bias, relu), std::move(values));
-    return relu ? y : builder.activate(y, options.activation);
-  } catch (const InputError& error) {
-    throw;
-  }
+  if (in.size() != 1) throw InputError("Conv2D takes 1 input, {} were given", in.size());
+  const Type& x = builder.type(in[0]);
+  expect_image(x);
+  if (filters < 1) throw InputError("{} filters, expected at least 1", filters);
+  const Window window = make_window(kernel_size, options.strides, options.padding, x.shape);
+  const Conv2dAttributes conv{window.size, window.stride, window.pad_before, window.pad_after, options.groups};
+  const Shape shape = kernel_shape(conv, x.shape[3], filters);
+  const int64_t area = kernel_size[0] * kernel_size[1];
+  std::vector<Value> values = {in[0],
+                               builder.parameter("kernel", shape, glorot_uniform(area * shape[3], area * filters))};
+  if (options.use_bias) values.push_back(builder.parameter("bias", {filters}, zeros));
+  // The activation is a node of its own; the fuse pass decides who takes it.
+  const Value y = builder.add1("", std::make_shared<Conv2dOp>(conv, options.use_bias, false), std::move(values));
+  return builder.activate(y, options.activation);
 }
 
 }  // namespace lockstep

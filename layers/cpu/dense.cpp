@@ -15,8 +15,8 @@ using Desc = dnnl::memory::desc;
 
 Desc matrix(const Shape& shape, Tag tag = Tag::ab) { return layout_of({shape[0], shape[1]}, tag); }
 
-DenseLayouts layouts(const Shape& x, const Shape& w, const Shape& y, bool bias) {
-  return {matrix(x), matrix(w, Tag::any), bias ? layout_of({w[0]}, Tag::a) : Desc(), matrix(y)};
+DenseLayouts layouts(const Shape& x, const Shape& w, const Shape& y, bool bias, Tag weights = Tag::any) {
+  return {matrix(x), matrix(w, weights), bias ? layout_of({w[0]}, Tag::a) : Desc(), matrix(y)};
 }
 
 }  // namespace
@@ -70,7 +70,9 @@ Kernel make(const DenseDataGradOp&, const Signature& s) {
 }
 
 Kernel make(const DenseWeightGradOp& op, const Signature& s) {
-  const auto desc = dense_weight_grad(layouts(s.in[0].shape, s.out[0].shape, s.in[1].shape, op.bias));
+  // Our own layout saves a reorder that takes longer than the product itself; only for a few units is oneDNN's faster.
+  const Tag tag = s.out[0].shape[0] >= 32 ? Tag::ab : Tag::any;
+  const auto desc = dense_weight_grad(layouts(s.in[0].shape, s.out[0].shape, s.in[1].shape, op.bias, tag));
   const Desc made = desc.diff_weights_desc();
   std::vector<Primitive::Argument> arguments{{DNNL_ARG_SRC, desc.src_desc()},
                                              {DNNL_ARG_DIFF_DST, desc.diff_dst_desc()},

@@ -1,6 +1,8 @@
 #include "layers/max_pool.h"
 
 #include <limits>
+#include <span>
+#include <vector>
 
 #include "layers/cpu/kernels.h"
 #include "layers/cpu/parallel.h"
@@ -32,11 +34,14 @@ template <class V>
 /// One row of dx. Each pixel asks the windows over it whether it was their maximum: every element is written once, and
 /// sums are in ascending order of the windows, however rows are shared among threads.
 template <bool with_relu>
-void gradient_row(const PoolSizes& s, int64_t h, const uint8_t* argmax, const float* dy, const float* y, float* dx) {
+void gradient_row(const PoolSizes& s, int64_t h, std::span<const Covering> all_columns, const uint8_t* argmax,
+                  const float* dy, const float* y, float* dx) {
   const Covering rows = covering(s.window, 0, h, s.p);
   for (int64_t w = 0; w < s.w; ++w) {
-    const Covering columns = covering(s.window, 1, w, s.q);
-    for_each_vec(s.c, [&]<class V>(V, int64_t c) {
+    const Covering columns = all_columns[static_cast<size_t>(w)];
+    // As in the forward pass: dx behind is computed later, dy behind is there.
+    const int64_t behind = std::min(s.w - w, s.q - columns.end + 1);
+    for_each_overhanging(s.c, behind * s.c, [&]<class V>(V, int64_t c) {
       const V zero = broadcast<V>(0);
       V sum = zero;
       for (int64_t p = rows.begin; p < rows.end; ++p)
@@ -64,7 +69,9 @@ Kernel make(const MaxPoolOp& op, const Signature& signature) {
         for (int64_t q = 0; q < s.q; ++q) {
           const Inside columns = inside(s.window, 1, q, s.w);
           const int64_t at = (row * s.q + q) * s.c;
-          for_each_vec(s.c, [&]<class V>(V, int64_t c) {
+          // A vector may hang over into the pixels behind, in x (which has them) and in y (which are computed later).
+          const int64_t behind = std::min(s.q - q, s.w - columns.first - columns.end + 1);
+          for_each_overhanging(s.c, behind * s.c, [&]<class V>(V, int64_t c) {
             pool_pixel<V>(s, image, rows, columns, with_relu, c, args.out[0].as() + at, args.out[1].as<uint8_t>() + at);
           });
         }
@@ -75,7 +82,10 @@ Kernel make(const MaxPoolOp& op, const Signature& signature) {
 
 Kernel make(const MaxPoolGradOp& op, const Signature& signature) {
   const PoolSizes s = pool_sizes(op.window, signature.out[0].shape, signature.in[1].shape);
-  return {.run = [s, with_relu = op.relu](Stream&, const Args& args) {
+  // Which windows cover a column takes divisions: looked up, not computed at every pixel.
+  std::vector<Covering> columns;
+  for (int64_t w = 0; w < s.w; ++w) columns.push_back(covering(s.window, 1, w, s.q));
+  return {.run = [s, with_relu = op.relu, columns](Stream&, const Args& args) {
     parallel_for(s.n * s.h, s.w * s.c * 6, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         const int64_t out = row / s.h * s.p * s.q * s.c;
@@ -83,9 +93,9 @@ Kernel make(const MaxPoolGradOp& op, const Signature& signature) {
         const float* dy = args.in[1].as() + out;
         float* dx = args.out[0].as() + row * s.w * s.c;
         if (with_relu)
-          gradient_row<true>(s, row % s.h, argmax, dy, args.in[2].as() + out, dx);
+          gradient_row<true>(s, row % s.h, columns, argmax, dy, args.in[2].as() + out, dx);
         else
-          gradient_row<false>(s, row % s.h, argmax, dy, nullptr, dx);
+          gradient_row<false>(s, row % s.h, columns, argmax, dy, nullptr, dx);
       }
     });
   }};
