@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
+#include <cstdio>
 #include <cstring>
-#include <exception>
 #include <future>
+#include <system_error>
 #include <thread>
 
 #include "core/cpu/streams.h"
@@ -21,6 +23,7 @@ namespace lockstep {
 namespace {
 
 using Text = std::array<char, 512>;
+constexpr const char* unknown_exception = "an unknown exception";
 
 Text text_of(const std::string& string) {
   Text text{};
@@ -49,6 +52,8 @@ std::vector<T> gather(Communicator& comm, const T& mine, Stream& stream) {
     throw InputError("rank {}: {}", rank, error.what());
   } catch (const std::exception& error) {
     throw Error("rank {}: {}", rank, error.what());
+  } catch (...) {
+    throw Error("rank {}: {}", rank, unknown_exception);
   }
 }
 
@@ -58,6 +63,8 @@ std::string message_of(const std::exception_ptr& failure) {
     std::rethrow_exception(failure);
   } catch (const std::exception& error) {
     return error.what();
+  } catch (...) {
+    return unknown_exception;
   }
 }
 
@@ -65,6 +72,18 @@ std::string message_of(const std::exception_ptr& failure) {
 
 Runtime::Runtime() : hosts_{this_host()} {
   if (!started_by_mpi()) return;
+  try {
+    join();
+  } catch (...) {
+    // Kept for guard: nobody catches what is thrown before it.
+    not_started_ = std::current_exception();
+    control_.reset();
+    world_.reset();
+    hosts_ = {this_host()};
+  }
+}
+
+void Runtime::join() {
   world_ = make_mpi();
   control_ = world_->split(0, world_->rank());
   WorkerStream stream;
@@ -98,6 +117,7 @@ int Runtime::auto_ranks(int lanes, int threads) {
 }
 
 void Runtime::run(int ranks, const std::function<void(RankContext&)>& body) {
+  if (not_started_) std::rethrow_exception(not_started_);
   if (distributed()) {
     if (ranks != size()) throw InputError("{} ranks were asked for, the launcher started {}", ranks, size());
     const auto me = static_cast<size_t>(rank());
@@ -109,19 +129,29 @@ void Runtime::run(int ranks, const std::function<void(RankContext&)>& body) {
   const auto comms = make_local(ranks);
   std::vector<std::exception_ptr> failures(comms.size());
   std::atomic<int> first{-1};
+  const auto fail = [&](size_t rank) {
+    failures[rank] = std::current_exception();
+    int none = -1;
+    first.compare_exchange_strong(none, static_cast<int>(rank));
+    comms[rank]->abort(message_of(failures[rank]));
+  };
   std::vector<std::thread> threads;
-  for (size_t rank = 0; rank < comms.size(); ++rank)
-    threads.emplace_back([&, rank] {
-      try {
-        RankContext context{*comms[rank], static_cast<int>(rank), ranks, hosts_[0]};
-        body(context);
-      } catch (...) {
-        failures[rank] = std::current_exception();
-        int none = -1;
-        first.compare_exchange_strong(none, static_cast<int>(rank));
-        comms[rank]->abort(message_of(failures[rank]));
-      }
-    });
+  threads.reserve(comms.size());
+  for (size_t rank = 0; rank < comms.size(); ++rank) {
+    try {
+      threads.emplace_back([&, rank] {
+        try {
+          RankContext context{*comms[rank], static_cast<int>(rank), ranks, hosts_[0]};
+          body(context);
+        } catch (...) {
+          fail(rank);
+        }
+      });
+    } catch (const std::system_error&) {  // no more threads: those that run wait for this one
+      fail(rank);
+      break;
+    }
+  }
   for (std::thread& thread : threads) thread.join();
   if (first < 0) return;
   const auto failed = static_cast<size_t>(first.load());
@@ -141,8 +171,10 @@ int Runtime::agree(const Failure& mine) {
   const auto all = gather(*control_, status, *stream);
   const auto arrived = std::make_shared<std::promise<void>>();
   stream->enqueue([arrived] { arrived->set_value(); });
-  // A rank that has ended well waits for the others; one that failed does not wait for ranks that wait for it.
-  if (mine.code != 0 && arrived->get_future().wait_for(std::chrono::seconds(2)) == std::future_status::timeout)
+  // A rank that has ended well waits for the others; one that failed does not wait for ranks that wait for it. Of
+  // several that failed the first ends all, before the next one speaks.
+  const auto patience = std::chrono::seconds(2) + std::chrono::milliseconds(100) * std::min(rank(), 30);
+  if (mine.code != 0 && arrived->get_future().wait_for(patience) == std::future_status::timeout)
     abort_mpi(*world_, mine.message, mine.code);
   stream->synchronize();
 
@@ -159,17 +191,19 @@ int Runtime::agree(const Failure& mine) {
 int Runtime::guard(const std::function<void()>& program) noexcept {
   Failure failure;
   try {
+    if (not_started_) std::rethrow_exception(not_started_);
     program();
   } catch (const InputError& error) {
     failure = {2, error.what()};
   } catch (const std::exception& error) {
     failure = {1, error.what()};
   } catch (...) {
-    failure = {1, "an unknown exception"};
+    failure = {1, unknown_exception};
   }
   std::fflush(stdout);
   if (!distributed()) {
-    if (failure.code != 0) fmt::print(stderr, "lockstep: error: {}\n", failure.message);
+    // Where a launcher's ranks could not be joined, all of them are here with the same message.
+    if (failure.code != 0 && launched_rank() == 0) std::fprintf(stderr, "lockstep: error: %s\n", failure.message.c_str());
     return failure.code;
   }
   try {

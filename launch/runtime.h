@@ -2,6 +2,7 @@
 // thing in main, used by the main thread.
 #pragma once
 
+#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
@@ -20,7 +21,8 @@ struct RankContext {
 
 class Runtime {
  public:
-  /// Joins the other ranks where the environment shows a launcher; makes no MPI call otherwise.
+  /// Joins the other ranks where the environment shows a launcher; makes no MPI call otherwise. Does not throw: what
+  /// prevents it is reported by `guard`, which then runs no program.
   Runtime();
   ~Runtime();
   Runtime(const Runtime&) = delete;
@@ -56,10 +58,12 @@ class Runtime {
     int code = 0;
     std::string message;
   };
+  void join();
   int agree(const Failure& mine);
 
   std::unique_ptr<Communicator> world_, control_;
   std::vector<std::string> hosts_;
+  std::exception_ptr not_started_;
 };
 
 }  // namespace lockstep

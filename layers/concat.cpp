@@ -41,8 +41,7 @@ std::vector<Type> SliceOp::infer(std::span<const Type> in) const {
   expect_count(in, 1);
   expect_float(in[0]);
   Type y = in[0];
-  if (begin < 0 || begin >= end || end > y.shape[-1])
-    throw InputError("slice {} to {} of {}", begin, end, y.str());
+  if (begin < 0 || begin >= end || end > y.shape[-1]) throw InputError("slice {} to {} of {}", begin, end, y.str());
   y.shape[-1] = end - begin;
   return {y};
 }

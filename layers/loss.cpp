@@ -11,7 +11,7 @@ void expect_loss_inputs(std::span<const Type> in) {
   expect_count(in, 3);
   expect_float(in[0]);
   if (in[0].shape.rank() != 2) throw InputError("got {}, expected one row of classes a sample: f32[N, K]", in[0].str());
-  expect_type(in[1], {Shape{in[0].shape[0]}, DType::i32}, "the labels");
+  expect_type(in[1], {Shape{in[0].shape[0]}, DType::i32}, "the label tensor");
   expect_lane_state(in[2]);
 }
 
@@ -23,7 +23,8 @@ std::vector<Type> CrossEntropyOp::infer(std::span<const Type> in) const {
 }
 
 std::vector<Value> CrossEntropyOp::backward(Graph& graph, const Node& node, std::span<const Value>) const {
-  return {graph.add1(node.name + "/grad", std::make_shared<CrossEntropyGradOp>(from_logits), node.in), Value{}, Value{}};
+  return {graph.add1(node.name + "/grad", std::make_shared<CrossEntropyGradOp>(from_logits), node.in), Value{},
+          Value{}};
 }
 
 std::vector<Type> CrossEntropyGradOp::infer(std::span<const Type> in) const {

@@ -20,8 +20,8 @@ class CrossEntropyOp final : public Op {
   const bool from_logits;
 };
 
-/// Gradient of the sum by the logits (softmax(x) - onehot) or probabilities (-1 / p[label], 0 where clipped), [N,K] from
-/// the same inputs; 0 for padding samples.
+/// Gradient of the sum by the logits (softmax(x) - onehot) or probabilities (-1 / p[label], 0 where clipped), [N,K]
+/// from the same inputs; 0 for padding samples.
 class CrossEntropyGradOp final : public Op {
  public:
   explicit CrossEntropyGradOp(bool from_logits) : from_logits(from_logits) {}

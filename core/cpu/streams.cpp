@@ -2,6 +2,7 @@
 
 #include <omp.h>
 
+#include "core/cpu/await.h"
 #include "core/cpu/float_environment.h"
 
 namespace lockstep {
@@ -26,14 +27,14 @@ uint64_t WorkerQueue::pushed() {
 
 void WorkerQueue::wait_for(uint64_t count) {
   std::unique_lock lock(mutex_);
-  finished_.wait(lock, [&] { return count_done_ >= count; });
+  await(lock, finished_, [&] { return count_done_ >= count; });
   if (failed_ != 0 && failed_ <= count) std::rethrow_exception(error_);
 }
 
 void WorkerQueue::work() {
   std::unique_lock lock(mutex_);
   for (;;) {
-    pushed_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
+    await(lock, pushed_, [&] { return stopping_ || !queue_.empty(); });
     if (queue_.empty()) return;
     std::function<void()> work = std::move(queue_.front());
     queue_.pop_front();

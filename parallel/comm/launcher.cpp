@@ -26,6 +26,13 @@ int launched_ranks() {
   return std::getenv("PMI_RANK") || std::getenv("PMIX_RANK") ? 1 : 0;
 }
 
+int launched_rank() {
+  for (const char* rank : {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"}) {
+    if (std::getenv(rank)) return number(rank);
+  }
+  return launched_ranks() > 0 ? number("SLURM_PROCID") : 0;
+}
+
 bool started_by_mpi() { return launched_ranks() > 0; }
 
 }  // namespace lockstep

@@ -8,7 +8,8 @@
 
 namespace lockstep {
 
-/// n communicators, which must outlive the work that was enqueued through them, one for each of n ranks, each to be used by its own thread. With n = 1 all calls are the identity.
+/// n communicators, one for each of n ranks, each to be used by its own thread. They must outlive the work that was
+/// enqueued through them, and none may be under way when `split` is called. With n = 1 all calls are the identity.
 /// `all_reduce` and `reduce_scatter` add around a ring, which is not the order of the canonical tree.
 /// Throws Error when n < 1.
 std::vector<std::unique_ptr<Communicator>> make_local(int n);

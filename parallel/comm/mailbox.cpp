@@ -4,6 +4,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "core/cpu/await.h"
 #include "core/error.h"
 
 namespace lockstep {
@@ -32,7 +33,7 @@ void Mailboxes::exchange(int me, std::span<const Message> messages) {
     for (const Message& message : messages) {
       if (message.receive_bytes != 0) take(me, message, lock);
     }
-    wake(me).wait(lock, [&] {
+    await(lock, wake(me), [&] {
       return fabric_->aborted || std::ranges::all_of(posts, [](const Post& post) { return post.state == Post::done; });
     });
     if (fabric_->aborted) throw Error("{}", *fabric_->aborted);
@@ -44,7 +45,7 @@ void Mailboxes::exchange(int me, std::span<const Message> messages) {
 
 void Mailboxes::take(int me, const Message& message, std::unique_lock<std::mutex>& lock) {
   auto& incoming = box(message.peer, me);
-  wake(me).wait(lock, [&] { return fabric_->aborted || !incoming.empty(); });
+  await(lock, wake(me), [&] { return fabric_->aborted || !incoming.empty(); });
   if (fabric_->aborted) throw Error("{}", *fabric_->aborted);
   Post& post = *incoming.front();
   if (post.bytes != message.receive_bytes) {
@@ -68,7 +69,7 @@ void Mailboxes::withdraw(int me, std::span<const Message> messages, std::vector<
     });
   }
   // A peer may be copying: the caller must not free the buffer before that ends.
-  wake(me).wait(lock, [&] {
+  await(lock, wake(me), [&] {
     return std::ranges::none_of(posts, [](const Post& post) { return post.state == Post::being_copied; });
   });
 }

@@ -1,0 +1,86 @@
+// Ranks as threads: the conformance suite for 1 to 8 of them, and how an abort releases them.
+#include "parallel/comm/local.h"
+
+#include <atomic>
+#include <thread>
+
+#include "tests/communicator_conformance.h"
+
+namespace lockstep::testing {
+namespace {
+
+void on_ranks(int ranks, const std::function<void(Communicator&)>& body) {
+  const auto comms = make_local(ranks);
+  std::vector<std::thread> threads;
+  for (const auto& comm : comms) threads.emplace_back([&] { body(*comm); });
+  for (std::thread& thread : threads) thread.join();
+}
+
+template <int ranks>
+struct LocalRanks {
+  static void run(const std::function<void(Communicator&)>& body) { on_ranks(ranks, body); }
+};
+
+using Ranks = ::testing::Types<LocalRanks<1>, LocalRanks<2>, LocalRanks<3>, LocalRanks<4>, LocalRanks<8>>;
+INSTANTIATE_TYPED_TEST_SUITE_P(Local, CommunicatorConformance, Ranks);
+
+TEST(LocalTest, NoRanksAreRefused) { EXPECT_THROW(make_local(0), Error); }
+
+TEST(LocalTest, AbortReleasesWaitingRanks) {
+  const Watchdog watchdog("abort", std::chrono::seconds(10));
+  std::atomic<int> released{0};
+  on_ranks(4, [&](Communicator& comm) {
+    const auto half = comm.split(comm.rank() / 2, 0);
+    const auto backend = make_cpu_backend(1);
+    const auto stream = backend->side_stream();
+    std::vector<float> data(1000, 1);
+    if (comm.rank() == 1) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      return half->abort("disk full");
+    }
+    const auto start = std::chrono::steady_clock::now();
+    try {
+      // Rank 0 waits in a subgroup for rank 1; ranks 2 and 3 wait in the whole group.
+      (comm.rank() == 0 ? *half : comm).all_reduce(data.data(), data.size(), *stream);
+      stream->synchronize();
+      ADD_FAILURE() << "rank " << comm.rank() << " finished without rank 1";
+    } catch (const Error& error) {
+      EXPECT_STREQ(error.what(), "rank 1: disk full");
+      ++released;
+    }
+    EXPECT_TRUE(std::chrono::steady_clock::now() - start <= std::chrono::seconds(5));
+    comm.abort("a later reason does not replace the first");
+    try {
+      comm.all_reduce(data.data(), data.size(), *backend->compute_stream());
+      ADD_FAILURE() << "a call after the abort went through";
+    } catch (const Error& error) {
+      EXPECT_STREQ(error.what(), "rank 1: disk full");
+    }
+    EXPECT_THROW(comm.split(0, 0), Error);
+  });
+  EXPECT_EQ(released, 3);
+}
+
+TEST(LocalTest, AFailingRankWithWorkUnderWayGetsToItsAbort) {
+  const Watchdog watchdog("unwinding", std::chrono::seconds(20));
+  on_ranks(4, [](Communicator& comm) {
+    std::vector<float> data(1000, 1);
+    const auto backend = make_cpu_backend(1);
+    const auto work = [&] {
+      const auto stream = backend->side_stream();
+      for (int i = 0; i < 20 + 5 * comm.rank(); ++i) comm.all_reduce(data.data(), data.size(), *stream);
+      if (comm.rank() % 2 == 1) throw Error("two ranks fail, each with calls queued that no other makes");
+      stream->synchronize();
+      comm.all_reduce(data.data(), data.size(), *stream);
+      stream->synchronize();
+    };
+    try {
+      work();
+    } catch (const Error& error) {
+      comm.abort(error.what());
+    }
+  });
+}
+
+}  // namespace
+}  // namespace lockstep::testing

@@ -1,0 +1,120 @@
+// Dropout against the definition of its mask, element by element.
+#include "layers/dropout.h"
+
+#include <omp.h>
+
+#include "core/random.h"
+#include "core/step_state.h"
+#include "tests/op_check.h"
+
+namespace lockstep::test {
+namespace {
+
+constexpr float rate = 0.3F;
+
+Buffer step_state(uint64_t step, uint64_t seed = 11) { return state_buffer(StepState{.seed = seed, .step = step}); }
+Buffer lane(int64_t first, int64_t valid) { return state_buffer(LaneState{.first = first, .valid = valid}); }
+
+Buffer ones(Shape shape) {
+  return filled(Type{shape}, std::vector<float>(static_cast<size_t>(shape.elements()), 1));
+}
+Buffer drop(const Buffer& x, uint64_t step, uint32_t layer, int64_t first = 0, float with_rate = rate) {
+  return run_op(DropoutOp(with_rate, layer), {x, step_state(step), lane(first, x.shape()[0])})[0];
+}
+
+TEST(Dropout, MaskIsThePureFunctionOfItsDefinition) {
+  for (Shape shape : {Shape{3, 5, 5, 7}, Shape{2, 1}, Shape{4, 64}, Shape{2, 130}}) {
+    const uint64_t step = (uint64_t{3} << 32) + 1;
+    const int64_t first = (int64_t{1} << 33) + 2;
+    const Buffer x = uniform(shape, 1);
+    const Random random(11, Purpose::Dropout, 5, step);
+    std::vector<float> expected;
+    const auto samples = static_cast<uint64_t>(shape[0]), elements = static_cast<uint64_t>(shape.elements()) / samples;
+    for (uint64_t n = 0; n < samples; ++n)
+      for (uint64_t e = 0; e < elements; ++e) {
+        const bool kept = to_uniform(random.bits(static_cast<uint64_t>(first) + n, e / 4)[e % 4]) >= rate;
+        expected.push_back(kept ? x[n * elements + e] * (1 / (1 - rate)) : 0);
+      }
+    EXPECT_TRUE(same_bits(drop(x, step, 5, first), filled(Type{shape}, expected))) << shape.str();
+  }
+}
+
+TEST(Dropout, LanesAndThreadsDoNotMatter) {
+  const Buffer x = uniform({8, 40, 40, 3}, 1), whole = drop(x, 2, 1);
+  std::vector<float> joined;
+  for (int64_t first = 0; first < 8; first += 2) {
+    const auto part = x.as().subspan(static_cast<size_t>(first) * 4800, 9600);
+    const Buffer y = drop(filled(Type{Shape{2, 40, 40, 3}}, std::vector<float>(part.begin(), part.end())), 2, 1, first);
+    joined.insert(joined.end(), y.as().begin(), y.as().end());
+  }
+  EXPECT_TRUE(same_bits(whole, filled(whole.type(), joined)));
+  omp_set_num_threads(3);
+  const Buffer threaded = drop(x, 2, 1);
+  omp_set_num_threads(1);
+  EXPECT_TRUE(same_bits(whole, threaded));
+  EXPECT_TRUE(same_bits(whole, run_op(DropoutOp(rate, 1), {x, step_state(2), lane(0, 8)}, true)[0]));
+}
+
+TEST(Dropout, EachStepLayerSeedAndSampleHasItsOwnMask) {
+  const Buffer x = ones({4, 100}), mask = drop(x, 2, 1);
+  EXPECT_TRUE(same_bits(mask, drop(x, 2, 1)));
+  EXPECT_FALSE(same_bits(mask, drop(x, 3, 1)));
+  EXPECT_FALSE(same_bits(mask, drop(x, 2, 2)));
+  EXPECT_FALSE(same_bits(mask, drop(x, 2, 1, 4)));
+  EXPECT_FALSE(same_bits(mask, run_op(DropoutOp(rate, 1), {x, step_state(2, 12), lane(0, 4)})[0]));
+}
+
+TEST(Dropout, RateAndMeanAreKept) {
+  const Buffer x = ones({16, 10000});
+  for (float tried : {0.0F, 0.1F, 0.5F, 0.9F}) {
+    const Buffer y = drop(x, 0, 0, 0, tried);
+    double dropped = 0, sum = 0;
+    for (float v : y.as()) {
+      dropped += v == 0;
+      sum += v;
+    }
+    // Five standard deviations of the share; exact for rate 0.
+    const double n = 160000, tolerance = 5 * std::sqrt(double{tried} * (1 - double{tried}) / n);
+    EXPECT_TRUE(std::abs(dropped / n - tried) <= tolerance) << dropped / n;
+    EXPECT_TRUE(std::abs(sum / n - 1) <= tolerance / (1 - tried) + 1e-6) << sum / n;
+  }
+}
+
+TEST(Dropout, GradientMatchesFiniteDifferences) {
+  EXPECT_TRUE(gradient_matches(std::make_shared<DropoutOp>(rate, 3), {uniform({3, 20}, 1), step_state(4), lane(6, 3)}, {0}));
+}
+
+TEST(Dropout, LayerIsIdentityOutsideTraining) {
+  for (bool training : {true, false}) {
+    Graph graph;
+    Builder builder(graph, 8, 4, training);
+    builder.enter("drop", 3);
+    const std::vector<Value> x{builder.source("x", Type{Shape{8, 5}}, Role::LaneInput)};
+    const Value y = Dropout(rate).build(builder, x);
+    EXPECT_EQ(y == x[0], !training);
+    EXPECT_EQ(graph.nodes().size(), training ? 1U : 0U);
+    if (training) {
+      EXPECT_EQ(dynamic_cast<const DropoutOp&>(*graph.nodes()[0].op).layer, 3U);
+    }
+  }
+}
+
+TEST(Dropout, Errors) {
+  Graph graph;
+  Builder builder(graph, 8, 4, false);
+  builder.enter("drop", 3);
+  const std::vector<Value> x{builder.source("x", Type{Shape{8, 5}}, Role::LaneInput)};
+  for (float bad : {1.0F, -0.1F, std::nanf("")}) {
+    EXPECT_THROW(DropoutOp(bad, 0), InputError);
+    EXPECT_THROW(Dropout(bad).build(builder, x), InputError);
+  }
+  try {
+    Dropout(1.5F).build(builder, x);
+    FAIL();
+  } catch (const InputError& error) {
+    EXPECT_STREQ(error.what(), "layer 'drop': got rate 1.5, expected 0 <= rate < 1");
+  }
+}
+
+}  // namespace
+}  // namespace lockstep::test
