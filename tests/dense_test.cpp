@@ -202,7 +202,7 @@ TEST(DenseOp, SaysWhatIsWrong) {
             "got i32[2, 5], expected f32[N, features]; use Flatten before Dense");
 }
 
-TEST(DenseLayer, BuildsItsVariablesAndNamesItselfInErrors) {
+TEST(DenseLayer, BuildsItsVariablesAndSaysWhatIsWrong) {
   Graph graph;
   Builder builder(graph, 8, 8, true);
   builder.enter("fc1", 0);
@@ -219,8 +219,8 @@ TEST(DenseLayer, BuildsItsVariablesAndNamesItselfInErrors) {
     return error_of([&] { static_cast<void>(lockstep::Dense(units).build(builder, std::vector<Value>{input})); });
   };
   EXPECT_EQ(build(4, image),
-            "layer 'fc1': Dense takes [N, features], its input is [8, 7, 7, 1]; put a Flatten before it");
-  EXPECT_EQ(build(0, x), "layer 'fc1': 0 units, expected at least 1");
+            "got f32[8, 7, 7, 1], expected f32[N, features]; use Flatten before Dense");
+  EXPECT_EQ(build(0, x), "0 units, expected at least 1");
 }
 
 }  // namespace

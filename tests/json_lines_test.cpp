@@ -97,7 +97,7 @@ TEST(JsonDocument, ToldSyntaxErrorsHaveLineAndColumn) {
   EXPECT_TRUE(says(refused("[1,\n 2,\n"), {"bad.json:", "end of input"}));
   EXPECT_TRUE(says(refused(""), {"bad.json:1:1: ", "end of input"}));
   EXPECT_TRUE(says(refused("[1] x"), {"bad.json:1:5: "}));
-  EXPECT_TRUE(says(refused("[\n1e999]"), {"bad.json:2:", "out of range"}));
+  EXPECT_TRUE(says(refused("[\n1e999]"), {"bad.json:2:", "1e999"}));
   EXPECT_TRUE(says(refused("[\n\"a\xFF\"]"), {"bad.json:2:3: ", "UTF-8"}));
   EXPECT_TRUE(says(refused("[\"a\nb\"]"), {"bad.json:", "control character"}));
 }

@@ -8,18 +8,16 @@ namespace {
 
 using namespace lockstep;
 
-/// CLI11's complaint about an unknown word, with the nearest word that there is.
-InputError explain(const CLI::App& app, const CLI::ParseError& error) {
-  const CLI::App* verb = &app;
-  for (const CLI::App* chosen : app.get_subcommands()) verb = chosen;
-  const auto extras = verb->remaining(true);
-  const auto all = app.remaining(true);
-  const auto& left = extras.empty() ? all : extras;
-  if (error.get_name() != "ExtrasError" || left.empty()) return InputError("{}", error.what());
+/// Refuses words that no verb knows, with the nearest one that there is.
+void refuse_unknown(const CLI::App& app, const CLI::App& verb) {
+  std::vector<std::string> left = app.remaining();
+  for (const std::string& word : verb.remaining()) left.push_back(word);
+  if (left.empty()) return;
   std::vector<std::string> names;
-  for (const CLI::Option* option : verb->get_options()) names.push_back(option->get_name());
-  for (const CLI::App* sub : verb->get_subcommands([](const CLI::App*) { return true; })) names.push_back(sub->get_name());
-  return unknown(left[0].starts_with("-") ? "option" : "argument", left[0].substr(0, left[0].find('=')), names);
+  for (const CLI::Option* option : verb.get_options()) names.push_back(option->get_name());
+  if (&app == &verb)
+    for (const CLI::App* sub : verb.get_subcommands([](const CLI::App*) { return true; })) names.push_back(sub->get_name());
+  throw unknown(left[0].starts_with("-") ? "option" : "argument", left[0].substr(0, left[0].find('=')), names);
 }
 
 void run(int argc, char** argv, Runtime& runtime) {
@@ -36,16 +34,22 @@ void run(int argc, char** argv, Runtime& runtime) {
   for (auto* verb : {train, plan}) cli::add_training_options(*verb, options);
   evaluate->add_option("--weights", options.weights, "A weights.safetensors file")->required();
 
+  app.allow_extras();
+  for (auto* verb : app.get_subcommands([](const CLI::App*) { return true; })) verb->allow_extras();
+  const auto chosen = [&]() -> const CLI::App& { return app.get_subcommands().empty() ? app : *app.get_subcommands()[0]; };
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {
-    app.exit(help);
+    if (runtime.rank() == 0) app.exit(help);
     return;
   } catch (const CLI::ParseError& error) {
-    throw explain(app, error);
+    refuse_unknown(app, chosen());
+    throw InputError("{}", error.what());
   }
-  if (app.get_subcommands().empty()) throw InputError("a command is missing, expected one of train, evaluate, summary, plan, version (see --help)");
-  const std::string verb = app.get_subcommands()[0]->get_name();
+  refuse_unknown(app, chosen());
+  if (app.get_subcommands().empty())
+    throw InputError("a command is missing, expected one of train, evaluate, summary, plan, version (see --help)");
+  const std::string verb = chosen().get_name();
   if (verb == "train") cli::train(options, runtime);
   if (verb == "evaluate") cli::evaluate(options, runtime);
   if (verb == "plan") cli::plan(options, runtime);

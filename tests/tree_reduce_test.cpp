@@ -1,0 +1,122 @@
+// The canonical tree gives the same bits for every number of ranks, and its test would notice if it did not.
+#include "parallel/tree_reduce.h"
+
+#include <algorithm>
+#include <functional>
+#include <thread>
+
+#include "core/error.h"
+#include "parallel/comm/local.h"
+#include "tests/tree_reference.h"
+#include "tests/watchdog.h"
+
+namespace lockstep::testing {
+namespace {
+
+void on_ranks(int ranks, const std::function<void(Communicator&, Backend&, Stream&)>& body) {
+  const auto comms = make_local(ranks);
+  std::vector<std::thread> threads;
+  for (const auto& comm : comms) {
+    threads.emplace_back([&] {
+      const auto backend = make_cpu_backend(1);
+      const auto stream = backend->side_stream();
+      body(*comm, *backend, *stream);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+// From the smallest vectors over the change of method to ranges that no number of ranks divides.
+constexpr size_t sizes[] = {1, 7, 1000, 2048, 2049, 5001, 100003};
+
+TEST(TreeReduceTest, SameBitsForEveryNumberOfRanks) {
+  const Watchdog watchdog("tree", std::chrono::seconds(120));
+  for (const size_t n : sizes) {
+    for (size_t lanes = 1; lanes <= 64; lanes *= 2) {
+      const Lanes values = random_lanes(lanes, n);
+      const auto expected = tree_sum(values, 0, lanes);
+      for (size_t ranks = 1; ranks <= std::min<size_t>(lanes, 8); ranks *= 2) {
+        on_ranks(static_cast<int>(ranks), [&](Communicator& comm, Backend& backend, Stream& stream) {
+          const size_t offset = n % 3;  // any alignment
+          EXPECT_TRUE(same_bits(reduce_on_rank(comm, stream, backend, values, offset), expected))
+              << "lanes " << lanes << " ranks " << ranks << " rank " << comm.rank() << " n " << n;
+        });
+      }
+    }
+  }
+}
+
+TEST(TreeReduceTest, ARunOfFewerFloatsThanItWasMadeFor) {
+  const Lanes values = random_lanes(4, 9000);
+  const auto expected = tree_sum(values, 0, 4);
+  on_ranks(4, [&](Communicator& comm, Backend& backend, Stream& stream) {
+    TreeAllReduce tree(comm, backend, 9000);
+    auto data = values[static_cast<size_t>(comm.rank())];
+    for (const auto& [begin, end] : {std::pair<size_t, size_t>{0, 5000}, {5000, 5000}, {5000, 5001}, {5001, 9000}}) {
+      tree.run(data.data() + begin, end - begin, stream);
+    }
+    stream.synchronize();
+    EXPECT_TRUE(same_bits(data, expected)) << "in ranges the sum has the bits of the whole";
+    EXPECT_THROW(tree.run(data.data(), 9001, stream), Error);
+  });
+}
+
+TEST(TreeReduceTest, OnlyPowersOfTwo) {
+  for (const int ranks : {3, 5, 6, 7}) {
+    const auto comms = make_local(ranks);
+    const auto backend = make_cpu_backend(1);
+    try {
+      TreeAllReduce tree(*comms[0], *backend, 10);
+      FAIL() << ranks << " ranks were accepted";
+    } catch (const InputError& error) {
+      EXPECT_NE(std::string(error.what()).find(std::to_string(ranks) + " ranks"), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find("4"), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST(TreeReduceTest, OrderInsideAPairDoesNotMatter) {
+  Lanes values = random_lanes(8, 5001);
+  const auto expected = tree_sum(values, 0, 8);
+  std::swap(values[4], values[5]);
+  EXPECT_TRUE(same_bits(tree_sum(values, 0, 8), expected));
+}
+
+// Negative controls: what reproducible mode must not do changes bits on these inputs.
+
+TEST(TreeReduceControls, ARingHasOtherBits) {
+  for (const int ranks : {4, 8}) {
+    const Lanes values = random_lanes(static_cast<size_t>(ranks), 5001);
+    const auto expected = tree_sum(values, 0, static_cast<size_t>(ranks));
+    on_ranks(ranks, [&](Communicator& comm, Backend&, Stream& stream) {
+      auto data = values[static_cast<size_t>(comm.rank())];
+      comm.all_reduce(data.data(), data.size(), stream);
+      stream.synchronize();
+      EXPECT_FALSE(same_bits(data, expected)) << ranks << " ranks";
+    });
+  }
+}
+
+TEST(TreeReduceControls, SwappedLanesHaveOtherBits) {
+  Lanes values = random_lanes(8, 5001);
+  const auto expected = tree_sum(values, 0, 8);
+  std::swap(values[1], values[2]);
+  on_ranks(2, [&](Communicator& comm, Backend& backend, Stream& stream) {
+    EXPECT_FALSE(same_bits(reduce_on_rank(comm, stream, backend, values), expected));
+  });
+}
+
+TEST(TreeReduceControls, OneFlippedBitIsCaught) {
+  Lanes values = random_lanes(8, 5001);
+  const auto expected = tree_sum(values, 0, 8);
+  // The lowest bit of the largest of the eight, so that rounding cannot hide it.
+  auto largest = std::ranges::max_element(values, {}, [](const auto& lane) { return std::abs(lane[4000]); });
+  float& value = (*largest)[4000];
+  value = std::bit_cast<float>(std::bit_cast<uint32_t>(value) ^ 1U);
+  on_ranks(4, [&](Communicator& comm, Backend& backend, Stream& stream) {
+    EXPECT_FALSE(same_bits(reduce_on_rank(comm, stream, backend, values), expected));
+  });
+}
+
+}  // namespace
+}  // namespace lockstep::testing
