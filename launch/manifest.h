@@ -5,12 +5,17 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 
 namespace lockstep {
 
 /// Makes the directory of a new run. Throws InputError, and leaves nothing behind, when it cannot be made or written,
 /// or when it holds a manifest.json or metrics.jsonl already.
 void prepare_run_directory(const std::filesystem::path& directory);
+
+/// Writes a file so that whoever looks finds the old contents or the new, never a part: a temporary file beside it,
+/// synced, then renamed. Throws Error with the system's reason; then the old file is as it was.
+void write_atomically(const std::filesystem::path& path, std::string_view contents);
 
 /// "2025-03-01T12:00:00Z"
 std::string utc(std::chrono::system_clock::time_point time);

@@ -22,7 +22,7 @@ struct RankContext {
 class Runtime {
  public:
   /// Joins the other ranks where the environment shows a launcher; makes no MPI call otherwise. Does not throw: what
-  /// prevents it is reported by `guard`, which then runs no program.
+  /// prevents it is thrown by `run` and reported by `guard`, which then runs no program.
   Runtime();
   ~Runtime();
   Runtime(const Runtime&) = delete;

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "launch/atomic_file.h"
+#include "launch/manifest.h"
 
 namespace lockstep {
 

@@ -1,5 +1,7 @@
 #include "layers/conv2d.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "layers/check.h"
 #include "layers/relu.h"
@@ -13,12 +15,11 @@ Window window_of(const Conv2dAttributes& conv) {
   return {conv.kernel, conv.stride, conv.pad_before, conv.pad_after};
 }
 
-/// [K,R,S,C/groups] for images `x` and `filters` out; checks the groups.
-Shape kernel_shape(const Conv2dAttributes& conv, const Shape& x, int64_t filters) {
-  if (x[3] % conv.groups != 0 || filters % conv.groups != 0)
-    throw InputError("{} channels and {} filters do not divide into {} groups (input {})", x[3], filters, conv.groups,
-                     x.str());
-  return {filters, conv.kernel[0], conv.kernel[1], x[3] / conv.groups};
+/// [K,R,S,C/groups] for `channels` in and `filters` out; checks the groups.
+Shape kernel_shape(const Conv2dAttributes& conv, int64_t channels, int64_t filters) {
+  if (conv.groups < 1 || channels % conv.groups != 0 || filters % conv.groups != 0)
+    throw InputError("{} input channels and {} filters do not divide into {} groups", channels, filters, conv.groups);
+  return {filters, conv.kernel[0], conv.kernel[1], channels / conv.groups};
 }
 
 Shape output_shape(const Conv2dAttributes& conv, const Shape& x, int64_t filters) {
@@ -33,36 +34,29 @@ std::vector<Type> Conv2dOp::infer(std::span<const Type> in) const {
   expect_count(in, bias ? 3 : 2);
   expect_image(in[0]);
   const int64_t filters = in[1].shape.rank() == 4 ? in[1].shape[0] : 0;
-  expect_type(in[1], {kernel_shape(conv, in[0].shape, filters)}, "the kernel");
+  expect_type(in[1], {kernel_shape(conv, in[0].shape[3], filters)}, "the kernel");
   if (bias) expect_type(in[2], {Shape{filters}}, "the bias");
   return {{output_shape(conv, in[0].shape, filters)}};
 }
 
 std::vector<Rule> Conv2dOp::rules() const {
-  std::vector<Rule> rules = {{{shard(0), replicate}, {shard(0)}}};
-  if (conv.groups == 1) rules.push_back({{replicate, shard(0)}, {shard(3)}});
-  if (bias) {
-    rules[0].in.push_back(replicate);
-    if (conv.groups == 1) rules[1].in.push_back(shard(0));
-  }
-  // With a bias it would be added once a member, and ReLU of a sum is not the sum of ReLUs.
-  if (conv.groups == 1 && !bias && !relu) rules.push_back({{shard(3), shard(3)}, {partial}});
-  return rules;
+  Rule batch{{shard(0), replicate}, {shard(0)}};
+  if (bias) batch.in.push_back(replicate);
+  return {batch};
 }
 
 std::vector<Value> Conv2dOp::backward(Graph& graph, const Node& node, std::span<const Value> dy) const {
-  const std::string name = node.name;  // adding nodes moves `node`
-  const Value x = node.in[0], w = node.in[1], y = node.out[0];
+  const Value x = node.in[0], w = node.in[1];
   std::vector<Value> gradients(node.in.size());
   if (!dy[0]) return gradients;
-  const Value d = relu ? graph.add1(name + "/relu_grad", std::make_shared<ReluGradOp>(), {y, dy[0]}) : dy[0];
-  // The weight gradient comes first, so that its reduction can start while the data gradient is computed.
-  const auto weights = graph.add(name + "/weight_grad", std::make_shared<Conv2dWeightGradOp>(conv, bias), {x, d});
-  gradients[1] = weights[0];
-  if (bias) gradients[2] = weights[1];
+  Value d = dy[0];
+  if (relu) d = graph.add1(node.name + "/relu_grad", std::make_shared<ReluGradOp>(), {node.out[0], d});
+  // The weights' gradient first: its reduction can start while the rest of backward runs.
+  const auto op = std::make_shared<Conv2dWeightGradOp>(conv, bias);
+  std::ranges::copy(graph.add(node.name + "/weight_grad", op, {x, d}), gradients.begin() + 1);
   if (graph.info(x).role != Role::LaneInput)
-    gradients[0] =
-        graph.add1(name + "/data_grad", std::make_shared<Conv2dDataGradOp>(conv, graph.type(x).shape), {w, d});
+    gradients[0] = graph.add1(node.name + "/data_grad", std::make_shared<Conv2dDataGradOp>(conv, graph.type(x).shape),
+                              {w, d});
   return gradients;
 }
 
@@ -79,19 +73,12 @@ std::vector<Type> Conv2dDataGradOp::infer(std::span<const Type> in) const {
   expect_image(in[1]);
   Shape dx = x;
   dx[0] = in[1].shape[0];
-  expect_type(in[0], {kernel_shape(conv, x, in[1].shape[3])}, "the kernel");
+  expect_type(in[0], {kernel_shape(conv, x[3], in[1].shape[3])}, "the kernel");
   expect_type(in[1], {output_shape(conv, dx, in[1].shape[3])}, "dy");
   return {{dx}};
 }
 
-std::vector<Rule> Conv2dDataGradOp::rules() const {
-  std::vector<Rule> rules = {{{replicate, shard(0)}, {shard(0)}}};
-  if (conv.groups == 1) {
-    rules.push_back({{shard(0), shard(3)}, {partial}});
-    rules.push_back({{shard(3), replicate}, {shard(3)}});
-  }
-  return rules;
-}
+std::vector<Rule> Conv2dDataGradOp::rules() const { return {{{replicate, shard(0)}, {shard(0)}}}; }
 
 std::vector<Type> Conv2dWeightGradOp::infer(std::span<const Type> in) const {
   expect_count(in, 2);
@@ -99,25 +86,13 @@ std::vector<Type> Conv2dWeightGradOp::infer(std::span<const Type> in) const {
   expect_image(in[1]);
   const Shape &x = in[0].shape, &dy = in[1].shape;
   expect_type(in[1], {output_shape(conv, x, dy[3])}, "dy");
-  std::vector<Type> out = {{kernel_shape(conv, x, dy[3])}};
+  std::vector<Type> out = {{kernel_shape(conv, x[3], dy[3])}};
   if (bias) out.push_back({Shape{dy[3]}});
   return out;
 }
 
 std::vector<Rule> Conv2dWeightGradOp::rules() const {
-  std::vector<Rule> rules = {{{shard(0), shard(0)}, {partial}}};
-  if (conv.groups == 1) {
-    rules.push_back({{replicate, shard(3)}, {shard(0)}});
-    rules.push_back({{shard(3), replicate}, {shard(3)}});
-  }
-  if (bias) {
-    rules[0].out.push_back(partial);
-    if (conv.groups == 1) {
-      rules[1].out.push_back(shard(0));
-      rules[2].out.push_back(replicate);
-    }
-  }
-  return rules;
+  return {{{shard(0), shard(0)}, std::vector<Placement>(bias ? 2 : 1, partial)}};
 }
 
 void Conv2D::describe(Fields& fields) {
@@ -131,26 +106,19 @@ void Conv2D::describe(Fields& fields) {
 }
 
 Value Conv2D::build(Builder& builder, std::span<const Value> in) const {
-  if (in.size() != 1) throw InputError("layer '{}': Conv2D takes 1 input, {} were given", builder.layer(), in.size());
+  if (in.size() != 1) throw InputError("Conv2D takes 1 input, {} were given", in.size());
+  expect_image(builder.type(in[0]));
+  if (filters < 1) throw InputError("{} filters, expected at least 1", filters);
   const Shape x = builder.type(in[0]).shape;
-  if (x.rank() != 4)
-    throw InputError("layer '{}': Conv2D takes images [N, H, W, C], its input is {}", builder.layer(), x.str());
-  if (filters < 1 || options.groups < 1)
-    throw InputError("layer '{}': {} filters in {} groups, expected at least 1 of each", builder.layer(), filters,
-                     options.groups);
-  Window window;
-  try {
-    window = make_window(kernel_size, options.strides, options.padding, x);
-  } catch (const InputError& error) {
-    throw InputError("layer '{}': {}", builder.layer(), error.what());
-  }
+  const Window window = make_window(kernel_size, options.strides, options.padding, x);
   const Conv2dAttributes conv{window.size, window.stride, window.pad_before, window.pad_after, options.groups};
-  const Shape shape = kernel_shape(conv, x, filters);
+  const Shape weights = kernel_shape(conv, x[3], filters);
   const int64_t area = kernel_size[0] * kernel_size[1];
-  std::vector<Value> values = {in[0],
-                               builder.parameter("kernel", shape, glorot_uniform(area * shape[3], area * filters))};
+  // As in Keras, the fans count the filters of all groups.
+  std::vector<Value> values{in[0],
+                            builder.parameter("kernel", weights, glorot_uniform(area * weights[3], area * filters))};
   if (options.use_bias) values.push_back(builder.parameter("bias", {filters}, zeros));
-  // The activation is a node of its own; the fuse pass decides who takes it.
+  // The activation is a node of its own: whether this convolution or a pool behind it computes it is for `fuse` to say.
   const Value y = builder.add1("", std::make_shared<Conv2dOp>(conv, options.use_bias, false), std::move(values));
   return builder.activate(y, options.activation);
 }

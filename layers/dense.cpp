@@ -1,5 +1,7 @@
 #include "layers/dense.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "layers/check.h"
 #include "layers/relu.h"
@@ -33,25 +35,32 @@ std::vector<Rule> DenseOp::rules() const {
 
 std::vector<Value> DenseOp::backward(Graph& graph, const Node& node, std::span<const Value> dy) const {
   const Value x = node.in[0], w = node.in[1];
-  Value gradient = dy[0];
-  if (relu) gradient = graph.add1(node.name + "/relu_grad", std::make_shared<ReluGradOp>(), {node.out[0], gradient});
-  std::vector<Value> result{Value{}};
-  for (Value v : graph.add(node.name + "/weight_grad", std::make_shared<DenseWeightGradOp>(bias), {x, gradient}))
-    result.push_back(v);
+  std::vector<Value> gradients(node.in.size());
+  if (!dy[0]) return gradients;
+  Value d = dy[0];
+  if (relu) d = graph.add1(node.name + "/relu_grad", std::make_shared<ReluGradOp>(), {node.out[0], d});
+  // The weights' gradient first: its reduction can start while the rest of backward runs.
+  const auto op = std::make_shared<DenseWeightGradOp>(bias);
+  std::ranges::copy(graph.add(node.name + "/weight_grad", op, {x, d}), gradients.begin() + 1);
   if (graph.info(x).role != Role::LaneInput)
-    result[0] = graph.add1(node.name + "/data_grad", std::make_shared<DenseDataGradOp>(), {w, gradient});
-  return result;
+    gradients[0] = graph.add1(node.name + "/data_grad", std::make_shared<DenseDataGradOp>(), {w, d});
+  return gradients;
 }
 
 std::string DenseOp::attributes() const { return fmt::format("{}{}", bias ? "+bias" : "", relu ? "+relu" : ""); }
 
 std::vector<Type> DenseDataGradOp::infer(std::span<const Type> in) const {
   expect_count(in, 2);
+  expect_matrix(in[0]);
+  expect_type(in[1], {Shape{in[1].shape[0], in[0].shape[0]}}, "dy");
   return {{Shape{in[1].shape[0], in[0].shape[1]}, DType::f32}};
 }
 
 std::vector<Type> DenseWeightGradOp::infer(std::span<const Type> in) const {
   expect_count(in, 2);
+  expect_matrix(in[0]);
+  expect_matrix(in[1]);
+  expect_type(in[1], {Shape{in[0].shape[0], in[1].shape[1]}}, "dy");
   const int64_t units = in[1].shape[1];
   std::vector<Type> out{{Shape{units, in[0].shape[1]}, DType::f32}};
   if (bias) out.push_back({Shape{units}, DType::f32});
@@ -69,12 +78,10 @@ void Dense::describe(Fields& fields) {
 }
 
 Value Dense::build(Builder& builder, std::span<const Value> in) const {
-  if (in.size() != 1) throw InputError("layer '{}': Dense takes 1 input, {} were given", builder.layer(), in.size());
+  if (in.size() != 1) throw InputError("Dense takes 1 input, {} were given", in.size());
+  expect_matrix(builder.type(in[0]));
+  if (units < 1) throw InputError("{} units, expected at least 1", units);
   const Shape x = builder.type(in[0]).shape;
-  if (x.rank() != 2)
-    throw InputError("layer '{}': Dense takes [N, features], its input is {}; put a Flatten before it", builder.layer(),
-                     x.str());
-  if (units < 1) throw InputError("layer '{}': {} units, expected at least 1", builder.layer(), units);
   std::vector<Value> inputs{in[0], builder.parameter("kernel", {units, x[1]}, glorot_uniform(x[1], units))};
   if (options.use_bias) inputs.push_back(builder.parameter("bias", {units}, zeros));
   const Value y = builder.add1("", std::make_shared<DenseOp>(options.use_bias, false), inputs);

@@ -42,6 +42,26 @@ size_t files_in(const fs::path& folder) {
   return static_cast<size_t>(std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
 }
 
+/// No file can grow while it lives: stands for a full disk.
+class FileSizeLimit {
+ public:
+  FileSizeLimit() : handler_(std::signal(SIGXFSZ, SIG_IGN)) {  // which would end the program
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit none{0, before_.rlim_max};
+    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &none), 0);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+  ~FileSizeLimit() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+
+ private:
+  rlimit before_{};
+  void (*handler_)(int);
+};
+
 TEST(RunDirectory, IsMadeWithItsParentsAndLeftEmpty) {
   const testing::TemporaryFolder folder;
   prepare_run_directory(folder.path() / "a/b");
@@ -104,6 +124,18 @@ TEST(Manifest, TellsWhatRanWhereAndWhen) {
   EXPECT_EQ(read["result"]["accuracy"].get<float>(), 0.1F);
   EXPECT_EQ(files_in(folder.path()), 1U) << "a temporary file was left";
   EXPECT_THROW(manifest.write(folder.path() / "none"), Error);
+}
+
+TEST(WriteAtomically, LeavesTheOldFileWhenItFails) {
+  const testing::TemporaryFolder folder;
+  const fs::path path = folder.path() / "x.json";
+  write_atomically(path, "old");
+  write_atomically(path, "new");
+  EXPECT_EQ(read_text(path), "new");
+  const FileSizeLimit limit;
+  EXPECT_TRUE(says(error_of<Error>([&] { write_atomically(path, "newer"); }), {path.string(), "too large"}));
+  EXPECT_EQ(read_text(path), "new");
+  EXPECT_EQ(files_in(folder.path()), 1U);
 }
 
 TEST(Manifest, WritesTimesInUtc) {
@@ -183,16 +215,8 @@ TEST(MetricsWriter, SaysWhenItCannotWrite) {
   EXPECT_TRUE(
       says(error_of<InputError>([&] { MetricsWriter(folder.path() / "none/metrics.jsonl"); }), {"none", "No such"}));
   MetricsWriter metrics(folder.path() / "metrics.jsonl");
-  // A limit on the size of files stands for a full disk; without the signal that would end the program.
-  rlimit before{};
-  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
-  const rlimit none{0, before.rlim_max};
-  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
-  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &none), 0);
-  const std::string error = error_of<Error>([&] { metrics.step({}); });
-  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
-  std::signal(SIGXFSZ, old_handler);
-  EXPECT_TRUE(says(error, {"metrics.jsonl", "too large"}));
+  const FileSizeLimit limit;
+  EXPECT_TRUE(says(error_of<Error>([&] { metrics.step({}); }), {"metrics.jsonl", "too large"}));
 }
 
 /// What Progress prints, with a clock that the test sets.

@@ -43,8 +43,8 @@ struct Idx {
     if (bytes.size() < expected)
       throw InputError("{}: the file ends, expected {} bytes in all ({})", at(bytes.size()), expected, because);
     if (bytes.size() > expected)
-      throw InputError("{}: {} bytes too many, expected {} bytes in all ({})", at(expected), bytes.size() - expected,
-                       expected, because);
+      throw InputError("{}: the file goes on for {} more, expected {} bytes in all ({})", at(expected),
+                       bytes.size() - expected, expected, because);
   }
 };
 

@@ -1,6 +1,5 @@
 #include "layers/dropout.h"
 
-#include <array>
 #include <cmath>
 
 #include "core/random.h"
@@ -16,29 +15,42 @@ namespace {
 /// Philox blocks computed side by side, and the elements that they decide.
 constexpr int64_t group_blocks = 16, group_elements = 4 * group_blocks;
 
-/// Random::bits of blocks `first` to `first` + 15 of one sample, one after the other. `first` is a multiple of 16, so
-/// that its upper half is theirs as well.
-void random_bits(PhiloxKey key, uint64_t sample, uint64_t first, uint32_t* bits) {
+/// to_uniform of Random::bits, times 2^24, for blocks `first` to `first` + 15 of one sample. `first` is a multiple of
+/// 16, so that its upper half is theirs as well.
+void random_bits(PhiloxKey key, uint64_t sample, uint64_t first, int32_t* bits) {
   const auto low = [](uint64_t v) { return static_cast<uint32_t>(v); };
   const auto high = [](uint64_t v) { return static_cast<uint32_t>(v >> 32); };
   const uint32_t block_low = low(first), block_high = high(first), sample_low = low(sample), sample_high = high(sample);
+  const auto mix = [](uint32_t& c0, uint32_t& c1, uint32_t& c2, uint32_t& c3, uint32_t k0, uint32_t k1) {
+    const uint64_t a = uint64_t{0xD2511F53} * c0, b = uint64_t{0xCD9E8D57} * c2;
+    c0 = static_cast<uint32_t>(b >> 32) ^ c1 ^ k0;
+    c1 = static_cast<uint32_t>(b);
+    c2 = static_cast<uint32_t>(a >> 32) ^ c3 ^ k1;
+    c3 = static_cast<uint32_t>(a);
+  };
+  constexpr uint32_t half = group_blocks / 2;
 #pragma omp simd
-  for (uint32_t i = 0; i < group_blocks; ++i) {
-    uint32_t c0 = block_low + i, c1 = block_high, c2 = sample_low, c3 = sample_high, k0 = key[0], k1 = key[1];
+  for (uint32_t i = 0; i < half; ++i) {
+    // Two blocks in each lane of the vector: one alone waits for its own multiplications.
+    uint32_t c0 = block_low + i, c1 = block_high, c2 = sample_low, c3 = sample_high;
+    uint32_t d0 = c0 + half, d1 = c1, d2 = c2, d3 = c3;
+    uint32_t k0 = key[0], k1 = key[1];
 #pragma GCC unroll 10
     for (int round = 0; round < 10; ++round) {
-      const uint64_t a = uint64_t{0xD2511F53} * c0, b = uint64_t{0xCD9E8D57} * c2;
-      c0 = static_cast<uint32_t>(b >> 32) ^ c1 ^ k0;
-      c1 = static_cast<uint32_t>(b);
-      c2 = static_cast<uint32_t>(a >> 32) ^ c3 ^ k1;
-      c3 = static_cast<uint32_t>(a);
+      mix(c0, c1, c2, c3, k0, k1);
+      mix(d0, d1, d2, d3, k0, k1);
       k0 += 0x9E3779B9;
       k1 += 0xBB67AE85;
     }
-    bits[4 * i] = c0;
-    bits[4 * i + 1] = c1;
-    bits[4 * i + 2] = c2;
-    bits[4 * i + 3] = c3;
+    int32_t *c = bits + 4 * i, *d = c + 4 * half;
+    c[0] = static_cast<int32_t>(c0 >> 8);
+    c[1] = static_cast<int32_t>(c1 >> 8);
+    c[2] = static_cast<int32_t>(c2 >> 8);
+    c[3] = static_cast<int32_t>(c3 >> 8);
+    d[0] = static_cast<int32_t>(d0 >> 8);
+    d[1] = static_cast<int32_t>(d1 >> 8);
+    d[2] = static_cast<int32_t>(d2 >> 8);
+    d[3] = static_cast<int32_t>(d3 >> 8);
   }
 }
 
@@ -57,14 +69,13 @@ Kernel make(const DropoutOp& op, const Signature& signature) {
     const int64_t first_sample = args.in[2].as<LaneState>()->first;
     const PhiloxKey key = Random(step.seed, Purpose::Dropout, layer, step.step).key();
     parallel_for(samples * groups, group_elements * 16, [=](int64_t begin, int64_t end) {
-      uint32_t bits[group_elements];
+      int32_t bits[group_elements];
       for (int64_t g = begin; g < end; ++g) {
         const int64_t sample = g / groups, block = g % groups * group_blocks, first = 4 * block;
         random_bits(key, static_cast<uint64_t>(first_sample + sample), static_cast<uint64_t>(block), bits);
         const int64_t at = sample * elements + first;
         for_each_vec(std::min(group_elements, elements - first), [&]<class V>(V, int64_t i) {
           IntOf<V> number;
-          for (int64_t lane = 0; lane < width<V>; ++lane) bits[i + lane] >>= 8;
           std::memcpy(&number, bits + i, sizeof number);
           const V zero = broadcast<V>(0);
           store(y + at + i, number < broadcast_int<V>(threshold) ? zero : load<V>(x + at + i) * broadcast<V>(scale));

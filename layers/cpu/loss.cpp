@@ -37,7 +37,11 @@ struct Samples {
 
 double log_sum_exp(const float* row, int64_t classes, float top) {
   double sum = 0;
-  for (int64_t k = 0; k < classes; ++k) sum += double{exponential(row[k] - top)};
+  for_each_vec(classes, [&]<class V>(V, int64_t k) {
+    float terms[width<V>];
+    store(terms, exponential(load<V>(row + k) - broadcast<V>(top)));
+    for (float term : terms) sum += double{term};
+  });
   return std::log(sum) + double{top};
 }
 
@@ -47,11 +51,10 @@ float clipped(float p) { return p < smallest ? smallest : p > largest ? largest 
 /// dx = softmax(row)
 void softmax_row(const float* row, int64_t classes, float* dx) {
   const float top = *std::max_element(row, row + classes);
+  for_each_vec(classes,
+               [=]<class V>(V, int64_t k) { store(dx + k, exponential(load<V>(row + k) - broadcast<V>(top))); });
   double sum = 0;
-  for (int64_t k = 0; k < classes; ++k) {
-    dx[k] = exponential(row[k] - top);
-    sum += double{dx[k]};
-  }
+  for (int64_t k = 0; k < classes; ++k) sum += double{dx[k]};
   const auto scale = static_cast<float>(1 / sum);
   for (int64_t k = 0; k < classes; ++k) dx[k] *= scale;
 }

@@ -10,6 +10,7 @@ namespace lockstep::cpu {
 
 using Vec = float __attribute__((vector_size(32)));
 using IntVec = int32_t __attribute__((vector_size(32)));
+using ShortVec = int16_t __attribute__((vector_size(16)));
 using ByteVec = uint8_t __attribute__((vector_size(8)));
 
 /// Elements in a V, and integers beside them.
@@ -48,7 +49,8 @@ template <class V>
   if constexpr (std::is_same_v<V, Vec>) {
     ByteVec bytes;
     std::memcpy(&bytes, from, sizeof bytes);
-    return __builtin_convertvector(bytes, IntVec);
+    // In two steps: compilers take a direct conversion apart into eight scalar ones.
+    return __builtin_convertvector(__builtin_convertvector(bytes, ShortVec), IntVec);
   } else {
     return *from;
   }
@@ -56,7 +58,7 @@ template <class V>
 template <class V>
 [[gnu::always_inline]] inline void store_bytes(uint8_t* to, IntOf<V> v) {
   if constexpr (std::is_same_v<V, Vec>) {
-    const ByteVec bytes = __builtin_convertvector(v, ByteVec);
+    const ByteVec bytes = __builtin_convertvector(__builtin_convertvector(v, ShortVec), ByteVec);
     std::memcpy(to, &bytes, sizeof bytes);
   } else {
     *to = static_cast<uint8_t>(v);

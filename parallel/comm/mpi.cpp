@@ -177,19 +177,19 @@ class Mpi final : public Communicator {
   }
 
  private:
-  /// A rank's own part does not go through MPI.
-  static void copy_own(const std::byte* from, std::byte* to, size_t bytes, Stream& stream) {
-    stream.enqueue([=] {
-      if (bytes && from != to) std::memcpy(to, from, bytes);
-    });
-  }
-
   void check_peer(int peer) const {
     if (peer < 0 || peer >= size_) throw Error("rank {}: peer {} is not in 0..{}", rank_, peer, size_ - 1);
   }
 
   void check(int code, std::string_view call, size_t bytes) const {
     if (code != MPI_SUCCESS) throw Error("rank {}: {} of {} bytes failed: {}", rank_, call, bytes, error_text(code));
+  }
+
+  /// A rank's own block, which MPI must not be asked to send onto itself: all_gather may be called in place.
+  static void copy_own(const std::byte* from, std::byte* to, size_t bytes, Stream& stream) {
+    stream.enqueue([=] {
+      if (bytes != 0 && from != to) std::memcpy(to, from, bytes);
+    });
   }
 
   template <class Function>
