@@ -33,7 +33,8 @@ std::string suffixes(bool relu, bool add) { return std::string(add ? " +add" : "
 
 }  // namespace
 
-BatchNormOp::BatchNormOp(float epsilon, bool relu, bool add) : epsilon(checked_epsilon(epsilon)), relu(relu), add(add) {}
+BatchNormOp::BatchNormOp(float epsilon, bool relu, bool add)
+    : epsilon(checked_epsilon(epsilon)), relu(relu), add(add) {}
 
 std::vector<Type> BatchNormOp::infer(std::span<const Type> in) const {
   expect_count(in, add ? 5 : 4);
@@ -134,7 +135,8 @@ Value BatchNormalization::build(Builder& builder, std::span<const Value> in) con
   const auto [momentum, epsilon] = options;
   if (!(momentum >= 0 && momentum <= 1))
     throw InputError("layer '{}': got momentum {}, expected 0 to 1", builder.layer(), momentum);
-  if (!(epsilon > 0)) throw InputError("layer '{}': got epsilon {}, expected a number above 0", builder.layer(), epsilon);
+  if (!(epsilon > 0))
+    throw InputError("layer '{}': got epsilon {}, expected a number above 0", builder.layer(), epsilon);
   const Type& x = builder.type(in[0]);
   if (x.shape.rank() < 1) throw InputError("layer '{}': got {}, expected channels", builder.layer(), x.str());
   const Shape channels = channels_type(x).shape;

@@ -39,8 +39,7 @@ std::string DropoutOp::attributes() const { return fmt::format("rate {} layer {}
 void Dropout::describe(Fields& fields) { fields.field("rate", rate, true); }
 
 Value Dropout::build(Builder& builder, std::span<const Value> in) const {
-  if (!valid_rate(rate))
-    throw InputError("layer '{}': got rate {}, expected 0 <= rate < 1", builder.layer(), rate);
+  if (!valid_rate(rate)) throw InputError("layer '{}': got rate {}, expected 0 <= rate < 1", builder.layer(), rate);
   if (!builder.training()) return in[0];
   return builder.add1("", std::make_shared<DropoutOp>(rate, builder.layer_index()),
                       {in[0], builder.step_state(), builder.lane_state()});

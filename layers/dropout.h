@@ -5,8 +5,8 @@
 
 namespace lockstep {
 
-/// Srivastava et al., "Dropout", JMLR 2014, scaled while training: y = x / (1 - rate) where the element is kept, else 0.
-/// Inputs: x [N, …], step_state, lane_state. Element e of the lane's sample n is kept where
+/// Srivastava et al., "Dropout", JMLR 2014, scaled while training: y = x / (1 - rate) where the element is kept, else
+/// 0. Inputs: x [N, …], step_state, lane_state. Element e of the lane's sample n is kept where
 ///   to_uniform(Random(seed, Purpose::Dropout, layer, step).bits(lane.first + n, e / 4)[e % 4]) >= rate,
 /// so the mask does not depend on lanes, ranks or threads.
 class DropoutOp final : public Op {
