@@ -85,7 +85,8 @@ class MpiRun : public ::testing::Test {
 TEST_F(MpiRun, EndsWellWhenAllDo) {
   const Outcome outcome = start("fine");
   EXPECT_EQ(outcome.code, 0) << outcome.text;
-  EXPECT_EQ(outcome.text, "distributed 1 size 3 hosts 3 local 0 of 3\n");
+  // MPI libraries may have something to say of the network.
+  EXPECT_EQ(outcome.count("distributed 1 size 3 hosts 3 local 0 of 3\n"), 1U) << outcome.text;
 }
 
 TEST_F(MpiRun, OneFailingRankEndsAll) {
