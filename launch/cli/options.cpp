@@ -41,6 +41,7 @@ void add_training_options(CLI::App& app, Options& options) {
   app.add_option("--optimizer", options.optimizer, "adam, sgd, or momentum (sgd with momentum 0.9)")
       ->capture_default_str();
   app.add_option("--lr", options.lr, "Learning rate (default: the optimizer's)");
+  app.add_option("--weight-decay", options.weight_decay, "L2 penalty: this times the weights is added to the gradient");
   app.add_option("--out", options.out, "Folder for manifest.json, metrics.jsonl and weights.safetensors");
 }
 
@@ -72,6 +73,8 @@ Optimizer optimizer(const Options& options) {
   Optimizer chosen = Optimizer::from_name(options.optimizer);
   if (options.lr < 0) throw InputError("--lr is {}, expected a number above 0", options.lr);
   if (options.lr > 0) chosen.set_lr(options.lr);
+  if (options.weight_decay < 0) throw InputError("--weight-decay is {}, expected a number from 0", options.weight_decay);
+  chosen.set_weight_decay(options.weight_decay);
   return chosen;
 }
 

@@ -18,6 +18,7 @@ struct Options {
   std::string resize, normalise = "auto";
   int64_t batch = 32, epochs = 1, steps = 0;
   float lr = 0;  // 0: the optimizer's default
+  float weight_decay = 0;
   std::string optimizer = "adam";
   int lanes = 8;
   std::string numerics = "reproducible";

@@ -51,7 +51,8 @@ Json configuration(const Job& job) {
           {"resize", o.resize},       {"normalise", o.normalise},
           {"batch", o.batch},         {"epochs", o.epochs},
           {"steps", o.steps},         {"optimizer", job.optimizer.name()},
-          {"lr", job.optimizer.lr()}, {"lanes", job.lanes()},
+          {"lr", job.optimizer.lr()}, {"weight_decay", job.optimizer.weight_decay()},
+          {"lanes", job.lanes()},
           {"numerics", o.numerics},   {"strategy", o.strategy},
           {"seed", o.seed},           {"ranks", job.ranks()},
           {"threads", job.model.threads(job.run)}};

@@ -29,6 +29,14 @@ void Optimizer::set_lr(float lr) {
   std::visit([lr](auto& options) { options.lr = lr; }, options_);
 }
 
+float Optimizer::weight_decay() const {
+  return std::visit([](const auto& options) { return options.weight_decay; }, options_);
+}
+
+void Optimizer::set_weight_decay(float weight_decay) {
+  std::visit([weight_decay](auto& options) { options.weight_decay = weight_decay; }, options_);
+}
+
 int Optimizer::slots() const {
   const auto* sgd = std::get_if<SGD>(&options_);
   if (!sgd) return 2;

@@ -37,6 +37,8 @@ class Optimizer {
   std::string name() const;
   float lr() const;
   void set_lr(float lr);
+  float weight_decay() const;
+  void set_weight_decay(float weight_decay);
   /// Variables kept beside each parameter.
   int slots() const;
   /// The operator over a flat range: inputs (parameters, gradient sums, step_state, slots…), outputs (parameters,
