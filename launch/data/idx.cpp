@@ -52,7 +52,10 @@ struct Idx {
 Idx open(const fs::path& directory, const std::string& set, const std::string& kind) {
   const std::vector<std::string> names{set + "-" + kind + "-ubyte", set + "-" + kind + "-ubyte.gz"};
   std::vector<std::string> spellings = names;
-  for (std::string name : names) spellings.push_back(name.replace(name.rfind("-idx"), 1, "."));
+  for (std::string name : names) {
+    name[name.rfind("-idx")] = '.';
+    spellings.push_back(std::move(name));
+  }
   for (const auto& name : spellings) {
     const fs::path path = directory / name;
     if (!fs::exists(path)) continue;
