@@ -38,7 +38,7 @@ void serve(const Arguments& a) {
       together.arrive_and_wait();
       if (steps == 0) return;
       const auto start = std::chrono::steady_clock::now();
-      for (int64_t i = 0; i < steps; ++i) trainer.train(batch);
+      for (int64_t i = 0; i < steps; ++i) trainer.train(batch, Adam{}.lr);
       together.arrive_and_wait();
       if (rank.comm.rank() == 0) {
         std::printf("%.6f\n", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());

@@ -115,6 +115,7 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
   on_ranks(options.run, [&](RankContext& rank, Trainer& trainer) {
     FeedOptions feeding = feed_options(options.run, rank.comm);
     feeding.shuffle = options.shuffle;
+    feeding.augmentation = options.augmentation;
     feeding.first_step = steps_done_;
     feeding.steps = steps;
     BatchFeed feed(data, feeding);
@@ -124,7 +125,7 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
     for (int64_t i = 0; i < steps; ++i) {
       const auto start = std::chrono::steady_clock::now();
       const Batch& batch = feed.next();
-      const StepResult result = trainer.train(batch);
+      const StepResult result = trainer.train(batch, options.schedule.at(optimizer_.lr(), i, steps));
       totals.loss += double{result.loss} * static_cast<double>(batch.samples);
       totals.correct += double{result.accuracy} * static_cast<double>(batch.samples);
       totals.samples += batch.samples;

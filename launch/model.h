@@ -8,6 +8,7 @@
 #include "launch/data/dataset.h"
 #include "launch/runtime.h"
 #include "launch/trainer.h"
+#include "layers/optimizers/schedule.h"
 
 namespace lockstep {
 
@@ -41,6 +42,8 @@ struct FitOptions {
   int64_t epochs = 1;
   int64_t steps = 0;  // stop after so many steps; 0: no limit but the epochs
   bool shuffle = true;
+  Augmentation augmentation = {};
+  Schedule schedule = {};  // of the learning rate, over this fit's steps
   RunOptions run;
   std::function<void(const Report&)> on_step = {}, on_epoch = {};
 };

@@ -41,7 +41,7 @@ void Trainer::variables_changed() {
 
 const StepPlan& Trainer::training_plan() { return training().executor.plan(); }
 
-void Trainer::feed(Engine& engine, const Batch& batch) const {
+void Trainer::feed(Engine& engine, const Batch& batch, float lr) const {
   const auto& [step, executor] = engine;
   const auto write = [&](Value value, int lane, const void* data, size_t bytes) {
     if (value) std::memcpy(executor.tensor(value, lane).data, data, bytes);
@@ -54,7 +54,7 @@ void Trainer::feed(Engine& engine, const Batch& batch) const {
     write(step.labels, lane, batch.labels.data() + at * labels, labels * sizeof(int32_t));
     write(step.lane_state, lane, &batch.lanes[at], sizeof(LaneState));
   }
-  const StepState state{options_.seed, static_cast<uint64_t>(batch.step), batch.samples, options_.optimizer.lr(), 0};
+  const StepState state{options_.seed, static_cast<uint64_t>(batch.step), batch.samples, lr, 0};
   write(step.step_state, 0, &state, sizeof state);
 }
 
@@ -62,9 +62,9 @@ StepResult Trainer::sums(const Engine& engine) const {
   return {*engine.executor.tensor(engine.step.loss).as(), *engine.executor.tensor(engine.step.correct).as()};
 }
 
-StepResult Trainer::train(const Batch& batch) {
+StepResult Trainer::train(const Batch& batch, float lr) {
   Engine& engine = training();
-  feed(engine, batch);
+  feed(engine, batch, lr);
   try {
     engine.executor.run();
   } catch (const InputError&) {

@@ -27,8 +27,9 @@ class Trainer {
   Trainer(const Network& network, const TrainerOptions& options, Communicator& comm, Backend& backend,
           const KernelTable& kernels);
 
-  /// One step on this rank's part of a global batch. Throws Error with the step when the loss is not finite.
-  StepResult train(const Batch& batch);
+  /// One step at learning rate `lr` on this rank's part of a global batch. Throws Error with the step when the loss is
+  /// not finite.
+  StepResult train(const Batch& batch, float lr);
   /// Sums of loss and of correct predictions over the global batch, not divided.
   StepResult evaluate(const Batch& batch);
   /// This rank's predictions, [lane_count * batch / lanes, …], padding included.
@@ -49,7 +50,7 @@ class Trainer {
   Engine& engine(std::optional<Engine>& slot, Step step);
   Engine& training();
   Engine& inference(std::optional<Engine>& slot, Plan plan);
-  void feed(Engine& engine, const Batch& batch) const;
+  void feed(Engine& engine, const Batch& batch, float lr = 0) const;
   StepResult sums(const Engine& engine) const;
 
   const Network& network_;

@@ -69,7 +69,7 @@ double worst_difference(const std::string& key, const Optimizer& optimizer) {
     worst = difference <= worst ? worst : std::isnan(difference) ? INFINITY : difference;
   };
   for (size_t step = 0; step < golden["losses"].size(); ++step)
-    compare(trainer.train(golden_batch(static_cast<int64_t>(step))).loss, golden["losses"][step].get<double>());
+    compare(trainer.train(golden_batch(static_cast<int64_t>(step)), optimizer.lr()).loss, golden["losses"][step].get<double>());
   for (const auto& [name, values] : trainer.variables().get())
     for (size_t i = 0; i < values.size(); ++i) compare(values[i], golden["variables"][name].at(i).get<double>());
   return worst;

@@ -93,7 +93,7 @@ void train_rank(const Network& network, const RunSpec& run, Communicator& comm, 
   for (int64_t i = 0; i < run.steps; ++i) {
     Batch batch = feed.next();
     swap_lanes(batch, run.swapped_lanes);
-    const StepResult result = trainer.train(batch);
+    const StepResult result = trainer.train(batch, run.optimizer.lr());
     trace.push_back({std::bit_cast<uint32_t>(result.loss), std::bit_cast<uint32_t>(result.accuracy),
                      trainer.variables().sha256() + trainer.variables().slots_sha256()});
   }

@@ -42,6 +42,12 @@ void add_training_options(CLI::App& app, Options& options) {
       ->capture_default_str();
   app.add_option("--lr", options.lr, "Learning rate (default: the optimizer's)");
   app.add_option("--weight-decay", options.weight_decay, "L2 penalty: this times the weights is added to the gradient");
+  app.add_option("--augment", options.augment, "Random changes to training images: none, crop:PIXELS, flip, or both")
+      ->capture_default_str();
+  app.add_option("--schedule", options.schedule, "Of the learning rate: constant, linear or cosine (both to 0)")
+      ->capture_default_str();
+  app.add_option("--warmup", options.warmup, "Steps in which the learning rate rises to its full value")
+      ->capture_default_str();
   app.add_option("--out", options.out, "Folder for manifest.json, metrics.jsonl and weights.safetensors");
 }
 
@@ -75,6 +81,13 @@ Optimizer optimizer(const Options& options) {
   if (options.lr > 0) chosen.set_lr(options.lr);
   if (options.weight_decay < 0) throw InputError("--weight-decay is {}, expected a number from 0", options.weight_decay);
   chosen.set_weight_decay(options.weight_decay);
+  return chosen;
+}
+
+Schedule schedule(const Options& options) {
+  Schedule chosen = Schedule::from_name(options.schedule);
+  if (options.warmup < 0) throw InputError("--warmup is {}, expected a number of steps from 0", options.warmup);
+  chosen.warmup = options.warmup;
   return chosen;
 }
 

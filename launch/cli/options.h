@@ -19,6 +19,9 @@ struct Options {
   int64_t batch = 32, epochs = 1, steps = 0;
   float lr = 0;  // 0: the optimizer's default
   float weight_decay = 0;
+  std::string augment = "none";
+  std::string schedule = "constant";
+  int64_t warmup = 0;
   std::string optimizer = "adam";
   int lanes = 8;
   std::string numerics = "reproducible";
@@ -38,6 +41,7 @@ void add_training_options(CLI::App& app, Options& options);
 /// Each throws InputError with the nearest valid value.
 RunOptions run_options(const Options& options, const Runtime& runtime);
 Optimizer optimizer(const Options& options);
+Schedule schedule(const Options& options);
 /// `where` names what is looked up: a zoo model for images of this shape and number of classes, or a JSON file's own.
 Network network(const Options& options, const Shape& image, int64_t classes);
 

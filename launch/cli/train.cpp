@@ -52,8 +52,10 @@ Json configuration(const Job& job) {
           {"batch", o.batch},         {"epochs", o.epochs},
           {"steps", o.steps},         {"optimizer", job.optimizer.name()},
           {"lr", job.optimizer.lr()}, {"weight_decay", job.optimizer.weight_decay()},
-          {"lanes", job.lanes()},
-          {"numerics", o.numerics},   {"strategy", o.strategy},
+          {"schedule", o.schedule},   {"warmup", o.warmup},
+          {"augment", o.augment},
+          {"lanes", job.lanes()},     {"numerics", o.numerics},
+          {"strategy", o.strategy},
           {"seed", o.seed},           {"ranks", job.ranks()},
           {"threads", job.model.threads(job.run)}};
 }
@@ -88,6 +90,8 @@ Measured measured(const Report& report) {
 void train(const Options& options, Runtime& runtime) {
   const RunOptions run = run_options(options, runtime);
   const Optimizer chosen = optimizer(options);
+  const Schedule decay = schedule(options);
+  const Augmentation augmentation = Augmentation::parse(options.augment);
   const PreparedData data = prepare_data(options.data, {options.resize, options.normalise});
   const Data& sets = data.data;
   Model model(network(options, sets.train->image_shape(), sets.train->classes()), runtime);
@@ -112,6 +116,8 @@ void train(const Options& options, Runtime& runtime) {
 
   FitOptions fit{.epochs = options.steps > 0 && options.epochs == 1 ? options.steps : options.epochs,
                  .steps = options.steps,
+                 .augmentation = augmentation,
+                 .schedule = decay,
                  .run = run};
   const int64_t steps_per_epoch = (sets.train->size() + run.batch - 1) / run.batch;
   const int64_t steps = options.steps > 0 ? std::min(options.steps, fit.epochs * steps_per_epoch) : fit.epochs * steps_per_epoch;

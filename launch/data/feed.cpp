@@ -98,6 +98,7 @@ void BatchFeed::fill(Batch& batch, int64_t step) const {
     batch.lanes[static_cast<size_t>(lane)] = {position, std::clamp<int64_t>(batch.samples - position, 0, lane_size)};
   }
 
+  std::vector<float> scratch;
   const KeyedPermutation order(static_cast<uint64_t>(dataset_->size()), options_.seed,
                                static_cast<uint64_t>(batch.epoch));
   for (int64_t i = 0; i < count; ++i) {
@@ -106,7 +107,10 @@ void BatchFeed::fill(Batch& batch, int64_t step) const {
     int32_t& label = batch.labels[static_cast<size_t>(i)];
     if (first + i < batch.samples) {
       const int64_t at = begin + first + i;
-      label = dataset_->read(options_.shuffle ? static_cast<int64_t>(order(static_cast<uint64_t>(at))) : at, image);
+      const int64_t sample = options_.shuffle ? static_cast<int64_t>(order(static_cast<uint64_t>(at))) : at;
+      label = dataset_->read(sample, image);
+      if (options_.augmentation)
+        options_.augmentation.apply(image, dataset_->image_shape(), options_.seed, batch.epoch, sample, scratch);
     } else {
       std::fill(image.begin(), image.end(), 0.0F);
       label = 0;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/step_state.h"
+#include "launch/data/augment.h"
 #include "launch/data/dataset.h"
 
 namespace lockstep {
@@ -31,6 +32,7 @@ struct FeedOptions {
   int64_t lanes = 1;                       // of the global batch
   int64_t first_lane = 0, lane_count = 1;  // this rank's
   bool shuffle = false;                    // by KeyedPermutation(size, seed, epoch); else in the data set's order
+  Augmentation augmentation = {};
   uint64_t seed = 0;
   int64_t first_step = 0;  // counts over the whole run: a restart begins where the run was
   int64_t steps = 0;       // how many batches to make
