@@ -47,10 +47,10 @@ MetricsWriter::MetricsWriter(const std::filesystem::path& path)
 
 MetricsWriter::~MetricsWriter() { ::close(descriptor_); }
 
-void MetricsWriter::write(const char* kind, const Measured& m) {
+void MetricsWriter::write(const char* kind, const Report& r) {
   const std::string line = fmt::format(
       "{{\"kind\":\"{}\",\"epoch\":{},\"step\":{},\"loss\":{},\"accuracy\":{},\"images_per_second\":{}}}\n", kind,
-      m.epoch, m.step, json_number(m.loss), json_number(m.accuracy), json_number(m.images_per_second));
+      r.epoch, r.step, json_number(r.loss), json_number(r.accuracy), json_number(r.images_per_second));
   size_t at = 0;
   while (at < line.size()) {
     const ssize_t n = ::write(descriptor_, line.data() + at, line.size() - at);

@@ -1,9 +1,10 @@
 // metrics.jsonl: one JSON object a line, one for each step and one for each epoch. One thread writes.
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
 #include <string>
+
+#include "launch/report.h"
 
 namespace lockstep {
 
@@ -12,15 +13,6 @@ namespace lockstep {
 /// come as strings.
 std::string json_number(float value);
 std::string json_number(double value);
-
-/// What a step or an epoch came to.
-struct Measured {
-  int64_t epoch = 0;   // counts from 0
-  int64_t step = 0;    // counts from 0 over the whole run; of an epoch, its last one
-  float loss = 0;      // mean over the samples
-  float accuracy = 0;  // 0 to 1
-  double images_per_second = 0;
-};
 
 class MetricsWriter {
  public:
@@ -32,11 +24,11 @@ class MetricsWriter {
 
   /// {"kind":"step", …} and {"kind":"epoch", …}. Each line is handed to the system at once, whole: what is there after
   /// a crash can be read. Throws Error when the file cannot be written.
-  void step(const Measured& measured) { write("step", measured); }
-  void epoch(const Measured& measured) { write("epoch", measured); }
+  void step(const Report& report) { write("step", report); }
+  void epoch(const Report& report) { write("epoch", report); }
 
  private:
-  void write(const char* kind, const Measured& measured);
+  void write(const char* kind, const Report& report);
 
   std::string path_;
   int descriptor_;

@@ -111,6 +111,7 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
   const int64_t steps_per_epoch = (data->size() + options.run.batch - 1) / std::max<int64_t>(options.run.batch, 1);
   const int64_t steps =
       options.steps > 0 ? std::min(options.steps, options.epochs * steps_per_epoch) : options.epochs * steps_per_epoch;
+  const int64_t epochs = (steps_done_ + steps + steps_per_epoch - 1) / steps_per_epoch;
   History history;
   on_ranks(options.run, [&](RankContext& rank, Trainer& trainer) {
     FeedOptions feeding = feed_options(options.run, rank.comm);
@@ -130,13 +131,19 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
       totals.correct += double{result.accuracy} * static_cast<double>(batch.samples);
       totals.samples += batch.samples;
       if (!reports) continue;
-      Report report{batch.step, batch.epoch, batch.step_in_epoch, steps_per_epoch, result.loss, result.accuracy,
-                    static_cast<double>(batch.samples) / seconds_since(start)};
+      Report report{.epoch = batch.epoch,
+                    .epochs = epochs,
+                    .step = batch.step,
+                    .step_in_epoch = batch.step_in_epoch,
+                    .steps_per_epoch = steps_per_epoch,
+                    .loss = result.loss,
+                    .accuracy = result.accuracy,
+                    .images_per_second = static_cast<double>(batch.samples) / seconds_since(start)};
       if (options.on_step) options.on_step(report);
       if (!batch.end_of_epoch && i + 1 < steps) continue;
       const auto samples = static_cast<double>(totals.samples);
-      report.loss = totals.loss / samples;
-      report.accuracy = totals.correct / samples;
+      report.loss = static_cast<float>(totals.loss / samples);
+      report.accuracy = static_cast<float>(totals.correct / samples);
       report.images_per_second = samples / seconds_since(epoch_start);
       if (options.on_epoch) options.on_epoch(report);
       history.epochs.push_back(report);

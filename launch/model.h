@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "launch/data/dataset.h"
+#include "launch/report.h"
 #include "launch/runtime.h"
 #include "launch/trainer.h"
 #include "layers/optimizers/schedule.h"
@@ -16,14 +17,6 @@ struct CompileOptions {
   Optimizer optimizer = Adam{};
   std::string loss = "sparse_categorical_crossentropy";
   std::vector<std::string> metrics = {"accuracy"};
-};
-
-/// After a step or an epoch, on rank 0.
-struct Report {
-  int64_t step = 0, epoch = 0;  // both count from 0 over the whole run
-  int64_t step_in_epoch = 0, steps_per_epoch = 0;
-  double loss = 0, accuracy = 0;  // of the step's batch, or over the epoch's samples
-  double images_per_second = 0;
 };
 
 /// How the work is shared out. The result does not depend on `ranks`; in reproducible mode it depends on `lanes`,
@@ -45,7 +38,7 @@ struct FitOptions {
   Augmentation augmentation = {};
   Schedule schedule = {};  // of the learning rate, over this fit's steps
   RunOptions run;
-  std::function<void(const Report&)> on_step = {}, on_epoch = {};
+  std::function<void(const Report&)> on_step = {}, on_epoch = {};  // on rank 0
 };
 
 struct History {

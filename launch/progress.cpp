@@ -24,8 +24,8 @@ size_t columns(std::FILE* out) {
   return ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
-std::string numbers(const Shown& s) {
-  return fmt::format("loss {:.4f}  accuracy {:.2f} %  {:.0f} images/s", s.loss, 100 * s.accuracy, s.images_per_second);
+std::string numbers(const Report& r) {
+  return fmt::format("loss {:.4f}  accuracy {:.2f} %  {:.0f} images/s", r.loss, 100 * r.accuracy, r.images_per_second);
 }
 
 std::string bar(int64_t done, int64_t of) {
@@ -51,31 +51,31 @@ Progress::Progress(ProgressOptions options)
   last_ = start_;
 }
 
-void Progress::step(const Shown& s) {
+void Progress::step(const Report& r) {
   if (options_.quiet) return;
   const double now = options_.clock();
   if (now - last_ < (terminal_ ? redraw_interval : options_.interval)) return;
   last_ = now;
-  const int64_t done = s.step - options_.first_step;
+  const int64_t done = r.step + 1 - options_.first_step;
   const std::string left = done > 0 ? fmt::format("  {} left", duration((now - start_) / static_cast<double>(done) *
-                                                                        static_cast<double>(options_.steps - s.step)))
+                                                                        static_cast<double>(options_.steps - r.step - 1)))
                                     : "";
-  const std::string where = fmt::format("epoch {}/{}", s.epoch + 1, s.epochs);
-  const std::string steps = fmt::format("step {}/{}", s.step_in_epoch, s.steps_per_epoch);
+  const std::string where = fmt::format("epoch {}/{}", r.epoch + 1, r.epochs);
+  const std::string steps = fmt::format("step {}/{}", r.step_in_epoch + 1, r.steps_per_epoch);
   if (terminal_) {
     std::string text =
-        fmt::format("{} {} {}  {}{}", where, bar(s.step_in_epoch, s.steps_per_epoch), steps, numbers(s), left);
+        fmt::format("{} {} {}  {}{}", where, bar(r.step_in_epoch + 1, r.steps_per_epoch), steps, numbers(r), left);
     // A line that wraps could not be redrawn.
     text.resize(std::min(text.size(), columns(options_.out) - 1));
     fmt::print(options_.out, "\r\x1b[K{}", text);
     drawn_ = true;
   } else {
-    fmt::print(options_.out, "{}  {}  {}{}\n", where, steps, numbers(s), left);
+    fmt::print(options_.out, "{}  {}  {}{}\n", where, steps, numbers(r), left);
   }
   std::fflush(options_.out);
 }
 
-void Progress::epoch(const Shown& s) { line(fmt::format("epoch {}/{}  {}", s.epoch + 1, s.epochs, numbers(s))); }
+void Progress::epoch(const Report& r) { line(fmt::format("epoch {}/{}  {}", r.epoch + 1, r.epochs, numbers(r))); }
 
 void Progress::line(std::string_view text) {
   if (options_.quiet) return;

@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "launch/report.h"
+
 namespace lockstep {
 
 struct ProgressOptions {
@@ -20,23 +22,14 @@ struct ProgressOptions {
   std::function<double()> clock = {};           // seconds from any start; empty: a steady clock
 };
 
-/// One step or epoch, as it is shown.
-struct Shown {
-  int64_t epoch = 0, epochs = 0;                   // epoch counts from 0
-  int64_t step = 0;                                // steps done in the whole run
-  int64_t step_in_epoch = 0, steps_per_epoch = 0;  // done in this epoch
-  float loss = 0, accuracy = 0;                    // accuracy from 0 to 1
-  double images_per_second = 0;
-};
-
 class Progress {
  public:
   explicit Progress(ProgressOptions options);
 
   /// Shows a step where the last one shown is long enough ago.
-  void step(const Shown& shown);
+  void step(const Report& report);
   /// Shows the epoch on a line that stays.
-  void epoch(const Shown& shown);
+  void epoch(const Report& report);
   /// A line of its own, above the bar.
   void line(std::string_view text);
 

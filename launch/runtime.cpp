@@ -15,6 +15,7 @@
 
 #include "core/cpu/streams.h"
 #include "core/error.h"
+#include "core/log.h"
 #include "parallel/comm/local.h"
 #include "parallel/comm/mpi.h"
 
@@ -182,8 +183,8 @@ int Runtime::agree(const Failure& mine) {
   if (failed == all.end()) return 0;
   const bool alike = std::ranges::all_of(all, [&](const Status& s) { return s.code != 0 && s.message == failed->message; });
   if (failed - all.begin() == rank()) {
-    const std::string who = alike ? "error" : fmt::format("rank {} of {} on {}", rank(), size(), hosts_[static_cast<size_t>(rank())]);
-    fmt::print(stderr, "lockstep: {}: {}\n", who, mine.message);
+    const std::string who = alike ? "" : fmt::format("rank {} of {} on {}: ", rank(), size(), hosts_[static_cast<size_t>(rank())]);
+    log().error("{}{}", who, mine.message);
   }
   return std::ranges::max(all, {}, &Status::code).code;
 }
@@ -203,7 +204,7 @@ int Runtime::guard(const std::function<void()>& program) noexcept {
   std::fflush(stdout);
   if (!distributed()) {
     // Where a launcher's ranks could not be joined, all of them are here with the same message.
-    if (failure.code != 0 && launched_rank() == 0) std::fprintf(stderr, "lockstep: error: %s\n", failure.message.c_str());
+    if (failure.code != 0 && launched_rank() == 0) log().error("{}", failure.message);
     return failure.code;
   }
   try {

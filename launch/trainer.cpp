@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "core/log.h"
 
 namespace lockstep {
 
@@ -18,6 +19,8 @@ Trainer::Trainer(const Network& network, const TrainerOptions& options, Communic
 
 Trainer::Engine& Trainer::engine(std::optional<Engine>& slot, Step step) {
   StepPlan plan = std::move(step.plan);
+  log().debug("rank {}: planned a step of {} nodes over {} lanes, arena {} bytes", comm_.rank(), plan.graph.nodes().size(),
+              plan.lanes, plan.memory.size(Region::Arena));
   slot.emplace(std::move(step), Executor(std::move(plan), backend_, variables_.memory()));
   slot->executor.check_finite(options_.check_finite);
   return *slot;

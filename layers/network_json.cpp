@@ -94,7 +94,7 @@ class Reader final : public Fields {
     for (const auto& [key, value] : layer_.items()) {
       if (key == "type" || key == "name" || key == "inputs") continue;
       if (std::ranges::find(keys_, key) == keys_.end())
-        throw InputError("{}: {}", document_.where(pointer_ + "/" + key), unknown("option", key, keys_).what());
+        throw InputError("{}: {}", document_.where(pointer_ + json_pointer_part(key)), unknown("option", key, keys_).what());
     }
   }
 
@@ -118,7 +118,7 @@ class Reader final : public Fields {
       return;
     }
     if (!take(*found))
-      throw InputError("{}: key '{}' is {}, expected {}", document_.where(pointer_ + "/" + std::string(key)), key,
+      throw InputError("{}: key '{}' is {}, expected {}", document_.where(pointer_ + json_pointer_part(key)), key,
                        found->dump(), expected);
   }
 

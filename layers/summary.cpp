@@ -9,7 +9,7 @@ namespace {
 /// "1,234,567"
 std::string grouped(int64_t number) {
   std::string digits = fmt::format("{}", number);
-  for (auto at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<size_t>(at), ",");
+  for (auto at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<size_t>(at), 1, ',');
   return digits;
 }
 

@@ -100,6 +100,24 @@ TEST_F(Cli, FastModeTrainsToo) {
   EXPECT_TRUE(contains(outcome.text, "lanes 2, numerics fast"));
 }
 
+TEST_F(Cli, SchedulesAndAugmentationTellInTheWeightsAndInTheManifest) {
+  const std::string plain = line_after(run(small).text, "weights sha256 ");
+  const Outcome outcome = run(small + "--schedule cosine --warmup 2 --augment crop:2,flip --out " + path("run"));
+  ASSERT_EQ(outcome.code, 0) << outcome.text;
+  EXPECT_NE(line_after(outcome.text, "weights sha256 "), plain);
+  const auto configuration = nlohmann::json::parse(read(path("run/manifest.json")))["configuration"];
+  EXPECT_EQ(configuration["schedule"], "cosine");
+  EXPECT_EQ(configuration["warmup"], 2);
+  EXPECT_EQ(configuration["augment"], "crop:2,flip");
+}
+
+TEST_F(Cli, SaysOnStderrWhatItIsAskedToSay) {
+  const std::string crowded = small + "--quiet --ranks 8 --threads 64 --log ";
+  EXPECT_TRUE(contains(run(crowded + "warning").text, "lockstep: warning: 8 ranks of 64 threads share "));
+  EXPECT_FALSE(contains(run(crowded + "error").text, "lockstep: "));
+  EXPECT_TRUE(contains(run(crowded + "debug").text, "lockstep: debug: rank 7: planned a step of "));
+}
+
 TEST_F(Cli, SummaryPlanVersionAndHelp) {
   EXPECT_TRUE(contains(run("summary --model seed_cnn --data synthetic:224x224x3/10/8").text, "Total params: 29,002"));
   const Outcome plan = run("plan --model lenet5 --resize 28 --batch 64");
@@ -133,6 +151,11 @@ TEST_F(Cli, BadInputIsRefusedWithTwo) {
       {"train --resize 32 --ranks 3", {"8 lanes", "3 ranks", "1, 2, 4, 8"}},
       {"train --model lenet5", {"conv2d_1", "5x5", "[1, 4, 4, 6]"}},
       {"train --lr -1", {"--lr is -1"}},
+      {"train --weight-decay -1", {"--weight-decay is -1"}},
+      {"train --warmup -1", {"--warmup is -1"}},
+      {"train --schedule cosin", {"unknown schedule 'cosin'", "did you mean 'cosine'"}},
+      {"train --augment crop:x", {"augmentation 'crop:x'", "crop:PIXELS"}},
+      {"train --log warnings", {"unknown log level 'warnings'", "did you mean 'warning'"}},
       {"train --batch 0", {"batch"}},
       {"train --epochs 0 --resize 32", {"epochs"}},
       {"train --resize 0", {"size '0'", "HEIGHTxWIDTH"}},

@@ -245,11 +245,11 @@ class Printed {
   std::FILE* file_;
 };
 
-constexpr Shown shown(int64_t step) {
+constexpr Report after(int64_t steps) {
   return {.epoch = 0,
           .epochs = 2,
-          .step = step,
-          .step_in_epoch = step,
+          .step = steps - 1,
+          .step_in_epoch = steps - 1,
           .steps_per_epoch = 10,
           .loss = 0.5F,
           .accuracy = 0.975F,
@@ -260,9 +260,9 @@ TEST(Progress, PrintsPlainLinesNowAndThen) {
   Printed out({.terminal = false, .steps = 20, .interval = 10});
   for (int step = 1; step <= 5; ++step) {
     out.now += 4;
-    out.progress->step(shown(step));
+    out.progress->step(after(step));
   }
-  out.progress->epoch(shown(10));
+  out.progress->epoch(after(10));
   EXPECT_EQ(out.text(),
             "epoch 1/2  step 3/10  loss 0.5000  accuracy 97.50 %  640 images/s  1 min 08 s left\n"
             "epoch 1/2  loss 0.5000  accuracy 97.50 %  640 images/s\n");
@@ -271,12 +271,12 @@ TEST(Progress, PrintsPlainLinesNowAndThen) {
 TEST(Progress, RedrawsOneLineOnATerminal) {
   Printed out({.terminal = true, .steps = 20});
   out.now += 1;
-  out.progress->step(shown(1));
+  out.progress->step(after(1));
   out.now += 0.01;
-  out.progress->step(shown(2));  // too soon
+  out.progress->step(after(2));  // too soon
   out.now += 1;
-  out.progress->step(shown(5));
-  out.progress->epoch(shown(10));
+  out.progress->step(after(5));
+  out.progress->epoch(after(10));
   const std::string text = out.text();
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
   EXPECT_TRUE(says(text, {"\r\x1b[Kepoch 1/2 [==                  ] step 1/10", "[==========          ] step 5/10"}));
@@ -287,15 +287,15 @@ TEST(Progress, RedrawsOneLineOnATerminal) {
 TEST(Progress, CountsTheTimeLeftFromWhereARestartBegan) {
   Printed out({.terminal = false, .steps = 20, .first_step = 10, .interval = 1});
   out.now += 10;
-  out.progress->step(shown(15));
+  out.progress->step(after(15));
   EXPECT_TRUE(says(out.text(), {"  10 s left"}));
 }
 
 TEST(Progress, IsQuietWhenAsked) {
   Printed out({.terminal = true, .quiet = true, .steps = 20});
   out.now += 60;
-  out.progress->step(shown(1));
-  out.progress->epoch(shown(10));
+  out.progress->step(after(1));
+  out.progress->epoch(after(10));
   out.progress->line("note");
   EXPECT_EQ(out.text(), "");
 }

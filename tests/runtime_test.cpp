@@ -94,7 +94,7 @@ TEST_F(MpiRun, OneFailingRankEndsAll) {
                                               {"foreign", 1, "an unknown exception"}}) {
     const Outcome outcome = start(program);
     EXPECT_EQ(outcome.code, code) << program << ": " << outcome.text;
-    EXPECT_EQ(outcome.count("lockstep: rank 1 of 3 on "), 1U) << outcome.text;
+    EXPECT_EQ(outcome.count("lockstep: error: rank 1 of 3 on "), 1U) << outcome.text;
     EXPECT_EQ(outcome.count(message), 1U) << outcome.text;
     EXPECT_TRUE(outcome.seconds <= 10) << program << " took " << outcome.seconds << " s";
   }
@@ -103,7 +103,7 @@ TEST_F(MpiRun, OneFailingRankEndsAll) {
 TEST_F(MpiRun, ARankThatFailsAfterTheOthersAreDone) {
   const Outcome outcome = start("late");
   EXPECT_EQ(outcome.code, 2) << outcome.text;
-  EXPECT_EQ(outcome.count("lockstep: rank 1 of 3 on "), 1U) << outcome.text;
+  EXPECT_EQ(outcome.count("lockstep: error: rank 1 of 3 on "), 1U) << outcome.text;
   EXPECT_EQ(outcome.count("MPI_ABORT"), 0U) << "all ranks end by themselves: " << outcome.text;
 }
 

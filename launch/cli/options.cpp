@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "layers/zoo/zoo.h"
 #include "parallel/strategy.h"
 
@@ -31,6 +32,8 @@ void add_run_options(CLI::App& app, Options& options) {
       ->capture_default_str();
   app.add_option("--strategy", options.strategy, "How work is split over ranks: data")->capture_default_str();
   app.add_option("--seed", options.seed, "Seed of all random numbers")->capture_default_str();
+  app.add_option("--log", options.log, "What to say on stderr, from this on: debug, info, warning or error")
+      ->capture_default_str();
   app.add_flag("--quiet", options.quiet, "Print the results only");
   app.add_flag("--check-finite", options.check_finite, "Stop at the first node that yields NaN or infinity");
 }
@@ -44,7 +47,7 @@ void add_training_options(CLI::App& app, Options& options) {
   app.add_option("--weight-decay", options.weight_decay, "L2 penalty: this times the weights is added to the gradient");
   app.add_option("--augment", options.augment, "Random changes to training images: none, crop:PIXELS, flip, or both")
       ->capture_default_str();
-  app.add_option("--schedule", options.schedule, "Of the learning rate: constant, linear or cosine (both to 0)")
+  app.add_option("--schedule", options.schedule, "Of the learning rate: constant, step (/10 at 1/2 and 3/4), linear or cosine (to 0)")
       ->capture_default_str();
   app.add_option("--warmup", options.warmup, "Steps in which the learning rate rises to its full value")
       ->capture_default_str();
@@ -52,6 +55,7 @@ void add_training_options(CLI::App& app, Options& options) {
 }
 
 RunOptions run_options(const Options& options, const Runtime& runtime) {
+  set_log_level(options.log);
   check_strategy(options.strategy);
   RunOptions run{.batch = options.batch,
                  .lanes = options.lanes,

@@ -31,6 +31,7 @@ struct Options {
   std::string out;
   std::string strategy = "data";
   std::string weights;
+  std::string log = "warning";
   bool quiet = false, check_finite = false;
 };
 

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "core/random.h"
 #include "launch/cli/options.h"
 #include "launch/manifest.h"
@@ -31,6 +32,15 @@ struct Job {
   int ranks() const { return model.ranks(run); }
   int lanes() const { return run.numerics == Numerics::fast ? ranks() : run.lanes; }
 };
+
+/// A run that must share its cores is right, but slow, and its times say little.
+void warn_of_shared_cores(const Job& job) {
+  const int here = job.runtime.distributed() ? job.runtime.local_size() : job.ranks();
+  const int threads = job.model.threads(job.run);
+  if (here * threads > Runtime::cores())
+    log().warn("{} ranks of {} thread{} share {} cores on {}", here, threads, threads == 1 ? "" : "s", Runtime::cores(),
+               job.runtime.hosts()[0]);
+}
 
 void print_header(const Job& job) {
   const auto hosts = job.runtime.hosts();
@@ -80,11 +90,6 @@ void describe(const Job& job, Json& text) {
   text["data"] = data;
 }
 
-Measured measured(const Report& report) {
-  return {report.epoch, report.step, static_cast<float>(report.loss), static_cast<float>(report.accuracy),
-          report.images_per_second};
-}
-
 }  // namespace
 
 void train(const Options& options, Runtime& runtime) {
@@ -112,6 +117,7 @@ void train(const Options& options, Runtime& runtime) {
     manifest->write(options.out);
     metrics.emplace(options.out + "/metrics.jsonl");
   });
+  if (speaks) warn_of_shared_cores(job);
   if (speaks && !options.quiet) print_header(job);
 
   FitOptions fit{.epochs = options.steps > 0 && options.epochs == 1 ? options.steps : options.epochs,
@@ -121,19 +127,14 @@ void train(const Options& options, Runtime& runtime) {
                  .run = run};
   const int64_t steps_per_epoch = (sets.train->size() + run.batch - 1) / run.batch;
   const int64_t steps = options.steps > 0 ? std::min(options.steps, fit.epochs * steps_per_epoch) : fit.epochs * steps_per_epoch;
-  const int64_t epochs = (steps + steps_per_epoch - 1) / steps_per_epoch;
   Progress progress({.quiet = options.quiet, .steps = steps});
-  const auto shown = [&](const Report& report) {
-    return Shown{report.epoch, epochs, report.step + 1, report.step_in_epoch + 1, steps_per_epoch,
-                 static_cast<float>(report.loss), static_cast<float>(report.accuracy), report.images_per_second};
-  };
   fit.on_step = [&](const Report& report) {
-    if (metrics) metrics->step(measured(report));
-    progress.step(shown(report));
+    if (metrics) metrics->step(report);
+    progress.step(report);
   };
   fit.on_epoch = [&](const Report& report) {
-    if (metrics) metrics->epoch(measured(report));
-    progress.epoch(shown(report));
+    if (metrics) metrics->epoch(report);
+    progress.epoch(report);
   };
   const History history = model.fit(sets.train, fit);
 

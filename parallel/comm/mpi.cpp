@@ -9,13 +9,13 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cstdio>
 #include <cstring>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 #include "core/error.h"
+#include "core/log.h"
 
 namespace lockstep {
 namespace {
@@ -166,9 +166,7 @@ class Mpi final : public Communicator {
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     std::array<char, 256> host{};
     gethostname(host.data(), host.size() - 1);
-    std::fprintf(stderr, "lockstep: rank %d of %d on %s: %.*s\n", rank, size, host.data(), static_cast<int>(why.size()),
-                 why.data());
-    std::fflush(stderr);
+    log().error("rank {} of {} on {}: {}", rank, size, host.data(), why);
     MPI_Abort(MPI_COMM_WORLD, exit_code);
   }
 
