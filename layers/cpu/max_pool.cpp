@@ -57,6 +57,31 @@ void gradient_row(const PoolSizes& s, int64_t h, std::span<const Covering> all_c
   }
 }
 
+/// Windows side by side, none over the edge before: each pixel lies in one window or in none.
+bool side_by_side(const Window& window) { return window.stride == window.size && window.pad_before == Size2{0, 0}; }
+
+/// gradient_row for windows side by side: no sums, and nothing to look up.
+template <bool with_relu>
+void gradient_row_apart(const PoolSizes& s, int64_t h, const uint8_t* argmax, const float* dy, const float* y, float* dx) {
+  const int64_t p = h / s.window.size[0];
+  int64_t w = 0;
+  for (int64_t q = 0; q < s.q && p < s.p; ++q) {
+    const int64_t at = (p * s.q + q) * s.c;
+    const int64_t first_place = h % s.window.size[0] * s.window.size[1];
+    for (int64_t t = 0; t < s.window.size[1] && w < s.w; ++t, ++w) {
+      const int64_t behind = std::min(s.w - w, s.q - q);  // dx behind is computed later, dy behind is there
+      for_each_overhanging(s.c, behind * s.c, [&]<class V>(V, int64_t c) {
+        const V zero = broadcast<V>(0);
+        auto passes = load_bytes<V>(argmax + at + c) == broadcast_int<V>(static_cast<int32_t>(first_place + t));
+        V passed = passes ? load<V>(dy + at + c) : zero;
+        if constexpr (with_relu) passed = load<V>(y + at + c) > zero ? passed : zero;
+        store(dx + w * s.c + c, passed);
+      });
+    }
+  }
+  std::fill(dx + w * s.c, dx + s.w * s.c, 0.0F);
+}
+
 }  // namespace
 
 Kernel make(const MaxPoolOp& op, const Signature& signature) {
@@ -85,17 +110,18 @@ Kernel make(const MaxPoolGradOp& op, const Signature& signature) {
   // Which windows cover a column takes divisions: looked up, not computed at every pixel.
   std::vector<Covering> columns;
   for (int64_t w = 0; w < s.w; ++w) columns.push_back(covering(s.window, 1, w, s.q));
-  return {.run = [s, with_relu = op.relu, columns](Stream&, const Args& args) {
+  return {.run = [s, with_relu = op.relu, apart = side_by_side(op.window), columns](Stream&, const Args& args) {
     parallel_for(s.n * s.h, s.w * s.c * 6, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         const int64_t out = row / s.h * s.p * s.q * s.c;
         const uint8_t* argmax = args.in[0].as<uint8_t>() + out;
         const float* dy = args.in[1].as() + out;
         float* dx = args.out[0].as() + row * s.w * s.c;
-        if (with_relu)
-          gradient_row<true>(s, row % s.h, columns, argmax, dy, args.in[2].as() + out, dx);
+        const float* y = with_relu ? args.in[2].as() + out : nullptr;
+        if (apart)
+          (with_relu ? gradient_row_apart<true> : gradient_row_apart<false>)(s, row % s.h, argmax, dy, y, dx);
         else
-          gradient_row<false>(s, row % s.h, columns, argmax, dy, nullptr, dx);
+          (with_relu ? gradient_row<true> : gradient_row<false>)(s, row % s.h, columns, argmax, dy, y, dx);
       }
     });
   }};
