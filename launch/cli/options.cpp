@@ -45,7 +45,7 @@ void add_training_options(CLI::App& app, Options& options) {
       ->capture_default_str();
   app.add_option("--lr", options.lr, "Learning rate (default: the optimizer's)");
   app.add_option("--weight-decay", options.weight_decay, "L2 penalty: this times the weights is added to the gradient");
-  app.add_option("--augment", options.augment, "Random changes to training images: none, crop:PIXELS, flip, or both")
+  app.add_option("--augment", options.augment, "Random changes to training images: none, or some of crop:PIXELS,flip,rotate:DEGREES,zoom:PERCENT")
       ->capture_default_str();
   app.add_option("--schedule", options.schedule, "Of the learning rate: constant, step (/10 at 1/2 and 3/4), linear or cosine (to 0)")
       ->capture_default_str();

@@ -109,7 +109,7 @@ void BatchFeed::fill(Batch& batch, int64_t step) const {
       const int64_t at = begin + first + i;
       const int64_t sample = options_.shuffle ? static_cast<int64_t>(order(static_cast<uint64_t>(at))) : at;
       label = dataset_->read(sample, image);
-      if (options_.augmentation)
+      if (options_.augmentation.any())
         options_.augmentation.apply(image, dataset_->image_shape(), options_.seed, batch.epoch, sample, scratch);
     } else {
       std::fill(image.begin(), image.end(), 0.0F);
