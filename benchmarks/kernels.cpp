@@ -21,7 +21,8 @@ using Clock = std::chrono::steady_clock;
 
 /// Zeroed memory for a type, with a state of one full lane where a kernel asks for one.
 struct Memory {
-  explicit Memory(const Type& type) : bytes(type.bytes()), data(static_cast<std::byte*>(std::aligned_alloc(64, bytes + 64 - bytes % 64))) {
+  explicit Memory(const Type& type)
+      : bytes(type.bytes()), data(static_cast<std::byte*>(std::aligned_alloc(64, bytes + 64 - bytes % 64))) {
     std::memset(data.get(), 0, bytes);
   }
   size_t bytes;
@@ -80,15 +81,18 @@ void add_cases(const std::string& name, const Shape& x) {
   const Type places{pooled.shape, DType::u8};
   const Type channels{Shape{x[3]}};
   const auto add = [&](const std::string& kernel, auto op, const std::vector<Type>& in) {
-    benchmark::RegisterBenchmark((kernel + "/" + name).c_str(), [op, in](benchmark::State& state) { measure(state, op, in); })
-        ->UseManualTime();
+    benchmark::RegisterBenchmark((kernel + "/" + name).c_str(), [op, in](benchmark::State& state) {
+      measure(state, op, in);
+    })->UseManualTime();
   };
   add("max_pool", MaxPoolOp(halves), {images});
   add("max_pool_grad", MaxPoolGradOp(halves, true, x), {places, pooled, pooled});
   add("relu", ReluOp(), {images});
   add("add", AddOp(), {images, images});
   add("batch_norm", BatchNormOp(1e-3F, true, false), {images, channels, channels, lane_state_type(1)});
-  add("adam", AdamOp(0.9F, 0.999F, 1e-7F, 0), {Type{Shape{x.elements()}}, Type{Shape{x.elements()}}, step_state_type(), Type{Shape{x.elements()}}, Type{Shape{x.elements()}}});
+  add("adam", AdamOp(0.9F, 0.999F, 1e-7F, 0),
+      {Type{Shape{x.elements()}}, Type{Shape{x.elements()}}, step_state_type(), Type{Shape{x.elements()}},
+       Type{Shape{x.elements()}}});
 }
 
 }  // namespace

@@ -31,7 +31,11 @@ void serve(const Arguments& a) {
     const auto backend = make_cpu_backend(a.threads);
     Trainer trainer(network, {{a.batch, a.lanes, numerics}, Adam{}, 1}, rank.comm, *backend, cpu_kernels());
     const int own = lanes / rank.comm.size();
-    BatchFeed feed(data, {.batch = a.batch, .lanes = lanes, .first_lane = int64_t{own} * rank.comm.rank(), .lane_count = own, .steps = 1});
+    BatchFeed feed(data, {.batch = a.batch,
+                          .lanes = lanes,
+                          .first_lane = int64_t{own} * rank.comm.rank(),
+                          .lane_count = own,
+                          .steps = 1});
     const Batch& batch = feed.next();
     while (true) {
       if (rank.comm.rank() == 0 && !(std::cin >> steps)) steps = 0;

@@ -20,9 +20,12 @@ struct Placement {
   bool operator==(const Placement&) const = default;
   std::string str() const {
     switch (kind) {
-      case Kind::Replicate: return "R";
-      case Kind::Shard: return "S(" + std::to_string(dim) + ")";
-      case Kind::Partial: return "P";
+      case Kind::Replicate:
+        return "R";
+      case Kind::Shard:
+        return "S(" + std::to_string(dim) + ")";
+      case Kind::Partial:
+        return "P";
     }
     return "?";
   }

@@ -11,8 +11,8 @@ namespace lockstep {
 /// The same for all lanes of a step.
 struct StepState {
   uint64_t seed = 0;
-  uint64_t step = 0;     // counts from 0 over the whole run
-  int64_t samples = 0;   // real samples in the global batch: what sums are divided by
+  uint64_t step = 0;    // counts from 0 over the whole run
+  int64_t samples = 0;  // real samples in the global batch: what sums are divided by
   float lr = 0;
   float unused = 0;
 };

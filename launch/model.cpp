@@ -24,7 +24,11 @@ int lanes_of(const RunOptions& options, int ranks) {
 FeedOptions feed_options(const RunOptions& options, const Communicator& comm) {
   const int lanes = lanes_of(options, comm.size());
   const int own = lanes / comm.size();
-  return {.batch = options.batch, .lanes = lanes, .first_lane = int64_t{own} * comm.rank(), .lane_count = own, .seed = options.seed};
+  return {.batch = options.batch,
+          .lanes = lanes,
+          .first_lane = int64_t{own} * comm.rank(),
+          .lane_count = own,
+          .seed = options.seed};
 }
 
 /// Sums that epochs and evaluations are made of. Doubles of equal floats in equal order: the same on every rank.
@@ -43,7 +47,8 @@ void check_equal_weights(Communicator& comm, Backend& backend, const std::string
   for (int rank = 0; rank < comm.size(); ++rank) {
     const std::string other(all.data() + sha256.size() * static_cast<size_t>(rank), sha256.size());
     if (other != std::string(all.data(), sha256.size()))
-      throw Error("ranks ended with different weights: rank 0 has sha256 {:.64}, rank {} has {}", all.data(), rank, other);
+      throw Error("ranks ended with different weights: rank 0 has sha256 {:.64}, rank {} has {}", all.data(), rank,
+                  other);
   }
 }
 
@@ -89,7 +94,8 @@ void Model::on_ranks(const RunOptions& options, const Body& body) {
   check_batch(step, ranks(options));
   runtime_.run(ranks(options), [&](RankContext& rank) {
     const auto backend = make_cpu_backend(threads(options));
-    Trainer trainer(network_, {step, optimizer_, options.seed, options.check_finite}, rank.comm, *backend, cpu_kernels());
+    Trainer trainer(network_, {step, optimizer_, options.seed, options.check_finite}, rank.comm, *backend,
+                    cpu_kernels());
     if (!weights_.empty()) trainer.variables().set(weights_);
     if (!slots_.empty()) trainer.variables().set_slots(slots_);
     body(rank, trainer);
@@ -202,7 +208,8 @@ std::vector<float> Model::predict(std::shared_ptr<const Dataset> data, const Run
                            mine.size() * sizeof(float), *stream);
       stream->synchronize();
       // Padding is at the end of the global batch.
-      gathered.insert(gathered.end(), all.begin(), all.begin() + static_cast<ptrdiff_t>(static_cast<size_t>(batch.samples) * classes));
+      gathered.insert(gathered.end(), all.begin(),
+                      all.begin() + static_cast<ptrdiff_t>(static_cast<size_t>(batch.samples) * classes));
     }
     if (rank.comm.rank() == 0 || runtime_.distributed()) predictions = std::move(gathered);
   });

@@ -1,5 +1,6 @@
-// The Keras-style model: a network with its weights, and compile, fit, evaluate, predict. A Model belongs to one thread;
-// inside fit, evaluate and predict the ranks run as threads of this process, or this process is one rank of mpirun.
+// The Keras-style model: a network with its weights, and compile, fit, evaluate, predict. A Model belongs to one
+// thread; inside fit, evaluate and predict the ranks run as threads of this process, or this process is one rank of
+// mpirun.
 #pragma once
 
 #include <functional>

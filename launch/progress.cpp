@@ -57,9 +57,10 @@ void Progress::step(const Report& r) {
   if (now - last_ < (terminal_ ? redraw_interval : options_.interval)) return;
   last_ = now;
   const int64_t done = r.step + 1 - options_.first_step;
-  const std::string left = done > 0 ? fmt::format("  {} left", duration((now - start_) / static_cast<double>(done) *
-                                                                        static_cast<double>(options_.steps - r.step - 1)))
-                                    : "";
+  const std::string left = done > 0
+                               ? fmt::format("  {} left", duration((now - start_) / static_cast<double>(done) *
+                                                                   static_cast<double>(options_.steps - r.step - 1)))
+                               : "";
   const std::string where = fmt::format("epoch {}/{}", r.epoch + 1, r.epochs);
   const std::string steps = fmt::format("step {}/{}", r.step_in_epoch + 1, r.steps_per_epoch);
   if (terminal_) {

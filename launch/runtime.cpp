@@ -41,7 +41,8 @@ std::string this_host() {
 template <class T>
 std::vector<T> gather(Communicator& comm, const T& mine, Stream& stream) {
   std::vector<T> all(static_cast<size_t>(comm.size()));
-  comm.all_gather(reinterpret_cast<const std::byte*>(&mine), reinterpret_cast<std::byte*>(all.data()), sizeof(T), stream);
+  comm.all_gather(reinterpret_cast<const std::byte*>(&mine), reinterpret_cast<std::byte*>(all.data()), sizeof(T),
+                  stream);
   return all;
 }
 
@@ -107,7 +108,8 @@ int Runtime::local_size() const {
 int Runtime::cores() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (::sched_getaffinity(0, sizeof set, &set) != 0) return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  if (::sched_getaffinity(0, sizeof set, &set) != 0)
+    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   return std::max(1, CPU_COUNT(&set));
 }
 
@@ -181,9 +183,11 @@ int Runtime::agree(const Failure& mine) {
 
   const auto failed = std::ranges::find_if(all, [](const Status& s) { return s.code != 0; });
   if (failed == all.end()) return 0;
-  const bool alike = std::ranges::all_of(all, [&](const Status& s) { return s.code != 0 && s.message == failed->message; });
+  const bool alike =
+      std::ranges::all_of(all, [&](const Status& s) { return s.code != 0 && s.message == failed->message; });
   if (failed - all.begin() == rank()) {
-    const std::string who = alike ? "" : fmt::format("rank {} of {} on {}: ", rank(), size(), hosts_[static_cast<size_t>(rank())]);
+    const std::string who =
+        alike ? "" : fmt::format("rank {} of {} on {}: ", rank(), size(), hosts_[static_cast<size_t>(rank())]);
     log().error("{}{}", who, mine.message);
   }
   return std::ranges::max(all, {}, &Status::code).code;

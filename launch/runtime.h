@@ -1,5 +1,5 @@
-// How ranks come to be: as processes of mpirun or srun, or as threads of this process. One Runtime a process, made first
-// thing in main, used by the main thread.
+// How ranks come to be: as processes of mpirun or srun, or as threads of this process. One Runtime a process, made
+// first thing in main, used by the main thread.
 #pragma once
 
 #include <exception>

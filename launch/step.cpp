@@ -166,9 +166,10 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
   std::vector<Value> others{planner.step().loss, planner.step().correct};
   for (const auto& tracked : planner.built().tracked) others.push_back(tracked.sum);
   fuse(planner.graph(), others);
-  const auto gradients = autodiff(planner.graph(), planner.step().loss, [](Graph& g, std::string name, Value a, Value b) {
-    return g.add1(std::move(name), std::make_shared<AddOp>(), {a, b});
-  });
+  const auto gradients =
+      autodiff(planner.graph(), planner.step().loss, [](Graph& g, std::string name, Value a, Value b) {
+        return g.add1(std::move(name), std::make_shared<AddOp>(), {a, b});
+      });
 
   std::vector<Value> wanted = others;
   FixedLocations sums;
@@ -188,7 +189,8 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
     const size_t offset = bucket.range.offset;
     if (offset >= target.layout.parameter_bytes) continue;
     const std::string name = fmt::format("update{}", offset);
-    std::vector<Value> kept{planner.range(name + "/parameters", bucket.floats, Role::Parameter, {Region::Parameter, offset})};
+    std::vector<Value> kept{
+        planner.range(name + "/parameters", bucket.floats, Role::Parameter, {Region::Parameter, offset})};
     for (int slot = 0; slot < optimizer.slots(); ++slot)
       kept.push_back(planner.range(fmt::format("{}/slot{}", name, slot), bucket.floats, Role::Slot,
                                    {Region::Slot, target.layout.parameter_bytes * static_cast<size_t>(slot) + offset}));

@@ -19,8 +19,8 @@ Trainer::Trainer(const Network& network, const TrainerOptions& options, Communic
 
 Trainer::Engine& Trainer::engine(std::optional<Engine>& slot, Step step) {
   StepPlan plan = std::move(step.plan);
-  log().debug("rank {}: planned a step of {} nodes over {} lanes, arena {} bytes", comm_.rank(), plan.graph.nodes().size(),
-              plan.lanes, plan.memory.size(Region::Arena));
+  log().debug("rank {}: planned a step of {} nodes over {} lanes, arena {} bytes", comm_.rank(),
+              plan.graph.nodes().size(), plan.lanes, plan.memory.size(Region::Arena));
   slot.emplace(std::move(step), Executor(std::move(plan), backend_, variables_.memory()));
   slot->executor.check_finite(options_.check_finite);
   return *slot;
@@ -82,8 +82,8 @@ StepResult Trainer::train(const Batch& batch, float lr) {
   result.loss /= samples;
   result.accuracy /= samples;
   if (!std::isfinite(result.loss))
-    throw Error("step {}: the loss is {}; run again with --check-finite to see the first node that yields it", batch.step,
-                result.loss);
+    throw Error("step {}: the loss is {}; run again with --check-finite to see the first node that yields it",
+                batch.step, result.loss);
   return result;
 }
 

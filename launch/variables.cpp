@@ -46,7 +46,8 @@ void VariableStore::set(const Weights& weights) {
     const auto found = weights.find(variable.name);
     if (found == weights.end()) throw Error("variable '{}' is missing", variable.name);
     if (static_cast<int64_t>(found->second.size()) != variable.shape.elements())
-      throw Error("variable '{}' has {} values, expected {}", variable.name, found->second.size(), variable.shape.str());
+      throw Error("variable '{}' has {} values, expected {}", variable.name, found->second.size(),
+                  variable.shape.str());
   }
   if (weights.size() != variables_.size())
     throw Error("{} variables were given, the network has {}", weights.size(), variables_.size());
@@ -76,8 +77,8 @@ std::vector<Weights> VariableStore::get_slots() const {
   for (int slot = 0; slot < slots_; ++slot)
     for (const Variable& variable : variables_)
       if (variable.trainable)
-        slots[static_cast<size_t>(slot)][variable.name].assign(
-            slot_data(slot, variable), slot_data(slot, variable) + variable.shape.elements());
+        slots[static_cast<size_t>(slot)][variable.name].assign(slot_data(slot, variable),
+                                                               slot_data(slot, variable) + variable.shape.elements());
   return slots;
 }
 
@@ -97,8 +98,8 @@ std::string VariableStore::slots_sha256() const {
   for (int slot = 0; slot < slots_; ++slot)
     for (const Variable& variable : variables_)
       if (variable.trainable)
-        hash.update(std::as_bytes(
-            std::span(slot_data(slot, variable), static_cast<size_t>(variable.shape.elements()))));
+        hash.update(
+            std::as_bytes(std::span(slot_data(slot, variable), static_cast<size_t>(variable.shape.elements()))));
   return hash.hex();
 }
 

@@ -32,9 +32,8 @@ void write_weights(const std::string& path, const Network& network, const Weight
   for (const Variable& variable : network.variables()) {
     const size_t end = offset + static_cast<size_t>(variable.shape.elements()) * sizeof(float);
     const auto dims = variable.shape.dims();
-    header[variable.name] = {{"dtype", "F32"},
-                             {"shape", std::vector<int64_t>(dims.begin(), dims.end())},
-                             {"data_offsets", {offset, end}}};
+    header[variable.name] = {
+        {"dtype", "F32"}, {"shape", std::vector<int64_t>(dims.begin(), dims.end())}, {"data_offsets", {offset, end}}};
     offset = end;
   }
   std::string text = header.dump();

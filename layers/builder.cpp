@@ -49,9 +49,12 @@ Value Builder::add1(std::string_view suffix, std::shared_ptr<const Op> op, std::
 
 Value Builder::activate(Value x, Activation activation) {
   switch (activation) {
-    case Activation::linear: return x;
-    case Activation::relu: return add1("relu", std::make_shared<ReluOp>(), {x});
-    case Activation::softmax: return add1("softmax", std::make_shared<SoftmaxOp>(), {x});
+    case Activation::linear:
+      return x;
+    case Activation::relu:
+      return add1("relu", std::make_shared<ReluOp>(), {x});
+    case Activation::softmax:
+      return add1("softmax", std::make_shared<SoftmaxOp>(), {x});
   }
   return x;
 }

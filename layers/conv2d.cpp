@@ -11,9 +11,7 @@ namespace lockstep {
 
 namespace {
 
-Window window_of(const Conv2dAttributes& conv) {
-  return {conv.kernel, conv.stride, conv.pad_before, conv.pad_after};
-}
+Window window_of(const Conv2dAttributes& conv) { return {conv.kernel, conv.stride, conv.pad_before, conv.pad_after}; }
 
 /// [K,R,S,C/groups] for `channels` in and `filters` out; checks the groups.
 Shape kernel_shape(const Conv2dAttributes& conv, int64_t channels, int64_t filters) {
@@ -55,8 +53,8 @@ std::vector<Value> Conv2dOp::backward(Graph& graph, const Node& node, std::span<
   const auto op = std::make_shared<Conv2dWeightGradOp>(conv, bias);
   std::ranges::copy(graph.add(node.name + "/weight_grad", op, {x, d}), gradients.begin() + 1);
   if (graph.info(x).role != Role::LaneInput)
-    gradients[0] = graph.add1(node.name + "/data_grad", std::make_shared<Conv2dDataGradOp>(conv, graph.type(x).shape),
-                              {w, d});
+    gradients[0] =
+        graph.add1(node.name + "/data_grad", std::make_shared<Conv2dDataGradOp>(conv, graph.type(x).shape), {w, d});
   return gradients;
 }
 

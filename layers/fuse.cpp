@@ -33,7 +33,8 @@ class Fusion {
   template <class OpClass>
   const OpClass* sole_producer(Value value, int& index) const {
     index = graph_.info(value).producer;
-    if (index < 0 || graph_.readers(value).size() != 1 || std::ranges::find(keep_, value) != keep_.end()) return nullptr;
+    if (index < 0 || graph_.readers(value).size() != 1 || std::ranges::find(keep_, value) != keep_.end())
+      return nullptr;
     return dynamic_cast<const OpClass*>(node(index).op.get());
   }
 

@@ -1,4 +1,5 @@
-// Pass: joins nodes where one kernel does the work of several, before autodiff: a fused operator knows its own gradient.
+// Pass: joins nodes where one kernel does the work of several, before autodiff: a fused operator knows its own
+// gradient.
 #pragma once
 
 #include "core/graph.h"

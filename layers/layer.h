@@ -147,7 +147,9 @@ class LayerOf : public Layer {
     copy.name = std::move(layer_name);
     return copy;
   }
-  std::shared_ptr<Layer> clone() const override { return std::make_shared<Derived>(static_cast<const Derived&>(*this)); }
+  std::shared_ptr<Layer> clone() const override {
+    return std::make_shared<Derived>(static_cast<const Derived&>(*this));
+  }
 };
 
 }  // namespace lockstep

@@ -60,7 +60,8 @@ Window pool_window(const Builder& builder, std::span<const Value> in, Size2 pool
     if (in.size() != 1) throw InputError("got {} inputs, expected 1", in.size());
     const Type& x = builder.type(in[0]);
     expect_image(x);
-    return make_window(pool_size, options.strides == Size2{0, 0} ? pool_size : options.strides, options.padding, x.shape);
+    return make_window(pool_size, options.strides == Size2{0, 0} ? pool_size : options.strides, options.padding,
+                       x.shape);
   } catch (const InputError& error) {
     throw InputError("layer '{}': {}", builder.layer(), error.what());
   }

@@ -10,9 +10,9 @@ namespace lockstep {
 
 /// A layer's place in a network.
 struct NetworkLayer {
-  std::shared_ptr<Layer> layer;     // named
-  std::vector<int> inputs;          // indices of layers before this one
-  Shape output;                     // [1, …]: shape for a batch of one
+  std::shared_ptr<Layer> layer;        // named
+  std::vector<int> inputs;             // indices of layers before this one
+  Shape output;                        // [1, …]: shape for a batch of one
   int64_t parameters = 0, states = 0;  // numbers of values, trained and not
 };
 

@@ -94,7 +94,8 @@ class Reader final : public Fields {
     for (const auto& [key, value] : layer_.items()) {
       if (key == "type" || key == "name" || key == "inputs") continue;
       if (std::ranges::find(keys_, key) == keys_.end())
-        throw InputError("{}: {}", document_.where(pointer_ + json_pointer_part(key)), unknown("option", key, keys_).what());
+        throw InputError("{}: {}", document_.where(pointer_ + json_pointer_part(key)),
+                         unknown("option", key, keys_).what());
     }
   }
 
@@ -110,7 +111,8 @@ class Reader final : public Fields {
   }
 
  private:
-  void read(std::string_view key, bool required, std::string_view expected, const std::function<bool(const Json&)>& take) {
+  void read(std::string_view key, bool required, std::string_view expected,
+            const std::function<bool(const Json&)>& take) {
     keys_.emplace_back(key);
     const auto found = layer_.find(std::string(key));
     if (found == layer_.end()) {

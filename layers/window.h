@@ -17,8 +17,8 @@ struct Window {
 /// pixel after. Throws InputError where sizes or strides are below 1.
 Window make_window(Size2 size, Size2 stride, Padding padding, const Shape& x);
 
-/// [N,P,Q,C] for `x` [N,H,W,C], P = (H + before + after - size) / stride + 1. Throws InputError where the window exceeds
-/// the padded image or lies in the padding alone.
+/// [N,P,Q,C] for `x` [N,H,W,C], P = (H + before + after - size) / stride + 1. Throws InputError where the window
+/// exceeds the padded image or lies in the padding alone.
 Shape window_output(const Window& window, const Shape& x);
 
 /// "2x2 stride 2x2", with " pad 0x0/1x1" where there is any.

@@ -50,8 +50,8 @@ std::vector<std::vector<Reduction>> group(const std::vector<Reduction>& reductio
   std::vector<std::vector<Reduction>> groups;
   for (const Reduction& next : reductions) {
     const size_t limit = groups.size() <= 1 ? request.first_bytes : request.bucket_bytes;
-    const bool other_side = !groups.empty() && groups.back()[0].begin < request.gradient_bytes &&
-                            next.begin >= request.gradient_bytes;
+    const bool other_side =
+        !groups.empty() && groups.back()[0].begin < request.gradient_bytes && next.begin >= request.gradient_bytes;
     if (groups.empty() || other_side || next.end - groups.back()[0].begin > limit) groups.emplace_back();
     groups.back().push_back(next);
   }

@@ -2,8 +2,8 @@
 // lanes' sums lie, and binds their kernels to a communicator.
 #pragma once
 
-#include "core/kernel.h"
 #include "core/backend.h"
+#include "core/kernel.h"
 #include "core/plan/memory.h"
 #include "parallel/comm/communicator.h"
 #include "parallel/propagate.h"

@@ -1,4 +1,5 @@
-// A strategy: the mesh of ranks. How values lie on it follows from the placements of the inputs and the operators' rules.
+// A strategy: the mesh of ranks. How values lie on it follows from the placements of the inputs and the operators'
+// rules.
 #pragma once
 
 #include <string>

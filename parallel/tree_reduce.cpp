@@ -26,7 +26,8 @@ TreeAllReduce::TreeAllReduce(Communicator& communicator, Backend& backend, size_
   const int ranks = communicator.size();
   if (!std::has_single_bit(static_cast<unsigned>(ranks))) {
     const auto below = static_cast<int>(std::bit_floor(static_cast<unsigned>(ranks)));
-    throw InputError("{} ranks, expected a power of two for the reproducible sum: {} or {} fit", ranks, below, 2 * below);
+    throw InputError("{} ranks, expected a power of two for the reproducible sum: {} or {} fit", ranks, below,
+                     2 * below);
   }
   if (ranks > 1) scratch_ = Arena(backend, std::max(std::min(max_n, small_floats), max_n / 2 + line) * sizeof(float));
 }

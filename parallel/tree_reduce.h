@@ -7,10 +7,10 @@
 
 namespace lockstep {
 
-/// Sums over ranks: ((r0 + r1) + (r2 + r3)) + … on every rank. Recursive halving with distance doubling, then its mirror
-/// image as an all-gather; small vectors go by recursive doubling (Thakur, Rabenseifner and Gropp, "Optimization of
-/// collective communication operations in MPICH", 2005). The bits are the same either way, and the same as one rank's
-/// tree: at each step a pair adds two values, and floating-point a + b equals b + a (NaN payloads aside).
+/// Sums over ranks: ((r0 + r1) + (r2 + r3)) + … on every rank. Recursive halving with distance doubling, then its
+/// mirror image as an all-gather; small vectors go by recursive doubling (Thakur, Rabenseifner and Gropp, "Optimization
+/// of collective communication operations in MPICH", 2005). The bits are the same either way, and the same as one
+/// rank's tree: at each step a pair adds two values, and floating-point a + b equals b + a (NaN payloads aside).
 class TreeAllReduce {
  public:
   /// For vectors of up to `max_n` floats. Both references must outlive this object.
@@ -32,8 +32,8 @@ class TreeAllReduce {
 };
 
 /// The tree inside a rank. Lane `lane` (counted from 0 in its rank) has just written its `n` terms into slot
-/// popcount(lane) of a stack whose slots lie `slot_stride_bytes` apart; `sum_of_lane` points to that slot. Adds finished
-/// neighbours, as a binary counter carries: after the last of a power of two lanes the whole sum is in slot 0.
+/// popcount(lane) of a stack whose slots lie `slot_stride_bytes` apart; `sum_of_lane` points to that slot. Adds
+/// finished neighbours, as a binary counter carries: after the last of a power of two lanes the whole sum is in slot 0.
 void merge_lane(Backend& backend, Stream& stream, float* sum_of_lane, size_t n, size_t slot_stride_bytes, int lane);
 
 }  // namespace lockstep

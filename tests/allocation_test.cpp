@@ -47,8 +47,12 @@ class CountingBackend final : public Backend {
     return cpu_->allocate(bytes);
   }
   void release(std::byte* memory) noexcept override { cpu_->release(memory); }
-  void accumulate(float* to, const float* from, size_t n, Stream& stream) override { cpu_->accumulate(to, from, n, stream); }
-  void copy(std::byte* to, const std::byte* from, size_t bytes, Stream& stream) override { cpu_->copy(to, from, bytes, stream); }
+  void accumulate(float* to, const float* from, size_t n, Stream& stream) override {
+    cpu_->accumulate(to, from, n, stream);
+  }
+  void copy(std::byte* to, const std::byte* from, size_t bytes, Stream& stream) override {
+    cpu_->copy(to, from, bytes, stream);
+  }
 
   int allocations = 0;
 
@@ -70,7 +74,9 @@ Count count(const Network& network, size_t scratch_a_step) {
   const auto rank_steps = [&](size_t rank) {
     CountingBackend backend;
     Trainer trainer(network, {{batch_size, 8}, Adam{}, 1}, *comms[rank], backend, cpu_kernels());
-    BatchFeed feed(data, {.batch = batch_size, .lanes = 8, .first_lane = static_cast<int64_t>(rank) * 4, .lane_count = 4, .steps = 1});
+    BatchFeed feed(
+        data,
+        {.batch = batch_size, .lanes = 8, .first_lane = static_cast<int64_t>(rank) * 4, .lane_count = 4, .steps = 1});
     const Batch& batch = feed.next();
     const int before_first = backend.allocations;
     trainer.train(batch, 0.001F);

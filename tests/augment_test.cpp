@@ -59,8 +59,9 @@ TEST(Augmentation, IsReadFromText) {
   EXPECT_TRUE(is("flip,crop:12", 12, true));
   EXPECT_TRUE(is("rotate:7.5", 0, false, 7.5F));
   EXPECT_TRUE(is("zoom:25,crop:1,rotate:180,flip", 1, true, 180, 0.25F));
-  for (const char* text : {"", "crop", "crop:", "crop:0", "crop:-1", "crop:1.5", "crop:2px", "flip,", "flip,flip", "crop:1,crop:2",
-                           "crop:99999999999999999999", "Flip", "none,flip", "flip:1", "rotate:181", "rotate:nan", "zoom:0", "zoom:100"})
+  for (const char* text :
+       {"", "crop", "crop:", "crop:0", "crop:-1", "crop:1.5", "crop:2px", "flip,", "flip,flip", "crop:1,crop:2",
+        "crop:99999999999999999999", "Flip", "none,flip", "flip:1", "rotate:181", "rotate:nan", "zoom:0", "zoom:100"})
     EXPECT_TRUE(says(error_of<InputError>([&] { Augmentation::parse(text); }),
                      {std::string("'").append(text) + "'", "crop:PIXELS,flip,rotate:DEGREES"}))
         << text;
@@ -119,7 +120,8 @@ TEST(Augmentation, TurnsAndZoomsAboutTheMiddle) {
     zooms.push_back(1 / std::hypot(c, s));
     for (int64_t y = 6; y <= 14; ++y)
       for (int64_t x = 11; x <= 19; ++x)
-        ASSERT_NEAR(at(y, x), middle + static_cast<double>(y - 10) * by_row + static_cast<double>(x - 15) * by_column, 2e-3);
+        ASSERT_NEAR(at(y, x), middle + static_cast<double>(y - 10) * by_row + static_cast<double>(x - 15) * by_column,
+                    2e-3);
   }
   const auto [least_angle, most_angle] = std::ranges::minmax(angles);
   const auto [least_zoom, most_zoom] = std::ranges::minmax(zooms);

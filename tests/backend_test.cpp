@@ -37,7 +37,8 @@ TEST_F(BackendTest, MemoryIsZeroedAndAligned) {
     for (int again = 0; again < 2; ++again) {  // the second time the allocator may hand out used memory
       Arena arena(*backend_, bytes);
       EXPECT_EQ(reinterpret_cast<uintptr_t>(arena.data()) % 64, 0U) << bytes;
-      EXPECT_TRUE(std::all_of(arena.data(), arena.data() + bytes, [](std::byte b) { return b == std::byte{0}; })) << bytes;
+      EXPECT_TRUE(std::all_of(arena.data(), arena.data() + bytes, [](std::byte b) { return b == std::byte{0}; }))
+          << bytes;
       std::fill_n(arena.data(), bytes, std::byte{0xff});
     }
   }
@@ -64,7 +65,8 @@ TEST_F(BackendTest, AccumulateAddsEveryElementOnce) {
       backend_->accumulate(to.data() + offset, from.data() + offset, n, *compute_);
       for (size_t i = 0; i < to.size(); ++i) {
         const bool inside = i >= offset && i < offset + n;
-        ASSERT_EQ(to[i], inside ? 3.0F + static_cast<float>(i) : 3.0F) << "n " << n << " offset " << offset << " i " << i;
+        ASSERT_EQ(to[i], inside ? 3.0F + static_cast<float>(i) : 3.0F)
+            << "n " << n << " offset " << offset << " i " << i;
       }
     }
   }
@@ -180,8 +182,8 @@ TEST_F(BackendTest, IdleSideStreamSleeps) {
   EXPECT_TRUE(busy <= 0.1) << busy << " s of processor time in 0.3 s of idling";
 }
 
-// Not inlined: the compiler may move arithmetic across the change of the control register. As bits, since a comparison of
-// floats takes subnormals for zero here too.
+// Not inlined: the compiler may move arithmetic across the change of the control register. As bits, since a comparison
+// of floats takes subnormals for zero here too.
 [[gnu::noinline]] uint32_t subnormal_times_two() {
   volatile float tiny = 1e-40F;
   return std::bit_cast<uint32_t>(tiny * 2.0F);

@@ -61,7 +61,8 @@ class Cli : public testing::Test {
 TEST_F(Cli, TrainWritesTheRunFolderAndEvaluateReadsIt) {
   const Outcome trained = run(small + "--out " + path("run"));
   ASSERT_EQ(trained.code, 0) << trained.text;
-  for (const char* part : {"model lenet5, 61706 parameters", "lanes 8, numerics reproducible, seed 5", "test accuracy "})
+  for (const char* part :
+       {"model lenet5, 61706 parameters", "lanes 8, numerics reproducible, seed 5", "test accuracy "})
     EXPECT_TRUE(contains(trained.text, part)) << trained.text;
   const std::string sha = line_after(trained.text, "weights sha256 ");
   EXPECT_EQ(sha.size(), 64U);
@@ -78,8 +79,8 @@ TEST_F(Cli, TrainWritesTheRunFolderAndEvaluateReadsIt) {
   for (std::string line; std::getline(metrics, line);) steps += nlohmann::json::parse(line)["kind"] == "step";
   EXPECT_EQ(steps, 3);
 
-  const Outcome evaluated = run("evaluate --model lenet5 --data digits --resize 28 --batch 64 --weights " +
-                                path("run/weights.safetensors"));
+  const Outcome evaluated =
+      run("evaluate --model lenet5 --data digits --resize 28 --batch 64 --weights " + path("run/weights.safetensors"));
   ASSERT_EQ(evaluated.code, 0) << evaluated.text;
   EXPECT_EQ(line_after(evaluated.text, "weights sha256 "), sha);
   EXPECT_EQ(line_after(evaluated.text, "test accuracy "), line_after(trained.text, "test accuracy "));
@@ -171,8 +172,9 @@ TEST_F(Cli, BadInputIsRefusedWithTwo) {
 }
 
 TEST_F(Cli, ABadModelFileIsToldWithItsLine) {
-  std::ofstream(path("m.json")) << "{\n  \"layers\": [\n    {\"type\": \"Input\", \"shape\": [8, 8, 1]},\n"
-                                   "    {\"type\": \"Conv2D\", \"filterz\": 3, \"kernel_size\": 3, \"filters\": 2}\n  ]\n}\n";
+  std::ofstream(path("m.json"))
+      << "{\n  \"layers\": [\n    {\"type\": \"Input\", \"shape\": [8, 8, 1]},\n"
+         "    {\"type\": \"Conv2D\", \"filterz\": 3, \"kernel_size\": 3, \"filters\": 2}\n  ]\n}\n";
   const Outcome outcome = run("train --model " + path("m.json"));
   EXPECT_EQ(outcome.code, 2);
   EXPECT_TRUE(contains(outcome.text, "m.json:4")) << outcome.text;

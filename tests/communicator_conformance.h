@@ -91,8 +91,8 @@ TYPED_TEST_P(CommunicatorConformance, AllGather) {
         auto mine = terms(comm.rank(), n);
         std::vector<float> all(n * static_cast<size_t>(comm.size()), -1), expected;
         if (in_place) std::ranges::copy(mine, all.begin() + static_cast<std::ptrdiff_t>(n * me));
-        comm.all_gather(in_place ? bytes_of(all) + n * me * sizeof(float) : bytes_of(mine), bytes_of(all), n * sizeof(float),
-                        stream);
+        comm.all_gather(in_place ? bytes_of(all) + n * me * sizeof(float) : bytes_of(mine), bytes_of(all),
+                        n * sizeof(float), stream);
         stream.synchronize();
         for (int rank = 0; rank < comm.size(); ++rank) {
           const auto part = terms(rank, n);
@@ -137,7 +137,9 @@ TYPED_TEST_P(CommunicatorConformance, BroadcastFromEveryRoot) {
 TYPED_TEST_P(CommunicatorConformance, ExchangeOfUnequalSizesInOpposedOrders) {
   this->run([](Communicator& comm, Stream& stream) {
     const int ranks = comm.size(), me = comm.rank();
-    const auto length = [](int from, int to) { return static_cast<size_t>(from * 1000 + to * 70) % 3001 * (from == 0 ? 100 : 1); };
+    const auto length = [](int from, int to) {
+      return static_cast<size_t>(from * 1000 + to * 70) % 3001 * (from == 0 ? 100 : 1);
+    };
     std::vector<std::vector<float>> out, in;
     for (int peer = 0; peer < ranks; ++peer) {
       out.push_back(terms(me, length(me, peer)));
@@ -147,7 +149,8 @@ TYPED_TEST_P(CommunicatorConformance, ExchangeOfUnequalSizesInOpposedOrders) {
     for (int i = 0; i < ranks; ++i) {
       const int peer = me % 2 == 0 ? i : ranks - 1 - i;  // even and odd ranks list their peers the other way round
       auto &send = out[static_cast<size_t>(peer)], &receive = in[static_cast<size_t>(peer)];
-      messages.push_back({peer, bytes_of(send), send.size() * sizeof(float), bytes_of(receive), receive.size() * sizeof(float)});
+      messages.push_back(
+          {peer, bytes_of(send), send.size() * sizeof(float), bytes_of(receive), receive.size() * sizeof(float)});
     }
     comm.exchange(messages, stream);
     stream.synchronize();
@@ -224,7 +227,8 @@ TYPED_TEST_P(CommunicatorConformance, TheHostDoesNotWait) {
     if (late) std::this_thread::sleep_for(std::chrono::milliseconds(500));
     comm.all_reduce(data.data(), 100, *stream);
     const std::chrono::duration<double> enqueued = std::chrono::steady_clock::now() - start;
-    EXPECT_TRUE(late || enqueued.count() <= 0.4) << "the call took " << enqueued.count() << " s: it waited for the late rank";
+    EXPECT_TRUE(late || enqueued.count() <= 0.4)
+        << "the call took " << enqueued.count() << " s: it waited for the late rank";
     stream->synchronize();
     EXPECT_EQ(data, sums(comm.size(), 100));
   });
@@ -254,8 +258,9 @@ TYPED_TEST_P(CommunicatorConformance, UnequalBytesAreAnError) {
   });
 }
 
-REGISTER_TYPED_TEST_SUITE_P(CommunicatorConformance, AllReduce, ReduceScatter, AllGather, AllToAll, BroadcastFromEveryRoot,
-                            ExchangeOfUnequalSizesInOpposedOrders, SeveralMessagesToOnePeerKeepTheirOrder, ManySmallCalls,
-                            SplitIntoRowsAndColumns, TheHostDoesNotWait, WrongPeersAreRefused, UnequalBytesAreAnError);
+REGISTER_TYPED_TEST_SUITE_P(CommunicatorConformance, AllReduce, ReduceScatter, AllGather, AllToAll,
+                            BroadcastFromEveryRoot, ExchangeOfUnequalSizesInOpposedOrders,
+                            SeveralMessagesToOnePeerKeepTheirOrder, ManySmallCalls, SplitIntoRowsAndColumns,
+                            TheHostDoesNotWait, WrongPeersAreRefused, UnequalBytesAreAnError);
 
 }  // namespace lockstep::testing

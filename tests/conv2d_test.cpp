@@ -103,32 +103,39 @@ constexpr Padding valid = Padding::valid, same = Padding::same;
 
 std::vector<Case> cases() {
   std::vector<Case> list{
-      {{2, 9, 7, 3}, 32, {3, 3}},                                                // a first layer on colour images
-      {{2, 8, 8, 1}, 6, {5, 5}, {1, 1}, same, 1, true, true},                    // lenet's layers
+      {{2, 9, 7, 3}, 32, {3, 3}},                              // a first layer on colour images
+      {{2, 8, 8, 1}, 6, {5, 5}, {1, 1}, same, 1, true, true},  // lenet's layers
       {{2, 14, 14, 6}, 16, {5, 5}, {1, 1}, valid, 1, true, true},
-      {{2, 6, 6, 32}, 64, {3, 3}, {1, 1}, same, 1, true, true},                  // seed_cnn's
+      {{2, 6, 6, 32}, 64, {3, 3}, {1, 1}, same, 1, true, true},  // seed_cnn's
       {{2, 5, 5, 64}, 128, {1, 1}},
       {{2, 4, 4, 128}, 10, {1, 1}},
-      {{2, 9, 9, 64}, 17, {1, 1}, {2, 2}, same, 1, false},                       // a projection
+      {{2, 9, 9, 64}, 17, {1, 1}, {2, 2}, same, 1, false},  // a projection
       {{2, 8, 8, 64}, 64, {3, 3}, {2, 2}, same, 1, false},
       {{1, 4, 4, 96}, 80, {3, 3}, {1, 1}, same, 1, false},
       {{1, 23, 19, 3}, 64, {7, 7}, {2, 2}, same, 1, false},
-      {{1, 1, 1, 3}, 5, {3, 3}},                                                 // smaller than its window
-      {{1, 2, 70, 2}, 9, {3, 3}, {1, 1}},                                        // rows longer than a block
-      {{3, 7, 9, 6}, 8, {3, 3}, {2, 2}, same, 2},                                // groups
+      {{1, 1, 1, 3}, 5, {3, 3}},                   // smaller than its window
+      {{1, 2, 70, 2}, 9, {3, 3}, {1, 1}},          // rows longer than a block
+      {{3, 7, 9, 6}, 8, {3, 3}, {2, 2}, same, 2},  // groups
       {{2, 6, 5, 32}, 64, {3, 3}, {1, 1}, same, 2, true, true},
-      {{2, 9, 8, 16}, 16, {3, 3}, {1, 1}, same, 16},                             // depthwise
+      {{2, 9, 8, 16}, 16, {3, 3}, {1, 1}, same, 16},  // depthwise
       {{2, 9, 8, 3}, 6, {3, 3}, {2, 1}, valid, 3, false},
-      {{2, 9, 11, 4}, 5, {3, 5}, {2, 3}, same},                                  // nothing square
+      {{2, 9, 11, 4}, 5, {3, 5}, {2, 3}, same},  // nothing square
       {{2, 11, 9, 10}, 3, {1, 7}, {1, 2}, valid},
   };
   for (int64_t channels : {1, 3, 6, 10, 16, 17, 64})
     for (int64_t window : {1, 3, 5, 7})
       for (int64_t stride : {1, 2, 3}) {
         const bool odd = (channels + window + stride) % 2 != 0;
-        const int64_t filters = std::array<int64_t, 4>{1, 10, 16, 33}[static_cast<size_t>(channels + window + stride) % 4];
-        list.push_back({{2, 8 + stride, 13 - stride, channels}, filters, {window, window}, {stride, stride},
-                        odd ? same : valid, 1, stride != 2, odd});
+        const int64_t filters =
+            std::array<int64_t, 4>{1, 10, 16, 33}[static_cast<size_t>(channels + window + stride) % 4];
+        list.push_back({{2, 8 + stride, 13 - stride, channels},
+                        filters,
+                        {window, window},
+                        {stride, stride},
+                        odd ? same : valid,
+                        1,
+                        stride != 2,
+                        odd});
       }
   return list;
 }
@@ -155,8 +162,8 @@ TEST_P(Conv2d, MatchesTheReference) {
   const Buffer dy = uniform(c.output(), 9);
   const int64_t window = c.weights().elements() / c.filters, pixels = dy.shape().elements() / c.filters;
   EXPECT_TRUE(close(run_op(c.op(), in)[0], forward(c, in), tolerance(window + 1)));
-  EXPECT_TRUE(close(run_op(data_grad_op(c), {in[1], dy})[0], data_grad(c, in[1], dy),
-                    tolerance(c.weights().elements())));
+  EXPECT_TRUE(
+      close(run_op(data_grad_op(c), {in[1], dy})[0], data_grad(c, in[1], dy), tolerance(c.weights().elements())));
   const auto gradients = run_op(weight_grad_op(c), {in[0], dy});
   EXPECT_TRUE(close(gradients[0], weight_grad(c, in[0], dy), tolerance(pixels)));
   if (c.bias) {
@@ -171,8 +178,8 @@ TEST_P(Conv2d, GradientsMatchFiniteDifferences) {
   std::vector<size_t> all(in.size());
   std::iota(all.begin(), all.end(), 0);
   // A convolution is linear in each input, so that a large step is exact and drowns the rounding of 32 bits.
-  EXPECT_TRUE(gradient_matches(std::make_shared<Conv2dOp>(c.op()), in, all,
-                               {.step = 0.5, .tolerance = 2e-3, .elements = 12}));
+  EXPECT_TRUE(
+      gradient_matches(std::make_shared<Conv2dOp>(c.op()), in, all, {.step = 0.5, .tolerance = 2e-3, .elements = 12}));
 }
 
 TEST(Conv2dOp, GradientsPassThroughRelu) {
@@ -291,8 +298,7 @@ TEST(Conv2dOp, SaysWhatIsWrong) {
             "got u8[2, 3, 3, 8], expected images f32[N, H, W, C]");
   EXPECT_EQ(infer({}, {x, {{4, 1, 1, 7}}}), "the kernel is f32[4, 1, 1, 7], expected f32[4, 1, 1, 8]");
   EXPECT_EQ(infer({}, {x, {{4, 1, 1, 8}}, {{5}}}), "the bias is f32[5], expected f32[4]");
-  EXPECT_EQ(infer({.groups = 3}, {x, {{6, 1, 1, 2}}}),
-            "8 input channels and 6 filters do not divide into 3 groups");
+  EXPECT_EQ(infer({.groups = 3}, {x, {{6, 1, 1, 2}}}), "8 input channels and 6 filters do not divide into 3 groups");
   EXPECT_EQ(infer({}, {x}), "got 1 inputs, expected 2");
 }
 
@@ -335,8 +341,7 @@ TEST(Conv2DLayer, SaysWhatIsWrong) {
             "layer 'stem': window 5x5 exceeds its input [2, 3, 3, 8] (padding 0x0 before, 0x0 after)");
   EXPECT_EQ(build({4, {5, 5}}, {2, 72}), "got f32[2, 72], expected images f32[N, H, W, C]");
   EXPECT_EQ(build({0, {1, 1}}, {2, 3, 3, 8}), "0 filters, expected at least 1");
-  EXPECT_EQ(build({4, {0, 1}}, {2, 3, 3, 8}),
-            "window 0x1 with strides 1x1: expected at least 1x1 for both");
+  EXPECT_EQ(build({4, {0, 1}}, {2, 3, 3, 8}), "window 0x1 with strides 1x1: expected at least 1x1 for both");
 }
 
 }  // namespace

@@ -218,8 +218,7 @@ TEST(DenseLayer, BuildsItsVariablesAndSaysWhatIsWrong) {
   const auto build = [&](int64_t units, Value input) {
     return error_of([&] { static_cast<void>(lockstep::Dense(units).build(builder, std::vector<Value>{input})); });
   };
-  EXPECT_EQ(build(4, image),
-            "got f32[8, 7, 7, 1], expected f32[N, features]; use Flatten before Dense");
+  EXPECT_EQ(build(4, image), "got f32[8, 7, 7, 1], expected f32[N, features]; use Flatten before Dense");
   EXPECT_EQ(build(0, x), "0 units, expected at least 1");
 }
 

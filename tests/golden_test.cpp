@@ -17,8 +17,9 @@ namespace {
 constexpr int64_t batch_size = 16;
 
 Network golden_network() {
-  return Sequential("golden", Input({8, 8, 1}), Conv2D(4, {3, 3}, {.padding = Padding::same, .activation = Activation::relu}),
-                    MaxPooling2D({2, 2}), Conv2D(8, {3, 3}, {.use_bias = false}), BatchNormalization(), ReLU(), Flatten(),
+  return Sequential("golden", Input({8, 8, 1}),
+                    Conv2D(4, {3, 3}, {.padding = Padding::same, .activation = Activation::relu}), MaxPooling2D({2, 2}),
+                    Conv2D(8, {3, 3}, {.use_bias = false}), BatchNormalization(), ReLU(), Flatten(),
                     Dense(16, {.activation = Activation::relu}), Dense(10, {.activation = Activation::softmax}));
 }
 
@@ -69,7 +70,8 @@ double worst_difference(const std::string& key, const Optimizer& optimizer) {
     worst = difference <= worst ? worst : std::isnan(difference) ? INFINITY : difference;
   };
   for (size_t step = 0; step < golden["losses"].size(); ++step)
-    compare(trainer.train(golden_batch(static_cast<int64_t>(step)), optimizer.lr()).loss, golden["losses"][step].get<double>());
+    compare(trainer.train(golden_batch(static_cast<int64_t>(step)), optimizer.lr()).loss,
+            golden["losses"][step].get<double>());
   for (const auto& [name, values] : trainer.variables().get())
     for (size_t i = 0; i < values.size(); ++i) compare(values[i], golden["variables"][name].at(i).get<double>());
   return worst;

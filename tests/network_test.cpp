@@ -36,8 +36,9 @@ TEST(Network, NumbersLayersAsKerasDoes) {
   const Network network = seed_cnn({32, 32, 1}, 10);
   std::vector<std::string> names;
   for (const NetworkLayer& layer : network.layers()) names.push_back(layer.layer->name);
-  EXPECT_EQ(names, (std::vector<std::string>{"input", "conv2d", "max_pooling2d", "conv2d_1", "max_pooling2d_1", "conv2d_2",
-                                             "max_pooling2d_2", "conv2d_3", "global_average_pooling2d", "softmax"}));
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"input", "conv2d", "max_pooling2d", "conv2d_1", "max_pooling2d_1", "conv2d_2",
+                                      "max_pooling2d_2", "conv2d_3", "global_average_pooling2d", "softmax"}));
   EXPECT_EQ(network.variables()[2].name, "conv2d_1/kernel");
   EXPECT_EQ(network.variables()[2].shape, (Shape{64, 3, 3, 32}));
 }
@@ -95,12 +96,14 @@ TEST(NetworkJson, ErrorsNameFileLineAndKey) {
   };
   EXPECT_TRUE(contains(error("\"filters\"", "\"filtres\""), "m.json:5")) << error("\"filters\"", "\"filtres\"");
   EXPECT_TRUE(contains(error("\"filters\": 4, ", ""), "key 'filters' is missing"));
-  EXPECT_TRUE(contains(error("\"units\": 10", "\"units\": \"ten\""), "m.json:7: layers[3].units: key 'units' is \"ten\""));
+  EXPECT_TRUE(
+      contains(error("\"units\": 10", "\"units\": \"ten\""), "m.json:7: layers[3].units: key 'units' is \"ten\""));
   EXPECT_TRUE(contains(error("\"activation\": \"relu\"", "\"activation\": \"rulu\""), "one of linear, relu, softmax"));
   EXPECT_TRUE(contains(error("\"Conv2D\"", "\"Conv2d_\""), "did you mean 'Conv2D'"));
   EXPECT_TRUE(contains(error("\"name\": \"c\"", "\"nmae\": \"c\""), "unknown option 'nmae'"));
   EXPECT_TRUE(contains(error("{\"type\": \"Flatten\"}", "{\"type\": \"Flatten\", \"inputs\": [\"q\"]}"), "m.json:6"));
-  EXPECT_TRUE(contains(error("\"shape\": [8, 8, 1]}", "\"shape\": [8, 8, 1]"), "m.json:5:")) << error("\"shape\": [8, 8, 1]}", "\"shape\": [8, 8, 1]");
+  EXPECT_TRUE(contains(error("\"shape\": [8, 8, 1]}", "\"shape\": [8, 8, 1]"), "m.json:5:"))
+      << error("\"shape\": [8, 8, 1]}", "\"shape\": [8, 8, 1]");
   EXPECT_TRUE(contains(error("\"kernel_size\": 3", "\"kernel_size\": 9"), "'c'"));
 }
 

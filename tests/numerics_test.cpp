@@ -79,7 +79,8 @@ void swap_lanes(Batch& batch, std::pair<int, int> lanes) {
 
 void train_rank(const Network& network, const RunSpec& run, Communicator& comm, std::vector<StepTrace>& trace) {
   const auto backend = make_cpu_backend(1);
-  Trainer trainer(network, {{run.batch, run.lanes, run.numerics}, run.optimizer, run.seed}, comm, *backend, cpu_kernels());
+  Trainer trainer(network, {{run.batch, run.lanes, run.numerics}, run.optimizer, run.seed}, comm, *backend,
+                  cpu_kernels());
   if (run.flip_bit) {
     Weights weights = trainer.variables().get();
     float& weight = weights.at("dense/kernel").at(3);
@@ -88,8 +89,13 @@ void train_rank(const Network& network, const RunSpec& run, Communicator& comm, 
   }
   const int lanes = run.numerics == Numerics::fast ? comm.size() : run.lanes;
   const int own = lanes / comm.size();
-  BatchFeed feed(digits(run.samples), {.batch = run.batch, .lanes = lanes, .first_lane = int64_t{own} * comm.rank(),
-                                       .lane_count = own, .shuffle = true, .seed = run.seed, .steps = run.steps});
+  BatchFeed feed(digits(run.samples), {.batch = run.batch,
+                                       .lanes = lanes,
+                                       .first_lane = int64_t{own} * comm.rank(),
+                                       .lane_count = own,
+                                       .shuffle = true,
+                                       .seed = run.seed,
+                                       .steps = run.steps});
   for (int64_t i = 0; i < run.steps; ++i) {
     Batch batch = feed.next();
     swap_lanes(batch, run.swapped_lanes);
@@ -115,7 +121,8 @@ std::vector<StepTrace> train_one(const RunSpec& run) { return train(mixed_networ
 class EveryNumberOfRanks : public testing::TestWithParam<int> {};
 
 TEST_P(EveryNumberOfRanks, GivesTheSameBitsAtEveryStep) {
-  for (const Optimizer& optimizer : {Optimizer(Adam{}), Optimizer(SGD{.lr = 0.05F, .momentum = 0.9F, .weight_decay = 1e-4F})}) {
+  for (const Optimizer& optimizer :
+       {Optimizer(Adam{}), Optimizer(SGD{.lr = 0.05F, .momentum = 0.9F, .weight_decay = 1e-4F})}) {
     const auto one = train_one({.optimizer = optimizer});
     for (const auto& rank : train(mixed_network(), {.ranks = GetParam(), .optimizer = optimizer})) EXPECT_EQ(rank, one);
   }

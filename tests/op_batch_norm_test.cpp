@@ -72,8 +72,8 @@ TEST_P(BatchNormShapes, MatchesReference) {
   EXPECT_TRUE(close(out[3], expected.mean_sum, 1e-6, 2e-6));
   EXPECT_TRUE(close(out[4], expected.variance_sum, 1e-6, 2e-6));
   for (bool in_place : {false, true}) {
-    const auto gradients = run_op(BatchNormGradOp(false, false),
-                                  {x, dy, gamma, out[1], out[2], lane(given.valid)}, in_place);
+    const auto gradients =
+        run_op(BatchNormGradOp(false, false), {x, dy, gamma, out[1], out[2], lane(given.valid)}, in_place);
     EXPECT_TRUE(close(gradients[0], expected.dx, 1e-5, 1e-5));
     EXPECT_TRUE(close(gradients[1], expected.dgamma, 1e-4, 1e-5));
     EXPECT_TRUE(close(gradients[2], expected.dbeta, 1e-4, 1e-5));
@@ -132,7 +132,8 @@ TEST_P(BatchNormShapes, InferenceMatchesReference) {
   std::vector<double> expected;
   for (size_t i = 0; i < x.as().size(); ++i) {
     const size_t c = i % gamma.as().size();
-    expected.push_back(gamma[c] * (double{x[i]} - mean[c]) / std::sqrt(double{variance[c]} + double{epsilon}) + beta[c]);
+    expected.push_back(gamma[c] * (double{x[i]} - mean[c]) / std::sqrt(double{variance[c]} + double{epsilon}) +
+                       beta[c]);
   }
   const auto y = run_op(BatchNormInferenceOp(epsilon, false, false), {x, gamma, beta, mean, variance}, true)[0];
   EXPECT_TRUE(close(y, expected, 1e-5, 1e-5));

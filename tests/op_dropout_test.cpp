@@ -15,9 +15,7 @@ constexpr float rate = 0.3F;
 Buffer step_state(uint64_t step, uint64_t seed = 11) { return state_buffer(StepState{.seed = seed, .step = step}); }
 Buffer lane(int64_t first, int64_t valid) { return state_buffer(LaneState{.first = first, .valid = valid}); }
 
-Buffer ones(Shape shape) {
-  return filled(Type{shape}, std::vector<float>(static_cast<size_t>(shape.elements()), 1));
-}
+Buffer ones(Shape shape) { return filled(Type{shape}, std::vector<float>(static_cast<size_t>(shape.elements()), 1)); }
 Buffer drop(const Buffer& x, uint64_t step, uint32_t layer, int64_t first = 0, float with_rate = rate) {
   return run_op(DropoutOp(with_rate, layer), {x, step_state(step), lane(first, x.shape()[0])})[0];
 }
@@ -81,7 +79,8 @@ TEST(Dropout, RateAndMeanAreKept) {
 }
 
 TEST(Dropout, GradientMatchesFiniteDifferences) {
-  EXPECT_TRUE(gradient_matches(std::make_shared<DropoutOp>(rate, 3), {uniform({3, 20}, 1), step_state(4), lane(6, 3)}, {0}));
+  EXPECT_TRUE(
+      gradient_matches(std::make_shared<DropoutOp>(rate, 3), {uniform({3, 20}, 1), step_state(4), lane(6, 3)}, {0}));
 }
 
 TEST(Dropout, LayerIsIdentityOutsideTraining) {

@@ -67,8 +67,7 @@ void expect_ten_steps(const OpClass& op, size_t slots, double decay, Reference r
 
 TEST(Sgd, TenStepsMatchReference) {
   for (float decay : {0.0F, 0.1F}) {
-    expect_ten_steps(SgdOp(0, false, decay), 0, decay,
-                     [](double& p, double g, auto&, double) { p -= double{lr} * g; });
+    expect_ten_steps(SgdOp(0, false, decay), 0, decay, [](double& p, double g, auto&, double) { p -= double{lr} * g; });
     for (bool nesterov : {false, true})
       expect_ten_steps(SgdOp(0.9F, nesterov, decay), 1, decay, [=](double& p, double g, auto& slot, double) {
         slot[0] = double{0.9F} * slot[0] + g;
@@ -165,9 +164,13 @@ TEST(Optimizers, Errors) {
   EXPECT_EQ(message([] { AdamOp(0, 0, 0, 0); }), "adam: got epsilon 0, expected a number above 0");
   EXPECT_EQ(message([] { MovingAverageOp(2); }), "moving average: got momentum 2, expected 0 to 1");
   const Type four{Shape{4}}, five{Shape{5}};
-  EXPECT_EQ(message([&] { SgdOp(0, false, 0).infer(std::vector<Type>{four, five, step_state_type()}); }),
+  EXPECT_EQ(message([&] {
+              SgdOp(0, false, 0).infer(std::vector<Type>{four, five, step_state_type()});
+            }),
             "the gradient sum is f32[5], expected f32[4]");
-  EXPECT_EQ(message([&] { AdamOp(0, 0, 1, 0).infer(std::vector<Type>{four, four, step_state_type(), four}); }),
+  EXPECT_EQ(message([&] {
+              AdamOp(0, 0, 1, 0).infer(std::vector<Type>{four, four, step_state_type(), four});
+            }),
             "got 4 inputs, expected 5");
 }
 

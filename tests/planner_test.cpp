@@ -45,7 +45,8 @@ bool overlaps(const Graph& graph, const std::vector<Entry>& order, const MemoryP
               const std::vector<NodeMemory>& needs) {
   std::vector<int> last(graph.values().size(), -1);
   for (size_t at = 0; at < order.size(); ++at)
-    for (Value v : graph.nodes()[static_cast<size_t>(order[at].node)].in) last[static_cast<size_t>(v.id)] = static_cast<int>(at);
+    for (Value v : graph.nodes()[static_cast<size_t>(order[at].node)].in)
+      last[static_cast<size_t>(v.id)] = static_cast<int>(at);
   const auto range = [&](Value v) {
     const size_t begin = plan.values[static_cast<size_t>(v.id)].offset;
     return std::pair(begin, begin + graph.type(v).bytes());
@@ -97,9 +98,11 @@ RandomCase random_case(unsigned seed) {
   const int nodes = 2 + pick(40);
   for (int i = 0; i < nodes; ++i) {
     std::vector<Value> in;
-    for (int k = 0, n = 1 + pick(3); k < n; ++k) in.push_back(values[static_cast<size_t>(pick(static_cast<int>(values.size())))]);
+    for (int k = 0, n = 1 + pick(3); k < n; ++k)
+      in.push_back(values[static_cast<size_t>(pick(static_cast<int>(values.size())))]);
     const bool source = c.graph.info(in[0]).producer < 0;
-    const Reuse reuse = source ? Reuse::None : std::array{Reuse::None, Reuse::InPlace, Reuse::View}[static_cast<size_t>(pick(3))];
+    const Reuse reuse =
+        source ? Reuse::None : std::array{Reuse::None, Reuse::InPlace, Reuse::View}[static_cast<size_t>(pick(3))];
     const int64_t elements = reuse == Reuse::View ? c.graph.type(in[0]).shape[0] : 1 + pick(500);
     values.push_back(c.graph.add1(std::to_string(i), std::make_shared<TestOp>(elements, reuse), in));
     c.needs.push_back({static_cast<size_t>(pick(2) * pick(900)), 0});
@@ -198,7 +201,7 @@ Reductions three_sums() {
   Graph graph;
   const Value x = graph.source("x", {Shape{8, 3}, DType::f32}, Role::LaneInput);
   std::vector<Value> terms;
-  for (const int64_t elements : {100, 1000, 10}) 
+  for (const int64_t elements : {100, 1000, 10})
     terms.push_back(graph.add1("sum" + std::to_string(elements), std::make_shared<BatchSumOp>(elements), {x}));
   Reductions r;
   r.placed = propagate(graph, data_parallel(4), {{{x.id, {shard(0)}}}, terms}, r.totals);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <sys/wait.h>
 #include <array>
 #include <chrono>
 #include <csignal>
@@ -11,7 +12,6 @@
 #include <cstdlib>
 #include <mutex>
 #include <set>
-#include <sys/wait.h>
 
 #include "core/backend.h"
 #include "core/error.h"
@@ -70,7 +70,8 @@ class MpiRun : public ::testing::Test {
   static Outcome start(const std::string& program) {
     std::array<char, 4096> self{};
     if (::readlink("/proc/self/exe", self.data(), self.size() - 1) < 0) throw Error("cannot find this program");
-    const auto command = fmt::format("timeout 60 {} -np 3 {} --rank-program {} 2>&1", LOCKSTEP_MPIEXEC, self.data(), program);
+    const auto command =
+        fmt::format("timeout 60 {} -np 3 {} --rank-program {} 2>&1", LOCKSTEP_MPIEXEC, self.data(), program);
     const auto begin = std::chrono::steady_clock::now();
     FILE* pipe = ::popen(command.c_str(), "r");
     Outcome outcome;
@@ -90,8 +91,8 @@ TEST_F(MpiRun, EndsWellWhenAllDo) {
 }
 
 TEST_F(MpiRun, OneFailingRankEndsAll) {
-  for (const auto& [program, code, message] : {std::tuple{"error", 1, "disk full"}, {"input", 2, "bad image"},
-                                              {"foreign", 1, "an unknown exception"}}) {
+  for (const auto& [program, code, message] :
+       {std::tuple{"error", 1, "disk full"}, {"input", 2, "bad image"}, {"foreign", 1, "an unknown exception"}}) {
     const Outcome outcome = start(program);
     EXPECT_EQ(outcome.code, code) << program << ": " << outcome.text;
     EXPECT_EQ(outcome.count("lockstep: error: rank 1 of 3 on "), 1U) << outcome.text;
@@ -183,7 +184,8 @@ TEST(RuntimeTest, GuardTurnsErrorsIntoExitCodes) {
     return std::pair{code, ::testing::internal::GetCapturedStderr()};
   };
   EXPECT_EQ(guarded([] {}), (std::pair{0, std::string()}));
-  EXPECT_EQ(guarded([] { throw InputError("bad image"); }), (std::pair{2, std::string("lockstep: error: bad image\n")}));
+  EXPECT_EQ(guarded([] { throw InputError("bad image"); }),
+            (std::pair{2, std::string("lockstep: error: bad image\n")}));
   EXPECT_EQ(guarded([] { throw Error("disk full"); }), (std::pair{1, std::string("lockstep: error: disk full\n")}));
   EXPECT_EQ(guarded([] { throw 7; }).first, 1);
 }

@@ -28,7 +28,8 @@ TEST(Schedule, HasTheValuesOfItsFormula) {
   };
   for (const auto& [schedule, rates] : cases)
     for (int64_t step = 0; step < 8; ++step)
-      EXPECT_NEAR(schedule.at(0.8F, step, 8), rates[static_cast<size_t>(step)], 1e-6F) << schedule.name() << " " << step;
+      EXPECT_NEAR(schedule.at(0.8F, step, 8), rates[static_cast<size_t>(step)], 1e-6F)
+          << schedule.name() << " " << step;
 }
 
 TEST(Schedule, IsKnownByName) {

@@ -16,8 +16,8 @@ namespace lockstep::testing {
 
 using Lanes = std::vector<std::vector<float>>;
 
-/// Random floats of either sign and of magnitudes between 2^-12 and 2^12, so that nearly every order of additions rounds
-/// to other bits.
+/// Random floats of either sign and of magnitudes between 2^-12 and 2^12, so that nearly every order of additions
+/// rounds to other bits.
 inline Lanes random_lanes(size_t lanes, size_t n) {
   std::mt19937 generator(static_cast<unsigned>(lanes * 1000003 + n));
   std::uniform_real_distribution<float> mantissa(-1, 1), exponent(-12, 12);

@@ -36,7 +36,8 @@ class CpuBackend final : public Backend {
     const size_t alignment = bytes >= huge_page ? huge_page : cache_line;
     const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
     void* memory = rounded >= bytes ? std::aligned_alloc(alignment, rounded) : nullptr;
-    if (!memory) throw Error("out of memory: cannot allocate {} bytes ({:.2f} GiB)", bytes, static_cast<double>(bytes) / 0x1p30);
+    if (!memory)
+      throw Error("out of memory: cannot allocate {} bytes ({:.2f} GiB)", bytes, static_cast<double>(bytes) / 0x1p30);
     // Advice only: where huge pages are off, the arena works with small ones.
     if (alignment == huge_page) static_cast<void>(madvise(memory, rounded, MADV_HUGEPAGE));
     // Also takes the page faults now, on the rank's own thread and memory node, and not in the first step.
@@ -48,7 +49,7 @@ class CpuBackend final : public Backend {
 
   void accumulate(float* to, const float* from, size_t n, Stream& stream) override {
     stream.enqueue([=] {
-      // On a worker stream OpenMP has one thread. Elements are independent: the threads don't change the bits.
+    // On a worker stream OpenMP has one thread. Elements are independent: the threads don't change the bits.
 #pragma omp parallel for simd schedule(static) if (n >= worth_threads && omp_get_max_threads() > 1)
       for (size_t i = 0; i < n; ++i) to[i] += from[i];
     });

@@ -16,9 +16,12 @@ std::string operator_text(const Node& node) {
 
 std::string_view when_text(When when) {
   switch (when) {
-    case When::EachLane: return "lane";
-    case When::LastLane: return "reduce";
-    case When::AfterLanes: return "step";
+    case When::EachLane:
+      return "lane";
+    case When::LastLane:
+      return "reduce";
+    case When::AfterLanes:
+      return "step";
   }
   return "?";
 }
@@ -38,7 +41,8 @@ std::string dump(const Graph& graph) {
 }
 
 std::string dump(const StepPlan& plan) {
-  std::string text = fmt::format("{:<7} {:<36} {:<40} {}\n", "runs", "node", "operator", "outputs: local type, placement, place");
+  std::string text =
+      fmt::format("{:<7} {:<36} {:<40} {}\n", "runs", "node", "operator", "outputs: local type, placement, place");
   for (const Entry& entry : plan.order) {
     const auto index = static_cast<size_t>(entry.node);
     const Node& node = plan.graph.nodes()[index];

@@ -12,9 +12,12 @@ namespace {
 size_t copies(Region region, int lanes) {
   switch (region) {
     case Region::LaneInput:
-    case Region::Output: return static_cast<size_t>(lanes);
-    case Region::Sum: return static_cast<size_t>(slot_count(lanes));
-    default: return 1;
+    case Region::Output:
+      return static_cast<size_t>(lanes);
+    case Region::Sum:
+      return static_cast<size_t>(slot_count(lanes));
+    default:
+      return 1;
   }
 }
 
@@ -71,14 +74,21 @@ std::byte* Executor::address(const Location& location, int lane) const {
   const size_t offset = location.offset;
   const size_t region_bytes = plan_.memory.bytes[at];
   switch (location.region) {
-    case Region::Parameter: return variables_.parameters.data() + offset;
-    case Region::State: return variables_.states.data() + offset;
-    case Region::Slot: return variables_.slots.data() + offset;
+    case Region::Parameter:
+      return variables_.parameters.data() + offset;
+    case Region::State:
+      return variables_.states.data() + offset;
+    case Region::Slot:
+      return variables_.slots.data() + offset;
     case Region::LaneInput:
-    case Region::Output: return arenas_[at].data() + offset + static_cast<size_t>(lane) * region_bytes;
-    case Region::Sum: return arenas_[at].data() + offset + static_cast<size_t>(slot_of_lane(lane)) * region_bytes;
-    case Region::Total: return arenas_[static_cast<size_t>(Region::Sum)].data() + offset;
-    default: return arenas_[at].data() + offset;
+    case Region::Output:
+      return arenas_[at].data() + offset + static_cast<size_t>(lane) * region_bytes;
+    case Region::Sum:
+      return arenas_[at].data() + offset + static_cast<size_t>(slot_of_lane(lane)) * region_bytes;
+    case Region::Total:
+      return arenas_[static_cast<size_t>(Region::Sum)].data() + offset;
+    default:
+      return arenas_[at].data() + offset;
   }
 }
 

@@ -37,14 +37,22 @@ void place_blocks(std::vector<Block>& blocks, size_t& arena_bytes) {
 
 Region region_of(Role role) {
   switch (role) {
-    case Role::Activation: return Region::Arena;
-    case Role::LaneInput: return Region::LaneInput;
-    case Role::StepInput: return Region::StepInput;
-    case Role::Output: return Region::Output;
-    case Role::Parameter: return Region::Parameter;
-    case Role::State: return Region::State;
-    case Role::Slot: return Region::Slot;
-    case Role::Sum: return Region::Sum;
+    case Role::Activation:
+      return Region::Arena;
+    case Role::LaneInput:
+      return Region::LaneInput;
+    case Role::StepInput:
+      return Region::StepInput;
+    case Role::Output:
+      return Region::Output;
+    case Role::Parameter:
+      return Region::Parameter;
+    case Role::State:
+      return Region::State;
+    case Role::Slot:
+      return Region::Slot;
+    case Role::Sum:
+      return Region::Sum;
   }
   return Region::Arena;
 }
@@ -72,7 +80,9 @@ MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::spa
   std::iota(root.begin(), root.end(), 0);
   std::vector<int> block_of(values.size(), -1);
   std::vector<Block> blocks;
-  const auto region = [&](size_t v) { return fixed.contains(static_cast<int>(v)) ? fixed.at(static_cast<int>(v)).region : region_of(values[v].role); };
+  const auto region = [&](size_t v) {
+    return fixed.contains(static_cast<int>(v)) ? fixed.at(static_cast<int>(v)).region : region_of(values[v].role);
+  };
 
   for (const Entry& entry : order) {
     const Node& node = nodes[static_cast<size_t>(entry.node)];
@@ -85,13 +95,12 @@ MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::spa
         continue;
       }
       const auto in = node.in.empty() ? out : static_cast<size_t>(root[static_cast<size_t>(node.in[0].id)]);
-      const bool dies_here = region(in) == Region::Arena && block_of[in] >= 0 &&
-                             blocks[static_cast<size_t>(block_of[in])].last <= at &&
-                             std::ranges::count_if(node.in, [&](Value v) {
-                               return root[static_cast<size_t>(v.id)] == static_cast<int>(in);
-                             }) == 1;
-      const bool share = reuse == Reuse::View ||
-                         (reuse == Reuse::InPlace && dies_here && local[in].bytes() == local[out].bytes());
+      const bool dies_here =
+          region(in) == Region::Arena && block_of[in] >= 0 && blocks[static_cast<size_t>(block_of[in])].last <= at &&
+          std::ranges::count_if(node.in,
+                                [&](Value v) { return root[static_cast<size_t>(v.id)] == static_cast<int>(in); }) == 1;
+      const bool share =
+          reuse == Reuse::View || (reuse == Reuse::InPlace && dies_here && local[in].bytes() == local[out].bytes());
       if (share) {
         root[out] = static_cast<int>(in);
         if (block_of[in] >= 0) {

@@ -16,9 +16,9 @@ enum class Region : unsigned char {
   StepInput,
   Parameter,
   State,
-  Slot,   // the optimizer's variables
-  Sum,    // a lane's terms. Lane l of a rank writes slot popcount(l): a binary-counter stack of partial sums
-  Total,  // the memory of Sum's slot 0, where the sum over all lanes and ranks is in the end
+  Slot,    // the optimizer's variables
+  Sum,     // a lane's terms. Lane l of a rank writes slot popcount(l): a binary-counter stack of partial sums
+  Total,   // the memory of Sum's slot 0, where the sum over all lanes and ranks is in the end
   Packed,  // what kernels keep between steps
 };
 inline constexpr size_t region_count = 10;
@@ -35,9 +35,9 @@ constexpr size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 using FixedLocations = std::map<int, Location>;
 
 struct MemoryPlan {
-  std::vector<Location> values;          // by value id
-  std::vector<size_t> workspace;         // by node: offset in Arena
-  std::vector<size_t> packed;            // by node: offset in Packed
+  std::vector<Location> values;              // by value id
+  std::vector<size_t> workspace;             // by node: offset in Arena
+  std::vector<size_t> packed;                // by node: offset in Packed
   std::array<size_t, region_count> bytes{};  // by region
 
   size_t& size(Region region) { return bytes[static_cast<size_t>(region)]; }

@@ -16,7 +16,8 @@ void refuse_unknown(const CLI::App& app, const CLI::App& verb) {
   std::vector<std::string> names;
   for (const CLI::Option* option : verb.get_options()) names.push_back(option->get_name());
   if (&app == &verb)
-    for (const CLI::App* sub : verb.get_subcommands([](const CLI::App*) { return true; })) names.push_back(sub->get_name());
+    for (const CLI::App* sub : verb.get_subcommands([](const CLI::App*) { return true; }))
+      names.push_back(sub->get_name());
   throw unknown(left[0].starts_with("-") ? "option" : "argument", left[0].substr(0, left[0].find('=')), names);
 }
 
@@ -36,7 +37,9 @@ void run(int argc, char** argv, Runtime& runtime) {
 
   app.allow_extras();
   for (auto* verb : app.get_subcommands([](const CLI::App*) { return true; })) verb->allow_extras();
-  const auto chosen = [&]() -> const CLI::App& { return app.get_subcommands().empty() ? app : *app.get_subcommands()[0]; };
+  const auto chosen = [&]() -> const CLI::App& {
+    return app.get_subcommands().empty() ? app : *app.get_subcommands()[0];
+  };
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {

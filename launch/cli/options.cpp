@@ -45,9 +45,11 @@ void add_training_options(CLI::App& app, Options& options) {
       ->capture_default_str();
   app.add_option("--lr", options.lr, "Learning rate (default: the optimizer's)");
   app.add_option("--weight-decay", options.weight_decay, "L2 penalty: this times the weights is added to the gradient");
-  app.add_option("--augment", options.augment, "Random changes to training images: none, or some of crop:PIXELS,flip,rotate:DEGREES,zoom:PERCENT")
+  app.add_option("--augment", options.augment,
+                 "Random changes to training images: none, or some of crop:PIXELS,flip,rotate:DEGREES,zoom:PERCENT")
       ->capture_default_str();
-  app.add_option("--schedule", options.schedule, "Of the learning rate: constant, step (/10 at 1/2 and 3/4), linear or cosine (to 0)")
+  app.add_option("--schedule", options.schedule,
+                 "Of the learning rate: constant, step (/10 at 1/2 and 3/4), linear or cosine (to 0)")
       ->capture_default_str();
   app.add_option("--warmup", options.warmup, "Steps in which the learning rate rises to its full value")
       ->capture_default_str();
@@ -83,7 +85,8 @@ Optimizer optimizer(const Options& options) {
   Optimizer chosen = Optimizer::from_name(options.optimizer);
   if (options.lr < 0) throw InputError("--lr is {}, expected a number above 0", options.lr);
   if (options.lr > 0) chosen.set_lr(options.lr);
-  if (options.weight_decay < 0) throw InputError("--weight-decay is {}, expected a number from 0", options.weight_decay);
+  if (options.weight_decay < 0)
+    throw InputError("--weight-decay is {}, expected a number from 0", options.weight_decay);
   chosen.set_weight_decay(options.weight_decay);
   return chosen;
 }

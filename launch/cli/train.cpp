@@ -47,7 +47,8 @@ void print_header(const Job& job) {
   const Network& network = job.model.network();
   fmt::print("ranks {} ({}), hosts {}\n", job.ranks(), job.runtime.distributed() ? "mpi" : "threads of one process",
              fmt::join(hosts, ", "));
-  fmt::print("backend cpu, {} thread{} a rank\n", job.model.threads(job.run), job.model.threads(job.run) == 1 ? "" : "s");
+  fmt::print("backend cpu, {} thread{} a rank\n", job.model.threads(job.run),
+             job.model.threads(job.run) == 1 ? "" : "s");
   fmt::print("model {}, {} parameters\n", network.name(), network.parameters());
   fmt::print("data {}, {} training and {} test images of {}\n", job.options.data, job.data.data.train->size(),
              job.data.data.test ? job.data.data.test->size() : 0, job.data.data.train->image_shape().str());
@@ -57,16 +58,24 @@ void print_header(const Job& job) {
 
 Json configuration(const Job& job) {
   const Options& o = job.options;
-  return {{"model", o.model},         {"data", o.data},
-          {"resize", o.resize},       {"normalise", o.normalise},
-          {"batch", o.batch},         {"epochs", o.epochs},
-          {"steps", o.steps},         {"optimizer", job.optimizer.name()},
-          {"lr", job.optimizer.lr()}, {"weight_decay", job.optimizer.weight_decay()},
-          {"schedule", o.schedule},   {"warmup", o.warmup},
+  return {{"model", o.model},
+          {"data", o.data},
+          {"resize", o.resize},
+          {"normalise", o.normalise},
+          {"batch", o.batch},
+          {"epochs", o.epochs},
+          {"steps", o.steps},
+          {"optimizer", job.optimizer.name()},
+          {"lr", job.optimizer.lr()},
+          {"weight_decay", job.optimizer.weight_decay()},
+          {"schedule", o.schedule},
+          {"warmup", o.warmup},
           {"augment", o.augment},
-          {"lanes", job.lanes()},     {"numerics", o.numerics},
+          {"lanes", job.lanes()},
+          {"numerics", o.numerics},
           {"strategy", o.strategy},
-          {"seed", o.seed},           {"ranks", job.ranks()},
+          {"seed", o.seed},
+          {"ranks", job.ranks()},
           {"threads", job.model.threads(job.run)}};
 }
 
@@ -109,14 +118,16 @@ void train(const Options& options, Runtime& runtime) {
   std::optional<Manifest> manifest;
   std::optional<MetricsWriter> metrics;
   // Only rank 0 touches the folder, and every rank learns of a failure.
-  if (!options.out.empty()) runtime.run(job.ranks(), [&](RankContext& rank) {
-    if (rank.comm.rank() != 0) return;
-    prepare_run_directory(options.out);
-    manifest.emplace(Json{{"onednn", onednn_version()}, {"onednn_isa", onednn_isa()}, {"mpi", mpi_library_version()}});
-    describe(job, manifest->json());
-    manifest->write(options.out);
-    metrics.emplace(options.out + "/metrics.jsonl");
-  });
+  if (!options.out.empty())
+    runtime.run(job.ranks(), [&](RankContext& rank) {
+      if (rank.comm.rank() != 0) return;
+      prepare_run_directory(options.out);
+      manifest.emplace(
+          Json{{"onednn", onednn_version()}, {"onednn_isa", onednn_isa()}, {"mpi", mpi_library_version()}});
+      describe(job, manifest->json());
+      manifest->write(options.out);
+      metrics.emplace(options.out + "/metrics.jsonl");
+    });
   if (speaks) warn_of_shared_cores(job);
   if (speaks && !options.quiet) print_header(job);
 
@@ -126,7 +137,8 @@ void train(const Options& options, Runtime& runtime) {
                  .schedule = decay,
                  .run = run};
   const int64_t steps_per_epoch = (sets.train->size() + run.batch - 1) / run.batch;
-  const int64_t steps = options.steps > 0 ? std::min(options.steps, fit.epochs * steps_per_epoch) : fit.epochs * steps_per_epoch;
+  const int64_t steps =
+      options.steps > 0 ? std::min(options.steps, fit.epochs * steps_per_epoch) : fit.epochs * steps_per_epoch;
   Progress progress({.quiet = options.quiet, .steps = steps});
   fit.on_step = [&](const Report& report) {
     if (metrics) metrics->step(report);

@@ -37,7 +37,8 @@ void resample(const Place& place, std::span<const float> from, const Shape& shap
   const int64_t height = shape[0], width = shape[1], channels = shape[2];
   const double middle_y = static_cast<double>(height - 1) / 2, middle_x = static_cast<double>(width - 1) / 2;
   const auto pixel = [&](int64_t y, int64_t x) {
-    return from.data() + (std::clamp<int64_t>(y, 0, height - 1) * width + std::clamp<int64_t>(x, 0, width - 1)) * channels;
+    return from.data() +
+           (std::clamp<int64_t>(y, 0, height - 1) * width + std::clamp<int64_t>(x, 0, width - 1)) * channels;
   };
   for (int64_t y = 0; y < height; ++y)
     for (int64_t x = 0; x < width; ++x) {
@@ -89,8 +90,10 @@ Augmentation Augmentation::parse(const std::string& text) {
       good = false;
     }
     if (!good)
-      throw InputError("augmentation '{}', expected none, or some of crop:PIXELS,flip,rotate:DEGREES,zoom:PERCENT "
-                       "(up to 180 degrees and 90 percent)", text);
+      throw InputError(
+          "augmentation '{}', expected none, or some of crop:PIXELS,flip,rotate:DEGREES,zoom:PERCENT "
+          "(up to 180 degrees and 90 percent)",
+          text);
   }
   return result;
 }
@@ -100,7 +103,8 @@ void Augmentation::apply(std::span<float> image, const Shape& shape, uint64_t se
   const Random random(seed, Purpose::Augment, 0, static_cast<uint64_t>(epoch));
   const auto shifts = random.bits(static_cast<uint64_t>(sample), 0);
   const auto pixels = [&](uint32_t bits) {  // a whole number, uniform over -crop … crop
-    return static_cast<double>(static_cast<int64_t>((uint64_t{bits} * static_cast<uint64_t>(2 * crop + 1)) >> 32) - crop);
+    return static_cast<double>(static_cast<int64_t>((uint64_t{bits} * static_cast<uint64_t>(2 * crop + 1)) >> 32) -
+                               crop);
   };
   Place place{.down = pixels(shifts[0]), .right = pixels(shifts[1]), .mirrored = flip && (shifts[2] >> 31) != 0};
   scratch.assign(image.begin(), image.end());

@@ -17,7 +17,8 @@ class Dataset {
   /// [H, W, C]
   virtual Shape image_shape() const = 0;
   virtual int classes() const = 0;
-  /// Writes sample `index` as H*W*C floats, channels-last, in [0, 1] unless normalised, and returns its label in [0, classes).
+  /// Writes sample `index` as H*W*C floats, channels-last, in [0, 1] unless normalised, and returns its label in [0,
+  /// classes).
   virtual int32_t read(int64_t index, std::span<float> image) const = 0;
   /// SHA-256, in hex, that tells apart what `read` returns: of the content, or of another set's hash and what was done
   /// to it. Recorded in the manifest.

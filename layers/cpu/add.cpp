@@ -12,8 +12,9 @@ Kernel make(const AddOp&, const Signature& signature) {
     const float* b = args.in[1].as();
     float* y = args.out[0].as();
     parallel_for(n, 12, [=](int64_t begin, int64_t end) {
-      for_each_vec(end - begin,
-                   [=]<class V>(V, int64_t i) { store(y + begin + i, load<V>(a + begin + i) + load<V>(b + begin + i)); });
+      for_each_vec(end - begin, [=]<class V>(V, int64_t i) {
+        store(y + begin + i, load<V>(a + begin + i) + load<V>(b + begin + i));
+      });
     });
   }};
 }

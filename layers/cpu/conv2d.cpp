@@ -13,7 +13,8 @@ namespace {
 using Tag = dnnl::memory::format_tag;
 using Desc = dnnl::memory::desc;
 
-/// Our weights [K,R,S,C/g] in oneDNN's logical order: [K,C/g,R,S], with a leading dimension of groups where there are any.
+/// Our weights [K,R,S,C/g] in oneDNN's logical order: [K,C/g,R,S], with a leading dimension of groups where there are
+/// any.
 dnnl::memory::dims weight_dims(const Shape& w, int64_t groups) {
   if (groups == 1) return {w[0], w[3], w[1], w[2]};
   return {groups, w[0] / groups, w[3], w[1], w[2]};
@@ -45,7 +46,8 @@ Kernel make(const Conv2dOp& op, const Signature& s) {
                                              {DNNL_ARG_SCRATCHPAD, desc.scratchpad_desc()}};
   if (op.bias) arguments.push_back({DNNL_ARG_BIAS, desc.bias_desc()});
   const auto forward = std::make_shared<Primitive>(dnnl::convolution_forward(desc), arguments);
-  const auto pack = std::make_shared<Primitive>(Primitive::reorder(stored_weights(s.in[1].shape, op.conv.groups), packed));
+  const auto pack =
+      std::make_shared<Primitive>(Primitive::reorder(stored_weights(s.in[1].shape, op.conv.groups), packed));
 
   Kernel kernel{.workspace = desc.scratchpad_desc().get_size()};
   if (*pack) {
@@ -65,13 +67,14 @@ Kernel make(const Conv2dOp& op, const Signature& s) {
 Kernel make(const Conv2dDataGradOp& op, const Signature& s) {
   const auto desc = convolution_data_grad(layouts(op.conv, s.out[0].shape, s.in[0].shape, s.in[1].shape, false));
   const Desc packed = desc.weights_desc();
-  const auto backward = std::make_shared<Primitive>(
-      dnnl::convolution_backward_data(desc),
-      std::vector<Primitive::Argument>{{DNNL_ARG_DIFF_DST, desc.diff_dst_desc()},
-                                       {DNNL_ARG_WEIGHTS, packed},
-                                       {DNNL_ARG_DIFF_SRC, desc.diff_src_desc()},
-                                       {DNNL_ARG_SCRATCHPAD, desc.scratchpad_desc()}});
-  const auto pack = std::make_shared<Primitive>(Primitive::reorder(stored_weights(s.in[0].shape, op.conv.groups), packed));
+  const auto backward =
+      std::make_shared<Primitive>(dnnl::convolution_backward_data(desc),
+                                  std::vector<Primitive::Argument>{{DNNL_ARG_DIFF_DST, desc.diff_dst_desc()},
+                                                                   {DNNL_ARG_WEIGHTS, packed},
+                                                                   {DNNL_ARG_DIFF_SRC, desc.diff_src_desc()},
+                                                                   {DNNL_ARG_SCRATCHPAD, desc.scratchpad_desc()}});
+  const auto pack =
+      std::make_shared<Primitive>(Primitive::reorder(stored_weights(s.in[0].shape, op.conv.groups), packed));
 
   Kernel kernel{.workspace = desc.scratchpad_desc().get_size()};
   if (*pack) {
@@ -85,8 +88,7 @@ Kernel make(const Conv2dDataGradOp& op, const Signature& s) {
 }
 
 Kernel make(const Conv2dWeightGradOp& op, const Signature& s) {
-  const auto desc =
-      convolution_weight_grad(layouts(op.conv, s.in[0].shape, s.out[0].shape, s.in[1].shape, op.bias));
+  const auto desc = convolution_weight_grad(layouts(op.conv, s.in[0].shape, s.out[0].shape, s.in[1].shape, op.bias));
   const Desc made = desc.diff_weights_desc();
   std::vector<Primitive::Argument> arguments{{DNNL_ARG_SRC, desc.src_desc()},
                                              {DNNL_ARG_DIFF_DST, desc.diff_dst_desc()},
@@ -94,7 +96,8 @@ Kernel make(const Conv2dWeightGradOp& op, const Signature& s) {
                                              {DNNL_ARG_SCRATCHPAD, desc.scratchpad_desc()}};
   if (op.bias) arguments.push_back({DNNL_ARG_DIFF_BIAS, desc.diff_bias_desc()});
   const auto backward = std::make_shared<Primitive>(dnnl::convolution_backward_weights(desc), arguments);
-  const auto unpack = std::make_shared<Primitive>(Primitive::reorder(made, stored_weights(s.out[0].shape, op.conv.groups)));
+  const auto unpack =
+      std::make_shared<Primitive>(Primitive::reorder(made, stored_weights(s.out[0].shape, op.conv.groups)));
 
   const size_t scratch = aligned(desc.scratchpad_desc().get_size());
   Kernel kernel{.workspace = scratch + (*unpack ? made.get_size() : 0)};

@@ -50,12 +50,12 @@ Kernel make(const DenseOp& op, const Signature& s) {
 Kernel make(const DenseDataGradOp&, const Signature& s) {
   const auto desc = dense_data_grad(layouts(s.out[0].shape, s.in[0].shape, s.in[1].shape, false));
   const Desc packed = desc.weights_desc();
-  const auto backward = std::make_shared<Primitive>(
-      dnnl::inner_product_backward_data(desc),
-      std::vector<Primitive::Argument>{{DNNL_ARG_DIFF_DST, desc.diff_dst_desc()},
-                                       {DNNL_ARG_WEIGHTS, packed},
-                                       {DNNL_ARG_DIFF_SRC, desc.diff_src_desc()},
-                                       {DNNL_ARG_SCRATCHPAD, desc.scratchpad_desc()}});
+  const auto backward =
+      std::make_shared<Primitive>(dnnl::inner_product_backward_data(desc),
+                                  std::vector<Primitive::Argument>{{DNNL_ARG_DIFF_DST, desc.diff_dst_desc()},
+                                                                   {DNNL_ARG_WEIGHTS, packed},
+                                                                   {DNNL_ARG_DIFF_SRC, desc.diff_src_desc()},
+                                                                   {DNNL_ARG_SCRATCHPAD, desc.scratchpad_desc()}});
   const auto pack = std::make_shared<Primitive>(Primitive::reorder(matrix(s.in[0].shape), packed));
 
   Kernel kernel{.workspace = desc.scratchpad_desc().get_size()};

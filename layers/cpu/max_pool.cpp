@@ -16,7 +16,8 @@ namespace {
 /// The maximum of one window, and its place there, for the channels from c on.
 template <class V>
 [[gnu::always_inline]] inline void pool_pixel(const PoolSizes& s, const float* image, const Inside& rows,
-                                              const Inside& columns, bool with_relu, int64_t c, float* y, uint8_t* argmax) {
+                                              const Inside& columns, bool with_relu, int64_t c, float* y,
+                                              uint8_t* argmax) {
   V best = broadcast<V>(-std::numeric_limits<float>::infinity());
   IntOf<V> where = broadcast_int<V>(static_cast<int32_t>(rows.begin * s.window.size[1] + columns.begin));
   for (int64_t r = rows.begin; r < rows.end; ++r)
@@ -47,8 +48,10 @@ void gradient_row(const PoolSizes& s, int64_t h, std::span<const Covering> all_c
       for (int64_t p = rows.begin; p < rows.end; ++p)
         for (int64_t q = columns.begin; q < columns.end; ++q) {
           const int64_t at = (p * s.q + q) * s.c + c;
-          const int64_t place = (rows.place - p * s.window.stride[0]) * s.window.size[1] + columns.place - q * s.window.stride[1];
-          V passed = load_bytes<V>(argmax + at) == broadcast_int<V>(static_cast<int32_t>(place)) ? load<V>(dy + at) : zero;
+          const int64_t place =
+              (rows.place - p * s.window.stride[0]) * s.window.size[1] + columns.place - q * s.window.stride[1];
+          V passed =
+              load_bytes<V>(argmax + at) == broadcast_int<V>(static_cast<int32_t>(place)) ? load<V>(dy + at) : zero;
           if constexpr (with_relu) passed = load<V>(y + at) > zero ? passed : zero;
           sum += passed;
         }
@@ -62,7 +65,8 @@ bool side_by_side(const Window& window) { return window.stride == window.size &&
 
 /// gradient_row for windows side by side: no sums, and nothing to look up.
 template <bool with_relu>
-void gradient_row_apart(const PoolSizes& s, int64_t h, const uint8_t* argmax, const float* dy, const float* y, float* dx) {
+void gradient_row_apart(const PoolSizes& s, int64_t h, const uint8_t* argmax, const float* dy, const float* y,
+                        float* dx) {
   const int64_t p = h / s.window.size[0];
   int64_t w = 0;
   for (int64_t q = 0; q < s.q && p < s.p; ++q) {

@@ -20,7 +20,7 @@ void parallel_for(int64_t n, int64_t bytes, Body&& body) {
     body(int64_t{0}, n);
     return;
   }
-#pragma omp parallel for schedule(static) num_threads(static_cast<int>(pieces))
+#pragma omp parallel for schedule(static) num_threads(static_cast <int>(pieces))
   for (int64_t piece = 0; piece < pieces; ++piece) body(n * piece / pieces, n * (piece + 1) / pieces);
 }
 

@@ -28,7 +28,7 @@ struct Adam {
 
 class Optimizer {
  public:
-  Optimizer(SGD sgd) : options_(sgd) {}    // NOLINT: implicit, so that compile({.optimizer = SGD{…}}) reads well
+  Optimizer(SGD sgd) : options_(sgd) {}     // NOLINT: implicit, so that compile({.optimizer = SGD{…}}) reads well
   Optimizer(Adam adam) : options_(adam) {}  // NOLINT
 
   /// "sgd", "momentum" (SGD with momentum 0.9) or "adam". Throws InputError with the nearest name.

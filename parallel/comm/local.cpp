@@ -114,9 +114,12 @@ class Local final : public Communicator {
 
   /// One step around the ring: to the next rank, from the one before.
   void pass_on(const float* send, size_t send_n, float* receive, size_t receive_n) {
-    const Message messages[] = {
-        {.peer = wrap(rank_ + 1), .send = reinterpret_cast<const std::byte*>(send), .send_bytes = send_n * sizeof(float)},
-        {.peer = wrap(rank_ - 1), .receive = reinterpret_cast<std::byte*>(receive), .receive_bytes = receive_n * sizeof(float)}};
+    const Message messages[] = {{.peer = wrap(rank_ + 1),
+                                 .send = reinterpret_cast<const std::byte*>(send),
+                                 .send_bytes = send_n * sizeof(float)},
+                                {.peer = wrap(rank_ - 1),
+                                 .receive = reinterpret_cast<std::byte*>(receive),
+                                 .receive_bytes = receive_n * sizeof(float)}};
     boxes_->exchange(rank_, messages);
   }
 

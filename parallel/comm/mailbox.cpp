@@ -9,11 +9,12 @@
 
 namespace lockstep {
 
-Mailboxes::Mailboxes(int members) : Mailboxes(std::make_shared<Fabric>(members), [members] {
-      std::vector<int> all(static_cast<size_t>(members));
-      std::iota(all.begin(), all.end(), 0);
-      return all;
-    }()) {}
+Mailboxes::Mailboxes(int members)
+    : Mailboxes(std::make_shared<Fabric>(members), [members] {
+        std::vector<int> all(static_cast<size_t>(members));
+        std::iota(all.begin(), all.end(), 0);
+        return all;
+      }()) {}
 
 Mailboxes::Mailboxes(std::shared_ptr<Fabric> fabric, std::vector<int> members)
     : fabric_(std::move(fabric)), members_(std::move(members)), boxes_(members_.size() * members_.size()) {}
@@ -49,7 +50,8 @@ void Mailboxes::take(int me, const Message& message, std::unique_lock<std::mutex
   if (fabric_->aborted) throw Error("{}", *fabric_->aborted);
   Post& post = *incoming.front();
   if (post.bytes != message.receive_bytes) {
-    throw Error("rank {} expected {} bytes from rank {}, which sent {}", me, message.receive_bytes, message.peer, post.bytes);
+    throw Error("rank {} expected {} bytes from rank {}, which sent {}", me, message.receive_bytes, message.peer,
+                post.bytes);
   }
   incoming.pop_front();
   post.state = Post::being_copied;
@@ -69,9 +71,8 @@ void Mailboxes::withdraw(int me, std::span<const Message> messages, std::vector<
     });
   }
   // A peer may be copying: the caller must not free the buffer before that ends.
-  await(lock, wake(me), [&] {
-    return std::ranges::none_of(posts, [](const Post& post) { return post.state == Post::being_copied; });
-  });
+  await(lock, wake(me),
+        [&] { return std::ranges::none_of(posts, [](const Post& post) { return post.state == Post::being_copied; }); });
 }
 
 std::shared_ptr<Mailboxes> Mailboxes::split(int sequence, int color, const std::vector<int>& members) {

@@ -53,9 +53,12 @@ class Mailboxes {
 
   Mailboxes(std::shared_ptr<Fabric> fabric, std::vector<int> members);
   std::deque<Post*>& box(int from, int to) { return boxes_[static_cast<size_t>(from * size() + to)]; }
-  std::condition_variable& wake(int member) { return fabric_->wake[static_cast<size_t>(members_[static_cast<size_t>(member)])]; }
+  std::condition_variable& wake(int member) {
+    return fabric_->wake[static_cast<size_t>(members_[static_cast<size_t>(member)])];
+  }
   void take(int me, const Message& message, std::unique_lock<std::mutex>& lock);
-  void withdraw(int me, std::span<const Message> messages, std::vector<Post>& posts, std::unique_lock<std::mutex>& lock);
+  void withdraw(int me, std::span<const Message> messages, std::vector<Post>& posts,
+                std::unique_lock<std::mutex>& lock);
 
   std::shared_ptr<Fabric> fabric_;
   std::vector<int> members_;  // ranks in the fabric

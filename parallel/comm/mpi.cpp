@@ -270,7 +270,8 @@ void Mpi::exchange_now(const std::vector<Message>& messages) {
     int got = transfers[i].bytes;
     if (transfers[i].call == std::string_view("MPI_Irecv")) MPI_Get_count(&statuses[i], MPI_BYTE, &got);
     if (got != transfers[i].bytes) {
-      throw Error("rank {} expected {} bytes from rank {}, which sent {}", rank_, transfers[i].bytes, transfers[i].peer, got);
+      throw Error("rank {} expected {} bytes from rank {}, which sent {}", rank_, transfers[i].bytes, transfers[i].peer,
+                  got);
     }
   }
 }

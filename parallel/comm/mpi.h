@@ -20,8 +20,8 @@ bool started_by_mpi();
 /// The MPI library's name and version in one line; "none" in a build without MPI.
 std::string mpi_library_version();
 
-/// Starts MPI and returns the communicator of all ranks; MPI ends with the last communicator that was split from it, and
-/// cannot be started again. Transfers are cut into pieces of at most `piece` bytes, since MPI counts with an int.
+/// Starts MPI and returns the communicator of all ranks; MPI ends with the last communicator that was split from it,
+/// and cannot be started again. Transfers are cut into pieces of at most `piece` bytes, since MPI counts with an int.
 /// Throws InputError where this build has no MPI, Error when MPI sees fewer ranks than the launcher started.
 std::unique_ptr<Communicator> make_mpi(size_t piece = size_t{1} << 30);
 

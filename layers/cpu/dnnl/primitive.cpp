@@ -30,15 +30,16 @@ Primitive::Primitive(const dnnl::primitive& primitive, const std::vector<Argumen
 Primitive Primitive::reorder(const dnnl::memory::desc& from, const dnnl::memory::desc& to) {
   if (from == to) return {};
   const dnnl::reorder::primitive_desc desc(cpu_engine(), from, cpu_engine(), to, user_scratchpad());
-  return {dnnl::reorder(desc), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, desc.scratchpad_desc()}}};
+  return {dnnl::reorder(desc),
+          {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, desc.scratchpad_desc()}}};
 }
 
 void Primitive::run(std::initializer_list<const void*> addresses) {
   size_t i = 0;
   for (const void* address : addresses) memories_[i++].set_data_handle(const_cast<void*>(address));
-  dnnl::error::wrap_c_api(dnnl_primitive_execute(primitive_.get(), stream_.get(), static_cast<int>(arguments_.size()),
-                                                 arguments_.data()),
-                          "cannot run a oneDNN primitive");
+  dnnl::error::wrap_c_api(
+      dnnl_primitive_execute(primitive_.get(), stream_.get(), static_cast<int>(arguments_.size()), arguments_.data()),
+      "cannot run a oneDNN primitive");
 }
 
 }  // namespace lockstep::cpu

@@ -1,6 +1,6 @@
-// oneDNN as the CPU kernels use it: descriptions of the primitives, and one class that runs a primitive on raw pointers.
-// Everything that differs between oneDNN 2 and 3 is in v2.cpp and v3.cpp; CMake picks one. Descriptions may be made from
-// any thread; a Primitive belongs to one thread at a time.
+// oneDNN as the CPU kernels use it: descriptions of the primitives, and one class that runs a primitive on raw
+// pointers. Everything that differs between oneDNN 2 and 3 is in v2.cpp and v3.cpp; CMake picks one. Descriptions may
+// be made from any thread; a Primitive belongs to one thread at a time.
 #pragma once
 
 #include <dnnl.hpp>

@@ -21,18 +21,44 @@ dnnl::primitive_attr attributes(bool relu) {
 }  // namespace
 
 dnnl::convolution_forward::primitive_desc convolution(const ConvolutionLayouts& c, bool relu) {
-  return {cpu_engine(), prop_kind::forward_training, algorithm::convolution_direct, c.x, c.w, c.b, c.y, c.strides,
-          c.pad_before, c.pad_after, attributes(relu)};
+  return {cpu_engine(),
+          prop_kind::forward_training,
+          algorithm::convolution_direct,
+          c.x,
+          c.w,
+          c.b,
+          c.y,
+          c.strides,
+          c.pad_before,
+          c.pad_after,
+          attributes(relu)};
 }
 
 dnnl::convolution_backward_data::primitive_desc convolution_data_grad(const ConvolutionLayouts& c) {
-  return {cpu_engine(), algorithm::convolution_direct, c.x, c.w, c.y, c.strides, c.pad_before, c.pad_after,
-          convolution(c, false), attributes(false)};
+  return {cpu_engine(),
+          algorithm::convolution_direct,
+          c.x,
+          c.w,
+          c.y,
+          c.strides,
+          c.pad_before,
+          c.pad_after,
+          convolution(c, false),
+          attributes(false)};
 }
 
 dnnl::convolution_backward_weights::primitive_desc convolution_weight_grad(const ConvolutionLayouts& c) {
-  return {cpu_engine(), algorithm::convolution_direct, c.x, c.w, c.b, c.y, c.strides, c.pad_before, c.pad_after,
-          convolution(c, false), attributes(false)};
+  return {cpu_engine(),
+          algorithm::convolution_direct,
+          c.x,
+          c.w,
+          c.b,
+          c.y,
+          c.strides,
+          c.pad_before,
+          c.pad_after,
+          convolution(c, false),
+          attributes(false)};
 }
 
 dnnl::inner_product_forward::primitive_desc dense(const DenseLayouts& d, bool relu) {
