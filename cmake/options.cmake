@@ -1,4 +1,5 @@
 option(LOCKSTEP_TESTS "Build the tests" ON)
+set(LOCKSTEP_CUDA AUTO CACHE STRING "CUDA: ON, OFF, or AUTO (where a toolkit is found)")
 set(LOCKSTEP_SANITIZE "" CACHE STRING "Sanitizers to build with, e.g. address,undefined or thread")
 set(LOCKSTEP_MARCH "x86-64-v3" CACHE STRING "Instruction set of our own kernels (-march); oneDNN picks its own at run time")
 

@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "core/cuda/cuda.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/random.h"
@@ -47,7 +48,7 @@ void print_header(const Job& job) {
   const Network& network = job.model.network();
   fmt::print("ranks {} ({}), hosts {}\n", job.ranks(), job.runtime.distributed() ? "mpi" : "threads of one process",
              fmt::join(hosts, ", "));
-  fmt::print("backend cpu, {} thread{} a rank\n", job.model.threads(job.run),
+  fmt::print("backend cpu (CUDA: {}), {} thread{} a rank\n", cuda_status().text, job.model.threads(job.run),
              job.model.threads(job.run) == 1 ? "" : "s");
   fmt::print("model {}, {} parameters\n", network.name(), network.parameters());
   fmt::print("data {}, {} training and {} test images of {}\n", job.options.data, job.data.data.train->size(),
@@ -122,8 +123,10 @@ void train(const Options& options, Runtime& runtime) {
     runtime.run(job.ranks(), [&](RankContext& rank) {
       if (rank.comm.rank() != 0) return;
       prepare_run_directory(options.out);
-      manifest.emplace(
-          Json{{"onednn", onednn_version()}, {"onednn_isa", onednn_isa()}, {"mpi", mpi_library_version()}});
+      manifest.emplace(Json{{"onednn", onednn_version()},
+                            {"onednn_isa", onednn_isa()},
+                            {"mpi", mpi_library_version()},
+                            {"cuda", cuda_status().text}});
       describe(job, manifest->json());
       manifest->write(options.out);
       metrics.emplace(options.out + "/metrics.jsonl");

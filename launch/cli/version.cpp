@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "core/cuda/cuda.h"
 #include "launch/build_info.h"
 #include "launch/cli/options.h"
 #include "launch/system_info.h"
@@ -14,6 +15,7 @@ void version() {
              build.git_dirty == "true" ? ", changed since" : "", build.build_type);
   auto libraries = library_versions();
   libraries["onednn"] = fmt::format("{}, uses {} here", onednn_version(), onednn_isa());
+  libraries["cuda"] = cuda_status().text;
   libraries["mpi"] = mpi_library_version();
   for (const auto& [name, value] : libraries.items()) fmt::print("  {:<14} {}\n", name, value.get<std::string>());
   fmt::print("  {:<14} {}\n", "cpu", system_info()["cpu"].get<std::string>());
