@@ -19,6 +19,7 @@ namespace fs = std::filesystem;
 using testing::error_of;
 using testing::image;
 using testing::label;
+using testing::real_data;
 using testing::says;
 
 // ---------------------------------------------------------------------------------------------- digits
@@ -262,11 +263,6 @@ TEST_F(IdxFolder, CorruptGzipIsToldWithItsPlace) {
 }
 
 // ---------------------------------------------------------------------------------------------- real files
-
-fs::path real_data(const std::string& set) {
-  const char* folder = std::getenv("LOCKSTEP_DATA");
-  return (folder ? fs::path(folder) : fs::path(LOCKSTEP_SOURCE_DIR) / "../shared/data") / set;
-}
 
 TEST(RealData, MnistIsAsPublished) {
   const fs::path folder = real_data("mnist");
