@@ -48,6 +48,7 @@ class Planner {
   }
 
   Graph& graph() { return built_.graph; }
+  const Type& placed_type(Value value) const { return placed_.graph.type(value); }
   const Built& built() const { return built_; }
 
   void add_loss() {
@@ -74,7 +75,7 @@ class Planner {
 
   std::vector<Bucket> reduce(const FixedLocations& sums, size_t gradient_bytes) {
     auto buckets = bucket_reductions(placed_, {.sums = sums, .gradient_bytes = gradient_bytes}, fixed_);
-    for (const Bucket& bucket : buckets) largest_ = std::max(largest_, static_cast<size_t>(bucket.floats));
+    for (const Bucket& bucket : buckets) largest_ = std::max(largest_, (bucket.end - bucket.begin) / sizeof(float));
     return buckets;
   }
 
@@ -186,15 +187,15 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
 
   const Value step_state = planner.step_state();
   for (const Bucket& bucket : buckets) {
-    const size_t offset = bucket.range.offset;
-    if (offset >= target.layout.parameter_bytes) continue;
+    if (!bucket.gradients) continue;
+    const size_t offset = bucket.begin;
     const std::string name = fmt::format("update{}", offset);
-    std::vector<Value> kept{
-        planner.range(name + "/parameters", bucket.floats, Role::Parameter, {Region::Parameter, offset})};
+    const int64_t floats = planner.placed_type(bucket.gradients).shape.elements();
+    std::vector<Value> kept{planner.range(name + "/parameters", floats, Role::Parameter, {Region::Parameter, offset})};
     for (int slot = 0; slot < optimizer.slots(); ++slot)
-      kept.push_back(planner.range(fmt::format("{}/slot{}", name, slot), bucket.floats, Role::Slot,
+      kept.push_back(planner.range(fmt::format("{}/slot{}", name, slot), floats, Role::Slot,
                                    {Region::Slot, target.layout.parameter_bytes * static_cast<size_t>(slot) + offset}));
-    std::vector<Value> in{kept[0], bucket.total, step_state};
+    std::vector<Value> in{kept[0], bucket.gradients, step_state};
     in.insert(in.end(), kept.begin() + 1, kept.end());
     planner.update(name, optimizer.op(), in, kept);
   }

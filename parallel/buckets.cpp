@@ -23,7 +23,7 @@ class MergeLaneOp final : public Op {
   const int64_t floats;
 };
 
-/// Sums a range over the ranks. Outputs: the range, then the values inside it.
+/// Sums a range over the ranks. Outputs: the range, the gradients in it where there are any, the values inside it.
 class AllReduceOp final : public Op {
  public:
   explicit AllReduceOp(std::vector<Type> out) : out(std::move(out)) {}
@@ -50,9 +50,7 @@ std::vector<std::vector<Reduction>> group(const std::vector<Reduction>& reductio
   std::vector<std::vector<Reduction>> groups;
   for (const Reduction& next : reductions) {
     const size_t limit = groups.size() <= 1 ? request.first_bytes : request.bucket_bytes;
-    const bool other_side =
-        !groups.empty() && groups.back()[0].begin < request.gradient_bytes && next.begin >= request.gradient_bytes;
-    if (groups.empty() || other_side || next.end - groups.back()[0].begin > limit) groups.emplace_back();
+    if (groups.empty() || next.end - groups.back()[0].begin > limit) groups.emplace_back();
     groups.back().push_back(next);
   }
   return groups;
@@ -92,23 +90,30 @@ std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& 
 
   std::vector<Bucket> buckets;
   for (const auto& members : group(reductions, request)) {
-    const size_t begin = members.front().begin;
-    const auto floats = static_cast<int64_t>((members.back().end - begin) / sizeof(float));
+    Bucket bucket{members.front().begin, members.back().end, {}};
+    const size_t begin = bucket.begin;
+    const auto floats = static_cast<int64_t>((bucket.end - begin) / sizeof(float));
     const std::string name = fmt::format("bucket{}", buckets.size());
     const Value rank_sum = flat_value(name + "/rank_sum", floats, {Region::Sum, begin});
     const Value total = flat_value(name + "/total", floats, {Region::Total, begin});
     Node merge{name + "/merge", std::make_shared<MergeLaneOp>(floats), {}, {rank_sum}};
     Node reduce{name + "/all_reduce", nullptr, {rank_sum}, {total}};
-    std::vector<Type> out{graph.type(total)};
+    if (begin < request.gradient_bytes) {
+      const size_t bytes = std::min(bucket.end, request.gradient_bytes) - begin;
+      bucket.gradients =
+          flat_value(name + "/gradients", static_cast<int64_t>(bytes / sizeof(float)), {Region::Total, begin});
+      reduce.out.push_back(bucket.gradients);
+    }
     for (const Reduction& member : members) {
       merge.in.push_back(member.term);
       reduce.out.push_back(member.total);
-      out.push_back(graph.type(member.total));
     }
+    std::vector<Type> out;
+    for (Value value : reduce.out) out.push_back(graph.type(value));
     reduce.op = std::make_shared<AllReduceOp>(out);
     graph.append(std::move(merge));
     graph.append(std::move(reduce));
-    buckets.push_back({{Region::Total, begin}, floats, total});
+    buckets.push_back(bucket);
   }
   placed.graph = std::move(graph);
   return buckets;

@@ -14,16 +14,16 @@ namespace lockstep {
 enum class Numerics : unsigned char { reproducible, fast };
 
 struct Bucket {
-  Location range;      // in Region::Total
-  int64_t floats = 0;  // its length
-  Value total;         // f32[floats]: the whole range, reduced
+  size_t begin = 0, end = 0;  // bytes in Region::Total
+  /// f32[n]: those of the range that are gradients, reduced; none where there are none.
+  Value gradients;
 };
 
 /// What the caller knows of the sums' layout: where each partial value that is to be reduced lies in Region::Sum
 /// (by value id). Ranges are filled from the top: what backward completes first should lie first.
 struct BucketRequest {
   FixedLocations sums;
-  size_t gradient_bytes = 0;               // gradients lie below this offset, other sums above: no bucket spans both
+  size_t gradient_bytes = 0;               // gradients lie below this offset, other sums above
   size_t first_bytes = size_t{1} << 20;    // a small first bucket starts the reduction early
   size_t bucket_bytes = size_t{25} << 20;  // the others
 };

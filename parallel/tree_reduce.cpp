@@ -9,8 +9,12 @@
 namespace lockstep {
 namespace {
 
-// Up to here a vector travels whole: half the messages, and they cost more than the bytes.
+// Up to here a vector travels whole: half the messages, and they cost more than the bytes. Between two ranks the bytes
+// are as many either way, and only the additions double.
 constexpr size_t small_floats = 2048;
+constexpr size_t small_floats_of_two = 128 << 10;
+
+size_t small(int ranks) { return ranks == 2 ? small_floats_of_two : small_floats; }
 // Ranges are cut where a cache line ends.
 constexpr size_t line = 16;
 
@@ -29,13 +33,13 @@ TreeAllReduce::TreeAllReduce(Communicator& communicator, Backend& backend, size_
     throw InputError("{} ranks, expected a power of two for the reproducible sum: {} or {} fit", ranks, below,
                      2 * below);
   }
-  if (ranks > 1) scratch_ = Arena(backend, std::max(std::min(max_n, small_floats), max_n / 2 + line) * sizeof(float));
+  if (ranks > 1) scratch_ = Arena(backend, std::max(std::min(max_n, small(ranks)), max_n / 2 + line) * sizeof(float));
 }
 
 void TreeAllReduce::run(float* data, size_t n, Stream& stream) {
   if (n > max_n_) throw Error("tree reduction of {} floats, made for at most {}", n, max_n_);
   if (communicator_.size() == 1 || n == 0) return;
-  if (n <= small_floats) {
+  if (n <= small(communicator_.size())) {
     double_up(data, n, stream);
   } else {
     halve_and_gather(data, n, stream);

@@ -236,9 +236,10 @@ TEST(Buckets, AreRangesOfTheSums) {
   const auto buckets = bucket_reductions(
       r.placed, {.sums = r.sums, .gradient_bytes = size_t{1} << 20, .first_bytes = 512, .bucket_bytes = 8192}, fixed);
   ASSERT_EQ(buckets.size(), 2U);  // the first closes after its 400 bytes, the other takes the rest
-  EXPECT_EQ(buckets[0].range.offset, 0U);
-  EXPECT_EQ(buckets[1].range.offset, aligned(400));
-  EXPECT_EQ(static_cast<size_t>(buckets[1].floats) * 4, aligned(4000) + aligned(40));
+  EXPECT_EQ(buckets[0].begin, 0U);
+  EXPECT_EQ(buckets[1].begin, aligned(400));
+  EXPECT_EQ(buckets[1].end - buckets[1].begin, aligned(4000) + aligned(40));
+  EXPECT_EQ(r.placed.graph.type(buckets[1].gradients).bytes(), aligned(4000) + aligned(40));
   int reshards = 0, reductions = 0;
   for (const Node& node : r.placed.graph.nodes()) {
     reshards += node.op->name() == "reshard";
@@ -246,6 +247,17 @@ TEST(Buckets, AreRangesOfTheSums) {
   }
   EXPECT_EQ(reshards, 0);
   EXPECT_EQ(reductions, 2);
+}
+
+TEST(Buckets, TheLastOneTakesOtherSumsAlong) {
+  Reductions r = three_sums();
+  FixedLocations fixed;
+  const size_t gradient_bytes = aligned(400) + aligned(4000);
+  const auto buckets = bucket_reductions(r.placed, {.sums = r.sums, .gradient_bytes = gradient_bytes}, fixed);
+  ASSERT_EQ(buckets.size(), 1U);
+  EXPECT_EQ(buckets[0].end, gradient_bytes + aligned(40));
+  EXPECT_EQ(r.placed.graph.type(buckets[0].gradients).bytes(), gradient_bytes);
+  EXPECT_EQ(fixed.at(buckets[0].gradients.id).offset, 0U);
 }
 
 }  // namespace

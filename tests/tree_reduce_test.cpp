@@ -27,7 +27,7 @@ void on_ranks(int ranks, const std::function<void(Communicator&, Backend&, Strea
 }
 
 // From the smallest vectors over the change of method to ranges that no number of ranks divides.
-constexpr size_t sizes[] = {1, 7, 1000, 2048, 2049, 5001, 100003};
+constexpr size_t sizes[] = {1, 7, 1000, 2048, 2049, 5001, 100003, 131072, 131073};
 
 TEST(TreeReduceTest, SameBitsForEveryNumberOfRanks) {
   const Watchdog watchdog("tree", std::chrono::seconds(120));

@@ -27,35 +27,48 @@ uint64_t WorkerQueue::pushed() {
 
 void WorkerQueue::wait_for(uint64_t count) {
   std::unique_lock lock(mutex_);
-  await(lock, finished_, [&] { return count_done_ >= count; });
+  while (count_done_ < count) {
+    if (can_begin())
+      run_next(lock);
+    else
+      await(lock, finished_, [&] { return count_done_ >= count || can_begin(); });
+  }
   if (failed_ != 0 && failed_ <= count) std::rethrow_exception(error_);
 }
 
 void WorkerQueue::work() {
   std::unique_lock lock(mutex_);
   for (;;) {
-    await(lock, pushed_, [&] { return stopping_ || !queue_.empty(); });
+    // At once to sleep: who waits for work that has not begun does it, and a core kept busy here is missed elsewhere.
+    pushed_.wait(lock, [&] { return (stopping_ && queue_.empty()) || can_begin(); });
     if (queue_.empty()) return;
-    std::function<void()> work = std::move(queue_.front());
-    queue_.pop_front();
-    lock.unlock();
-    std::exception_ptr error;
-    try {
-      work();
-    } catch (...) {
-      error = std::current_exception();
-    }
-    work = nullptr;  // what it captured is released before anyone learns that it is done
-    lock.lock();
-    ++count_done_;
-    if (error) {
-      error_ = error;
-      failed_ = count_done_;
-      count_done_ = count_pushed_;
-      queue_.clear();
-    }
-    finished_.notify_all();
+    run_next(lock);
   }
+}
+
+void WorkerQueue::run_next(std::unique_lock<std::mutex>& lock) {
+  std::function<void()> work = std::move(queue_.front());
+  queue_.pop_front();
+  running_ = true;
+  lock.unlock();
+  std::exception_ptr error;
+  try {
+    work();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  work = nullptr;  // what it captured is released before anyone learns that it is done
+  lock.lock();
+  running_ = false;
+  ++count_done_;
+  if (error) {
+    error_ = error;
+    failed_ = count_done_;
+    count_done_ = count_pushed_;
+    queue_.clear();
+  }
+  if (!queue_.empty() || stopping_) pushed_.notify_one();
+  finished_.notify_all();
 }
 
 void WorkerQueue::stop(bool discard) {

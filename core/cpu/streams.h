@@ -21,7 +21,8 @@ class WorkerQueue {
   void push(std::function<void()> work);
   /// How many pieces have been pushed.
   uint64_t pushed();
-  /// Blocks until the first `count` pieces are done; rethrows when one of them threw.
+  /// Returns when the first `count` pieces are done; rethrows when one of them threw. Work that has not begun is run
+  /// here, in its order: waking a sleeping thread would take longer than many a piece.
   void wait_for(uint64_t count);
   /// Runs work until `stop`. The worker's main function.
   void work();
@@ -29,7 +30,11 @@ class WorkerQueue {
   void stop(bool discard);
 
  private:
+  bool can_begin() const { return !running_ && !queue_.empty(); }
+  void run_next(std::unique_lock<std::mutex>& lock);
+
   std::mutex mutex_;
+  bool running_ = false;  // a piece, in whichever thread
   std::condition_variable pushed_, finished_;
   std::deque<std::function<void()>> queue_;
   uint64_t count_pushed_ = 0, count_done_ = 0;
@@ -54,8 +59,9 @@ class InlineStream final : public Stream {
   void synchronize() override {}
 };
 
-/// Runs work in order on one thread, which sleeps while there is none. Once a piece of work has thrown, the stream
-/// stays failed: later work is dropped, and every wait behind that piece rethrows.
+/// Runs work in order beside the caller, on a thread that sleeps while there is none, or in a thread that waits for it.
+/// Once a piece of work has thrown, the stream stays failed: later work is dropped, and every wait behind that piece
+/// rethrows.
 class WorkerStream final : public Stream {
  public:
   WorkerStream();
