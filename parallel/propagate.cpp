@@ -56,7 +56,7 @@ class Propagation {
   Placements& at(Value v) { return placed_.placement[static_cast<size_t>(v.id)]; }
 
   static Rule choose(const Op& op, const std::vector<Placement>& in, size_t outputs) {
-    const Rule everything{std::vector<Placement>(in.size()), std::vector<Placement>(outputs)};
+    Rule everything{std::vector<Placement>(in.size()), std::vector<Placement>(outputs)};
     if (in == everything.in) return everything;
     auto rules = op.rules();
     for (const Rule& rule : rules)

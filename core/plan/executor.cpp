@@ -29,7 +29,6 @@ bool outlives_plan(Region region) {
 
 Executor::Executor(StepPlan plan, Backend& backend, VariableMemory& variables)
     : plan_(std::move(plan)),
-      backend_(backend),
       variables_(variables),
       compute_(backend.compute_stream()),
       side_(backend.side_stream()) {

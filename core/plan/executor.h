@@ -42,7 +42,6 @@ class Executor {
   void check(const Node& node, const Bound& bound, int lane) const;
 
   StepPlan plan_;
-  Backend& backend_;
   VariableMemory& variables_;
   std::array<Arena, region_count> arenas_;
   std::unique_ptr<Stream> compute_, side_;

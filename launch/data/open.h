@@ -13,7 +13,7 @@ namespace lockstep {
 Data open_data(const std::string& spec);
 
 struct DataOptions {
-  std::string resize = "";         // "32" or "32x48"; empty: as it is
+  std::string resize = {};         // "32" or "32x48"; empty: as it is
   std::string normalise = "auto";  // as parse_normalisation takes it
 };
 
