@@ -274,20 +274,9 @@ TEST(Conv2dOp, ShardsTheBatch) {
   EXPECT_EQ(weight.out, (std::vector<Placement>{partial, partial}));
 }
 
-/// The message of the InputError that `body` throws; empty where it throws none.
-template <class Body>
-std::string error_of(Body body) {
-  try {
-    body();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "";
-}
-
 TEST(Conv2dOp, SaysWhatIsWrong) {
   const auto infer = [](Conv2dAttributes a, std::vector<Type> in) {
-    return error_of([&] { static_cast<void>(Conv2dOp(a, in.size() == 3, false).infer(in)); });
+    return input_error_of([&] { static_cast<void>(Conv2dOp(a, in.size() == 3, false).infer(in)); });
   };
   const Type x{{2, 3, 3, 8}};
   EXPECT_EQ(infer({.kernel = {3, 3}}, {x, {{4, 3, 3, 8}}}), "");
@@ -329,7 +318,7 @@ TEST(Conv2DLayer, PutsTheOddPixelAfter) {
 
 TEST(Conv2DLayer, SaysWhatIsWrong) {
   const auto build = [](Conv2D layer, Shape shape) {
-    return error_of([&] {
+    return input_error_of([&] {
       Graph graph;
       Builder builder(graph, 2, 1, true);
       builder.enter("stem", 0);

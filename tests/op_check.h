@@ -137,6 +137,17 @@ inline std::vector<Buffer> run_kernel(const Kernel& kernel, const Op& op, const 
   return out;
 }
 
+/// The message of the InputError that `body` throws; empty where it throws none.
+template <class Body>
+std::string input_error_of(Body body) {
+  try {
+    body();
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "";
+}
+
 /// Infers the output types, makes the CPU kernel and runs it.
 template <class OpClass>
 std::vector<Buffer> run_op(const OpClass& op, const std::vector<Buffer>& in, bool in_place = false) {
