@@ -7,6 +7,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
 
 namespace lockstep {
 
@@ -22,6 +25,16 @@ double steady_seconds() {
 size_t columns(std::FILE* out) {
   winsize size{};
   return ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+/// Whether what is written here reaches a terminal. Open MPI runs each rank on a pseudo-terminal of its own and passes the
+/// text on, so there the output of the launcher, the rank's parent, counts.
+bool is_terminal(std::FILE* out) {
+  if (isatty(fileno(out)) != 1) return false;
+  if (std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr) return true;
+  std::error_code error;
+  const auto target = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/{}", getppid(), fileno(out)), error);
+  return !error && (target.native().starts_with("/dev/pts/") || target.native().starts_with("/dev/tty"));
 }
 
 std::string numbers(const Report& r) {
@@ -45,7 +58,7 @@ std::string duration(double seconds) {
 }
 
 Progress::Progress(ProgressOptions options)
-    : options_(std::move(options)), terminal_(options_.terminal.value_or(isatty(fileno(options_.out)) == 1)) {
+    : options_(std::move(options)), terminal_(options_.terminal.value_or(is_terminal(options_.out))) {
   if (!options_.clock) options_.clock = steady_seconds;
   start_ = options_.clock();
   last_ = start_;
