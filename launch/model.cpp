@@ -68,14 +68,14 @@ int Model::ranks(const RunOptions& options) const {
   if (runtime_.distributed()) return runtime_.size();
   if (options.ranks > 0) return options.ranks;
   if (options.numerics == Numerics::fast) return 1;
-  return Runtime::auto_ranks(options.lanes, std::max(options.threads, 1));
+  return runtime_.auto_ranks(options.lanes, std::max(options.threads, 1));
 }
 
 int Model::threads(const RunOptions& options) const {
   if (options.threads > 0) return options.threads;
   if (options.numerics == Numerics::reproducible) return 1;
   const int here = runtime_.distributed() ? runtime_.local_size() : ranks(options);
-  return std::max(1, Runtime::cores() / here);
+  return std::max(1, runtime_.cores() / here);
 }
 
 void Model::check_data(const Dataset& data) const {

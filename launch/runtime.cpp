@@ -38,6 +38,15 @@ std::string this_host() {
   return name.data();
 }
 
+/// The cores that the system lets this process use.
+cpu_set_t allowed_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof set, &set) != 0)
+    for (unsigned core = 0; core < std::max(1U, std::thread::hardware_concurrency()); ++core) CPU_SET(core, &set);
+  return set;
+}
+
 template <class T>
 std::vector<T> gather(Communicator& comm, const T& mine, Stream& stream) {
   std::vector<T> all(static_cast<size_t>(comm.size()));
@@ -72,7 +81,9 @@ std::string message_of(const std::exception_ptr& failure) {
 
 }  // namespace
 
-Runtime::Runtime() : hosts_{this_host()} {
+Runtime::Runtime() : hosts_{this_host()}, cores_(0) {
+  const cpu_set_t own = allowed_cores();
+  cores_ = CPU_COUNT(&own);
   if (!started_by_mpi()) return;
   try {
     join();
@@ -88,11 +99,21 @@ Runtime::Runtime() : hosts_{this_host()} {
 void Runtime::join() {
   world_ = make_mpi();
   control_ = world_->split(0, world_->rank());
+  struct Place {
+    Text host;
+    cpu_set_t cores;
+  };
   WorkerStream stream;
-  const auto names = gather(*world_, text_of(hosts_[0]), stream);
+  const auto places = gather(*world_, Place{text_of(hosts_[0]), allowed_cores()}, stream);
   stream.synchronize();
   hosts_.clear();
-  for (const Text& name : names) hosts_.emplace_back(name.data());
+  for (const Place& place : places) hosts_.emplace_back(place.host.data());
+  cpu_set_t together;
+  CPU_ZERO(&together);
+  for (size_t rank = 0; rank < places.size(); ++rank)
+    if (hosts_[rank] == hosts_[static_cast<size_t>(world_->rank())])
+      CPU_OR(&together, &together, &places[rank].cores);
+  cores_ = CPU_COUNT(&together);
 }
 
 Runtime::~Runtime() = default;
@@ -105,17 +126,9 @@ int Runtime::local_size() const {
   return static_cast<int>(std::ranges::count(hosts_, hosts_[static_cast<size_t>(rank())]));
 }
 
-int Runtime::cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (::sched_getaffinity(0, sizeof set, &set) != 0)
-    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  return std::max(1, CPU_COUNT(&set));
-}
-
-int Runtime::auto_ranks(int lanes, int threads) {
+int Runtime::auto_ranks(int lanes, int threads) const {
   int ranks = 1;
-  while (ranks * 2 <= cores() / std::max(threads, 1) && lanes % (ranks * 2) == 0) ranks *= 2;
+  while (ranks * 2 <= cores_ / std::max(threads, 1) && lanes % (ranks * 2) == 0) ranks *= 2;
   return ranks;
 }
 

@@ -48,10 +48,10 @@ class Runtime {
   /// is printed once; when the others do not end by themselves within two seconds, they are ended.
   int guard(const std::function<void()>& program) noexcept;
 
-  /// Cores that this process may use.
-  static int cores();
+  /// Cores that the ranks on this host may use together: mpirun may bind each of them to some of its own.
+  int cores() const { return cores_; }
   /// The largest power of two that is at most cores / threads and divides `lanes`; at least 1.
-  static int auto_ranks(int lanes, int threads);
+  int auto_ranks(int lanes, int threads) const;
 
  private:
   struct Failure {
@@ -63,6 +63,7 @@ class Runtime {
 
   std::unique_ptr<Communicator> world_, control_;
   std::vector<std::string> hosts_;
+  int cores_;
   std::exception_ptr not_started_;
 };
 

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <openssl/crypto.h>
-#include <sched.h>
 #include <spdlog/version.h>
 #include <sys/utsname.h>
 #include <xxhash.h>
@@ -14,7 +13,6 @@
 #include <set>
 #include <sstream>
 #include <string_view>
-#include <thread>
 
 #include "launch/build_info.h"
 
@@ -49,12 +47,6 @@ std::string os_name() {
   return "unknown";
 }
 
-int usable_cores() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return CPU_COUNT(&set);
-  return static_cast<int>(std::thread::hardware_concurrency());
-}
-
 }  // namespace
 
 CpuInfo parse_cpu_info(std::istream& text) {
@@ -87,8 +79,7 @@ nlohmann::ordered_json system_info() {
           {"os", os_name()},
           {"kernel", known ? fmt::format("{} {} {}", names.sysname, names.release, names.machine) : "unknown"},
           {"cpu", cpu.model},
-          {"isa", cpu.isa},
-          {"cores", usable_cores()}};
+          {"isa", cpu.isa}};
 }
 
 nlohmann::ordered_json library_versions() {

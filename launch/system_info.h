@@ -16,7 +16,7 @@ struct CpuInfo {
 /// Reads the form of Linux' /proc/cpuinfo.
 CpuInfo parse_cpu_info(std::istream& text);
 
-/// {"host", "os", "kernel", "cpu", "isa", "cores"}: cores are those this process may use.
+/// {"host", "os", "kernel", "cpu", "isa"}
 nlohmann::ordered_json system_info();
 
 /// The compiler and every library this floor knows, by name: the version in use, where the library can tell.

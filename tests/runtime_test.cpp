@@ -44,8 +44,8 @@ int rank_program(const std::string& name) {
       meet(rank.comm);
       if (name == "late" && bad) throw InputError("bad image");
       if (runtime.rank() == 0) {
-        std::printf("distributed %d size %d hosts %zu local %d of %d\n", runtime.distributed(), runtime.size(),
-                    runtime.hosts().size(), rank.local_rank, rank.local_size);
+        std::printf("distributed %d size %d hosts %zu local %d of %d cores %d\n", runtime.distributed(), runtime.size(),
+                    runtime.hosts().size(), rank.local_rank, rank.local_size, runtime.cores());
       }
     });
   });
@@ -67,11 +67,11 @@ class MpiRun : public ::testing::Test {
   void SetUp() override {
     if (std::string(LOCKSTEP_MPIEXEC).empty()) GTEST_SKIP() << "this build has no MPI";
   }
-  static Outcome start(const std::string& program) {
+  static Outcome start(const std::string& program, const std::string& options = "") {
     std::array<char, 4096> self{};
     if (::readlink("/proc/self/exe", self.data(), self.size() - 1) < 0) throw Error("cannot find this program");
     const auto command =
-        fmt::format("timeout 60 {} -np 3 {} --rank-program {} 2>&1", LOCKSTEP_MPIEXEC, self.data(), program);
+        fmt::format("timeout 60 {} -np 3 {} {} --rank-program {} 2>&1", LOCKSTEP_MPIEXEC, options, self.data(), program);
     const auto begin = std::chrono::steady_clock::now();
     FILE* pipe = ::popen(command.c_str(), "r");
     Outcome outcome;
@@ -87,7 +87,15 @@ TEST_F(MpiRun, EndsWellWhenAllDo) {
   const Outcome outcome = start("fine");
   EXPECT_EQ(outcome.code, 0) << outcome.text;
   // MPI libraries may have something to say of the network.
-  EXPECT_EQ(outcome.count("distributed 1 size 3 hosts 3 local 0 of 3\n"), 1U) << outcome.text;
+  EXPECT_EQ(outcome.count(fmt::format("distributed 1 size 3 hosts 3 local 0 of 3 cores {}\n", Runtime().cores())), 1U)
+      << outcome.text;
+}
+
+TEST_F(MpiRun, RanksThatAreBoundToCoresOfTheirOwnCountAll) {
+  if (!mpi_library_version().starts_with("Open MPI")) GTEST_SKIP() << "other mpiruns bind by other options";
+  const Outcome outcome = start("fine", "--bind-to core:overload-allowed");
+  EXPECT_EQ(outcome.code, 0) << outcome.text;
+  EXPECT_EQ(outcome.count(fmt::format(" local 0 of 3 cores {}\n", std::min(3, Runtime().cores()))), 1U) << outcome.text;
 }
 
 TEST_F(MpiRun, OneFailingRankEndsAll) {
@@ -191,11 +199,12 @@ TEST(RuntimeTest, GuardTurnsErrorsIntoExitCodes) {
 }
 
 TEST(RuntimeTest, AutomaticRanksFitCoresAndLanes) {
-  const int cores = Runtime::cores();
+  const Runtime runtime;
+  const int cores = runtime.cores();
   ASSERT_GE(cores, 1);
   for (int lanes = 1; lanes <= 64; lanes *= 2) {
     for (int threads = 1; threads <= 4; ++threads) {
-      const int ranks = Runtime::auto_ranks(lanes, threads);
+      const int ranks = runtime.auto_ranks(lanes, threads);
       EXPECT_EQ(lanes % ranks, 0);
       EXPECT_EQ(ranks & (ranks - 1), 0);
       EXPECT_TRUE(ranks == 1 || ranks * threads <= cores);
@@ -203,7 +212,7 @@ TEST(RuntimeTest, AutomaticRanksFitCoresAndLanes) {
       EXPECT_FALSE(twice_fits) << "lanes " << lanes << " threads " << threads << " gave " << ranks;
     }
   }
-  EXPECT_EQ(Runtime::auto_ranks(7, 1), 1);
+  EXPECT_EQ(runtime.auto_ranks(7, 1), 1);
 }
 
 TEST(RuntimeTest, LaunchersAreKnownByTheirEnvironment) {

@@ -38,9 +38,10 @@ struct Job {
 void warn_of_shared_cores(const Job& job) {
   const int here = job.runtime.distributed() ? job.runtime.local_size() : job.ranks();
   const int threads = job.model.threads(job.run);
-  if (here * threads > Runtime::cores())
-    log().warn("{} ranks of {} thread{} share {} cores on {}", here, threads, threads == 1 ? "" : "s", Runtime::cores(),
-               job.runtime.hosts()[0]);
+  const int cores = job.runtime.cores();
+  if (here * threads > cores)
+    log().warn("{} ranks of {} thread{} share {} core{} on {}", here, threads, threads == 1 ? "" : "s", cores,
+               cores == 1 ? "" : "s", job.runtime.hosts()[0]);
 }
 
 void print_header(const Job& job) {
@@ -84,6 +85,7 @@ void describe(const Job& job, Json& text) {
   text["configuration"] = configuration(job);
   text["communicator"] = job.runtime.distributed() ? "mpi" : "local";
   text["hosts"] = job.runtime.hosts();
+  text["system"]["cores"] = job.runtime.cores();
   Json seeds = Json::array();
   for (int rank = 0; rank < job.ranks(); ++rank) seeds.push_back(Seed{job.run.seed}.for_rank(rank));
   text["rank_seeds"] = seeds;
