@@ -25,7 +25,8 @@ size_t Shape::index(int i) const {
 
 int64_t Shape::elements() const {
   int64_t product = 1;
-  for (int64_t dim : dims()) product *= dim;
+  for (int64_t dim : dims())
+    if (__builtin_mul_overflow(product, dim, &product)) throw InputError("{} has more than 2^63 elements", str());
   return product;
 }
 

@@ -21,7 +21,7 @@ class Shape {
   /// Dimension i; negative i counts from the last one. Throws Error outside the rank.
   int64_t operator[](int i) const { return dims_[index(i)]; }
   int64_t& operator[](int i) { return dims_[index(i)]; }
-  /// Product of all dimensions; 1 for a scalar.
+  /// Product of all dimensions; 1 for a scalar. Throws InputError where it does not fit into 64 bits.
   int64_t elements() const;
   std::span<const int64_t> dims() const { return {dims_.data(), static_cast<size_t>(rank_)}; }
   /// "[32, 28, 28, 1]"

@@ -87,7 +87,7 @@ void write_atomically(const fs::path& path, std::string_view contents) {
 }
 
 void prepare_run_directory(const fs::path& directory) {
-  for (const char* name : {"manifest.json", "metrics.jsonl"}) {
+  for (const char* name : {"manifest.json", "metrics.jsonl", "weights.safetensors"}) {
     std::error_code error;
     if (fs::exists(directory / name, error))
       throw InputError("output directory '{}' holds another run ({} is there); give a new one", directory.string(),
@@ -125,7 +125,9 @@ Manifest::Manifest(const nlohmann::ordered_json& libraries) {
 
 void Manifest::write(const fs::path& directory) {
   if (json_.contains("result")) json_["ended"] = utc(std::chrono::system_clock::now());
-  write_atomically(directory / "manifest.json", json_.dump(2) + "\n");
+  // A path need not be UTF-8; JSON must be.
+  const auto replace = nlohmann::ordered_json::error_handler_t::replace;
+  write_atomically(directory / "manifest.json", json_.dump(2, ' ', false, replace) + "\n");
 }
 
 }  // namespace lockstep

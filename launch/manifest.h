@@ -10,7 +10,7 @@
 namespace lockstep {
 
 /// Makes the directory of a new run. Throws InputError, and leaves nothing behind, when it cannot be made or written,
-/// or when it holds a manifest.json or metrics.jsonl already.
+/// or when it holds a file of a run already.
 void prepare_run_directory(const std::filesystem::path& directory);
 
 /// Writes a file so that whoever looks finds the old contents or the new, never a part: a temporary file beside it,

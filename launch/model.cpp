@@ -1,12 +1,15 @@
 #include "launch/model.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
-#include <cstring>
+#include <cmath>
+#include <mutex>
 
 #include "core/error.h"
 #include "core/plan/dump.h"
 #include "layers/cpu/kernels.h"
+#include "layers/cpu/library.h"
 
 namespace lockstep {
 
@@ -37,19 +40,37 @@ struct Totals {
   int64_t samples = 0;
 };
 
+/// What each rank says, by rank; at most 127 characters.
+std::vector<std::string> gather(Communicator& comm, Stream& stream, const std::string& mine) {
+  using Text = std::array<char, 128>;
+  Text text{};
+  mine.copy(text.data(), text.size() - 1);
+  std::vector<Text> all(static_cast<size_t>(comm.size()));
+  comm.all_gather(reinterpret_cast<const std::byte*>(text.data()), reinterpret_cast<std::byte*>(all.data()),
+                  sizeof text, stream);
+  stream.synchronize();
+  std::vector<std::string> said;
+  for (const Text& one : all) said.emplace_back(one.data());
+  return said;
+}
+
+/// Kernels of one instruction set have the bits of no other.
+void check_instruction_sets(Communicator& comm, Stream& stream) {
+  const auto all = gather(comm, stream, "oneDNN " + onednn_version() + " on " + onednn_isa());
+  for (size_t rank = 1; rank < all.size(); ++rank)
+    if (all[rank] != all[0])
+      throw InputError(
+          "rank 0 computes with {}, rank {} with {}: their bits differ; set ONEDNN_MAX_CPU_ISA to what all have (such "
+          "as AVX2), or lift the promise with fast numerics",
+          all[0], rank, all[rank]);
+}
+
 /// Every rank must have ended with the same bits: a rank that has not is named.
-void check_equal_weights(Communicator& comm, Backend& backend, const std::string& sha256) {
-  std::vector<char> all(sha256.size() * static_cast<size_t>(comm.size()));
-  const auto stream = backend.side_stream();
-  comm.all_gather(reinterpret_cast<const std::byte*>(sha256.data()), reinterpret_cast<std::byte*>(all.data()),
-                  sha256.size(), *stream);
-  stream->synchronize();
-  for (int rank = 0; rank < comm.size(); ++rank) {
-    const std::string other(all.data() + sha256.size() * static_cast<size_t>(rank), sha256.size());
-    if (other != std::string(all.data(), sha256.size()))
-      throw Error("ranks ended with different weights: rank 0 has sha256 {:.64}, rank {} has {}", all.data(), rank,
-                  other);
-  }
+void check_equal_weights(Communicator& comm, Stream& stream, const std::string& sha256) {
+  const auto all = gather(comm, stream, sha256);
+  for (size_t rank = 1; rank < all.size(); ++rank)
+    if (all[rank] != all[0])
+      throw Error("ranks ended with different weights: rank 0 has sha256 {}, rank {} has {}", all[0], rank, all[rank]);
 }
 
 }  // namespace
@@ -60,8 +81,12 @@ void Model::compile(const CompileOptions& options) {
   const std::vector<std::string> metrics{"accuracy"};
   for (const auto& metric : options.metrics)
     if (std::ranges::find(metrics, metric) == metrics.end()) throw unknown("metric", metric, metrics);
+  static_cast<void>(options.optimizer.op());  // refuses options out of range
+  if (const float lr = options.optimizer.lr(); !(lr > 0) || !std::isfinite(lr))
+    throw InputError("the learning rate is {}, expected a number above 0", lr);
   optimizer_ = options.optimizer;
   slots_.clear();
+  steps_done_ = epochs_done_ = 0;
 }
 
 int Model::ranks(const RunOptions& options) const {
@@ -89,17 +114,20 @@ void Model::check_data(const Dataset& data) const {
   if (data.size() == 0) throw InputError("the data set is empty");
 }
 
-void Model::on_ranks(const RunOptions& options, const Body& body) {
+void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& on_pass) {
   const StepOptions step{options.batch, options.lanes, options.numerics};
   check_batch(step, ranks(options));
   runtime_.run(ranks(options), [&](RankContext& rank) {
     const auto backend = make_cpu_backend(threads(options));
-    Trainer trainer(network_, {step, optimizer_, options.seed, options.check_finite}, rank.comm, *backend,
+    Trainer trainer(network_, {step, optimizer_, options.seed, options.check_finite, on_pass}, rank.comm, *backend,
                     cpu_kernels());
+    const auto stream = backend->side_stream();
+    if (runtime_.distributed() && options.numerics == Numerics::reproducible)
+      check_instruction_sets(rank.comm, *stream);
     if (!weights_.empty()) trainer.variables().set(weights_);
     if (!slots_.empty()) trainer.variables().set_slots(slots_);
-    body(rank, trainer);
-    check_equal_weights(rank.comm, *backend, trainer.variables().sha256());
+    body(rank, trainer, *stream);
+    check_equal_weights(rank.comm, *stream, trainer.variables().sha256());
   });
 }
 
@@ -111,22 +139,33 @@ void Model::keep(RankContext& rank, Trainer& trainer) {
   kept_.sha256 = trainer.variables().sha256();
 }
 
+FitLength Model::check(const Dataset& data, const FitOptions& options) const {
+  constexpr int64_t most = int64_t{1} << 31;
+  check_data(data);
+  const RunOptions& run = options.run;
+  check_batch({run.batch, run.lanes, run.numerics}, ranks(run));
+  for (const auto& [name, number] : {std::pair{"epochs", options.epochs}, {"steps", options.steps}})
+    if (number && (*number < 1 || *number > most)) throw InputError("{} is {}, expected 1 to {}", name, *number, most);
+  const int64_t steps_per_epoch = (data.size() + run.batch - 1) / run.batch;
+  const int64_t all = options.epochs || !options.steps ? options.epochs.value_or(1) * steps_per_epoch : *options.steps;
+  const int64_t steps = std::min(options.steps.value_or(all), all);
+  return {(steps + steps_per_epoch - 1) / steps_per_epoch, steps_per_epoch, steps};
+}
+
 History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& options) {
-  check_data(*data);
-  if (options.epochs < 1 && options.steps < 1) throw InputError("epochs is {}, expected 1 or more", options.epochs);
-  const int64_t steps_per_epoch = (data->size() + options.run.batch - 1) / std::max<int64_t>(options.run.batch, 1);
-  const int64_t steps =
-      options.steps > 0 ? std::min(options.steps, options.epochs * steps_per_epoch) : options.epochs * steps_per_epoch;
-  const int64_t epochs = (steps_done_ + steps + steps_per_epoch - 1) / steps_per_epoch;
+  const auto [epochs, steps_per_epoch, steps] = check(*data, options);
   History history;
-  on_ranks(options.run, [&](RankContext& rank, Trainer& trainer) {
+  on_ranks(options.run, [&, steps_per_epoch = steps_per_epoch, steps = steps, epochs = epochs](
+                            RankContext& rank, Trainer& trainer, Stream&) {
     FeedOptions feeding = feed_options(options.run, rank.comm);
     feeding.shuffle = options.shuffle;
     feeding.augmentation = options.augmentation;
     feeding.first_step = steps_done_;
+    feeding.first_epoch = epochs_done_;
     feeding.steps = steps;
     BatchFeed feed(data, feeding);
     const bool reports = rank.comm.rank() == 0;
+    const bool writes = reports || runtime_.distributed();  // threads share the history
     Totals totals;
     auto epoch_start = std::chrono::steady_clock::now();
     for (int64_t i = 0; i < steps; ++i) {
@@ -136,22 +175,22 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
       totals.loss += double{result.loss} * static_cast<double>(batch.samples);
       totals.correct += double{result.accuracy} * static_cast<double>(batch.samples);
       totals.samples += batch.samples;
-      if (!reports) continue;
+      if (!writes) continue;
       Report report{.epoch = batch.epoch,
-                    .epochs = epochs,
+                    .epochs = epochs_done_ + epochs,
                     .step = batch.step,
                     .step_in_epoch = batch.step_in_epoch,
                     .steps_per_epoch = steps_per_epoch,
                     .loss = result.loss,
                     .accuracy = result.accuracy,
                     .images_per_second = static_cast<double>(batch.samples) / seconds_since(start)};
-      if (options.on_step) options.on_step(report);
+      if (reports && options.on_step) options.on_step(report);
       if (!batch.end_of_epoch && i + 1 < steps) continue;
       const auto samples = static_cast<double>(totals.samples);
       report.loss = static_cast<float>(totals.loss / samples);
       report.accuracy = static_cast<float>(totals.correct / samples);
       report.images_per_second = samples / seconds_since(epoch_start);
-      if (options.on_epoch) options.on_epoch(report);
+      if (reports && options.on_epoch) options.on_epoch(report);
       history.epochs.push_back(report);
       totals = {};
       epoch_start = std::chrono::steady_clock::now();
@@ -162,6 +201,7 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
   slots_ = std::move(kept_.slots);
   weights_sha256_ = std::move(kept_.sha256);
   steps_done_ += steps;
+  epochs_done_ += epochs;
   history.steps = steps;
   return history;
 }
@@ -169,7 +209,7 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
 Evaluation Model::evaluate(std::shared_ptr<const Dataset> data, const RunOptions& options) {
   check_data(*data);
   Evaluation evaluation;
-  on_ranks(options, [&](RankContext& rank, Trainer& trainer) {
+  on_ranks(options, [&](RankContext& rank, Trainer& trainer, Stream&) {
     FeedOptions feeding = feed_options(options, rank.comm);
     feeding.steps = (data->size() + options.batch - 1) / options.batch;
     BatchFeed feed(data, feeding);
@@ -193,20 +233,18 @@ std::vector<float> Model::predict(std::shared_ptr<const Dataset> data, const Run
   check_data(*data);
   const auto classes = static_cast<size_t>(network_.output_shape().elements());
   std::vector<float> predictions;
-  on_ranks(options, [&](RankContext& rank, Trainer& trainer) {
+  on_ranks(options, [&](RankContext& rank, Trainer& trainer, Stream& stream) {
     FeedOptions feeding = feed_options(options, rank.comm);
     feeding.steps = (data->size() + options.batch - 1) / options.batch;
     BatchFeed feed(data, feeding);
-    const auto backend = make_cpu_backend(1);
-    const auto stream = backend->side_stream();
     std::vector<float> all(static_cast<size_t>(options.batch) * classes);
     std::vector<float> gathered;
     for (int64_t i = 0; i < feeding.steps; ++i) {
       const Batch& batch = feed.next();
       const auto mine = trainer.predict(batch);
       rank.comm.all_gather(reinterpret_cast<const std::byte*>(mine.data()), reinterpret_cast<std::byte*>(all.data()),
-                           mine.size() * sizeof(float), *stream);
-      stream->synchronize();
+                           mine.size() * sizeof(float), stream);
+      stream.synchronize();
       // Padding is at the end of the global batch.
       gathered.insert(gathered.end(), all.begin(),
                       all.begin() + static_cast<ptrdiff_t>(static_cast<size_t>(batch.samples) * classes));
@@ -216,13 +254,23 @@ std::vector<float> Model::predict(std::shared_ptr<const Dataset> data, const Run
   return predictions;
 }
 
-std::string Model::plan(const RunOptions& options) {
-  std::string text;
-  on_ranks(options, [&](RankContext& rank, Trainer& trainer) {
-    const StepPlan& plan = trainer.training_plan();
-    if (rank.comm.rank() == 0) text = dump(plan);
-  });
-  return text;
+std::string Model::plan(const RunOptions& options, const std::string& pass) {
+  const std::vector<std::string> passes{"network", "fuse", "autodiff", "place", "reduce", "step"};
+  if (std::ranges::find(passes, pass) == passes.end()) throw unknown("pass", pass, passes);
+  std::map<std::string, std::string, std::less<>> text;
+  std::mutex mutex;
+  on_ranks(
+      options,
+      [&](RankContext& rank, Trainer& trainer, Stream&) {
+        const StepPlan& plan = trainer.training_plan();
+        const std::lock_guard lock(mutex);
+        if (rank.comm.rank() == 0) text["step"] = dump(plan);
+      },
+      [&](std::string_view name, const Graph& graph) {  // every rank has the same graphs
+        const std::lock_guard lock(mutex);
+        text[std::string(name)] = dump(graph);
+      });
+  return text[pass];
 }
 
 }  // namespace lockstep

@@ -16,7 +16,10 @@ namespace lockstep {
 
 struct CompileOptions {
   Optimizer optimizer = Adam{};
+  /// The one loss there is; "categorical_crossentropy" is another name of it. Labels are class indices either way, and
+  /// the network ends in a softmax.
   std::string loss = "sparse_categorical_crossentropy";
+  /// The one metric there is, always measured.
   std::vector<std::string> metrics = {"accuracy"};
 };
 
@@ -33,13 +36,18 @@ struct RunOptions {
 };
 
 struct FitOptions {
-  int64_t epochs = 1;
-  int64_t steps = 0;  // stop after so many steps; 0: no limit but the epochs
+  std::optional<int64_t> epochs = {};  // none: as many as `steps` takes, else 1
+  std::optional<int64_t> steps = {};   // stop after so many; none: no limit but the epochs
   bool shuffle = true;
   Augmentation augmentation = {};
   Schedule schedule = {};  // of the learning rate, over this fit's steps
   RunOptions run;
   std::function<void(const Report&)> on_step = {}, on_epoch = {};  // on rank 0
+};
+
+/// How long a fit is.
+struct FitLength {
+  int64_t epochs = 0, steps_per_epoch = 0, steps = 0;  // the last epoch is short where the steps end before it does
 };
 
 struct History {
@@ -60,16 +68,21 @@ class Model {
   const Network& network() const { return network_; }
   std::string summary() const { return network_.summary(); }
 
-  /// Throws InputError for a loss or metric that does not exist, with the nearest name.
+  /// Starts the optimizer anew; weights are kept. Throws InputError for a loss or metric that does not exist, with the
+  /// nearest name, and for an optimizer's option out of range.
   void compile(const CompileOptions& options);
-  /// Trains. Called again, it goes on: weights, optimizer and step count are kept.
-  /// Throws InputError where data and network do not match, or batch, lanes and ranks do not divide.
+  /// Throws InputError where fit would: data and network do not match, batch, lanes and ranks do not divide, a number is
+  /// out of range.
+  FitLength check(const Dataset& data, const FitOptions& options) const;
+  /// Trains. Called again, it goes on with the next epoch: weights, optimizer and step count are kept. Throws as check
+  /// does.
   History fit(std::shared_ptr<const Dataset> data, const FitOptions& options);
   Evaluation evaluate(std::shared_ptr<const Dataset> data, const RunOptions& options);
   /// Class probabilities, [samples, classes].
   std::vector<float> predict(std::shared_ptr<const Dataset> data, const RunOptions& options);
-  /// The planned training step of rank 0 among `ranks`, as text.
-  std::string plan(const RunOptions& options);
+  /// The training step of rank 0 as text: the graph after the pass "network", "fuse", "autodiff", "place" or "reduce", or
+  /// the planned "step". Throws InputError with the nearest name.
+  std::string plan(const RunOptions& options, const std::string& pass = "step");
 
   /// By variable name; empty before the first fit where nothing was set.
   const Weights& weights() const { return weights_; }
@@ -82,9 +95,9 @@ class Model {
   int threads(const RunOptions& options) const;
 
  private:
-  using Body = std::function<void(RankContext&, Trainer&)>;
-  /// Runs `body` on each rank with a trainer that holds the model's weights.
-  void on_ranks(const RunOptions& options, const Body& body);
+  using Body = std::function<void(RankContext&, Trainer&, Stream&)>;
+  /// Runs `body` on each rank with a trainer that holds the model's weights and a stream for communication.
+  void on_ranks(const RunOptions& options, const Body& body, const OnPass& on_pass = {});
   void check_data(const Dataset& data) const;
   void keep(RankContext& rank, Trainer& trainer);
 
@@ -102,7 +115,7 @@ class Model {
   Weights weights_;
   std::vector<Weights> slots_;
   std::string weights_sha256_;
-  int64_t steps_done_ = 0;
+  int64_t steps_done_ = 0, epochs_done_ = 0;  // since compile
 };
 
 }  // namespace lockstep

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -25,6 +26,12 @@ namespace {
 
 using Text = std::array<char, 512>;
 constexpr const char* unknown_exception = "an unknown exception";
+
+/// How a rank's program ended, as the others learn it.
+struct Status {
+  int code = 0;
+  Text message{};
+};
 
 Text text_of(const std::string& string) {
   Text text{};
@@ -177,11 +184,34 @@ void Runtime::run(int ranks, const std::function<void(RankContext&)>& body) {
   rethrow_named(failures[failed], failed);
 }
 
+Runtime::Failure Runtime::failure_of(const std::function<void()>& work) noexcept {
+  try {
+    work();
+  } catch (const InputError& error) {
+    return {2, error.what()};
+  } catch (const std::exception& error) {
+    return {1, error.what()};
+  } catch (...) {
+    return {1, unknown_exception};
+  }
+  return {};
+}
+
+void Runtime::run_on_first(const std::function<void()>& work) {
+  if (!distributed()) return work();
+  Status status;
+  if (rank() == 0) {
+    const Failure failure = failure_of(work);
+    status = {failure.code, text_of(failure.message)};
+  }
+  WorkerStream stream;
+  world_->broadcast(reinterpret_cast<std::byte*>(&status), sizeof status, 0, stream);
+  stream.synchronize();
+  if (status.code == 2) throw InputError("{}", status.message.data());
+  if (status.code != 0) throw Error("{}", status.message.data());
+}
+
 int Runtime::agree(const Failure& mine) {
-  struct Status {
-    int code = 0;
-    Text message{};
-  };
   const Status status{mine.code, text_of(mine.message)};
   auto stream = std::make_unique<WorkerStream>();
   const auto all = gather(*control_, status, *stream);
@@ -207,18 +237,12 @@ int Runtime::agree(const Failure& mine) {
 }
 
 int Runtime::guard(const std::function<void()>& program) noexcept {
-  Failure failure;
-  try {
+  const Failure failure = failure_of([&] {
     if (not_started_) std::rethrow_exception(not_started_);
     program();
-  } catch (const InputError& error) {
-    failure = {2, error.what()};
-  } catch (const std::exception& error) {
-    failure = {1, error.what()};
-  } catch (...) {
-    failure = {1, unknown_exception};
-  }
-  std::fflush(stdout);
+    // What was printed counts as done when it has arrived.
+    if (std::fflush(stdout) != 0) throw Error("cannot write to standard output: {}", std::strerror(errno));
+  });
   if (!distributed()) {
     // Where a launcher's ranks could not be joined, all of them are here with the same message.
     if (failure.code != 0 && launched_rank() == 0) log().error("{}", failure.message);

@@ -43,6 +43,9 @@ class Runtime {
   /// throw the same).
   void run(int ranks, const std::function<void(RankContext&)>& body);
 
+  /// Runs `work` on rank 0 alone; where distributed the others wait, and what it throws is thrown on every rank.
+  void run_on_first(const std::function<void()>& work);
+
   /// Runs a whole program and returns the process' exit code: 0, 1 after an Error or other exception, 2 after an
   /// InputError. Errors go to stderr. Where distributed, all ranks end with the same code: an error that all have alike
   /// is printed once; when the others do not end by themselves within two seconds, they are ended.
@@ -58,6 +61,7 @@ class Runtime {
     int code = 0;
     std::string message;
   };
+  static Failure failure_of(const std::function<void()>& work) noexcept;
   void join();
   int agree(const Failure& mine);
 

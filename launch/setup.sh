@@ -4,8 +4,8 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=${LOCKSTEP_BUILD:-$root/build}
 
-packages=(g++ cmake ninja-build pkg-config git libdnnl-dev libopenmpi-dev openmpi-bin libgtest-dev libbenchmark-dev
-  libcli11-dev nlohmann-json3-dev libfmt-dev libspdlog-dev libssl-dev libxxhash-dev zlib1g-dev)
+packages=(g++ cmake ninja-build git libdnnl-dev libopenmpi-dev openmpi-bin libgtest-dev libbenchmark-dev
+  libcli11-dev nlohmann-json3-dev libfmt-dev libspdlog-dev libssl-dev zlib1g-dev)
 
 install_packages() {
   local missing=() package

@@ -16,10 +16,10 @@ void check(int result) {
 
 }  // namespace
 
-void Sha256::Free::operator()(evp_md_ctx_st* context) const noexcept { EVP_MD_CTX_free(context); }
+void free_digest(evp_md_ctx_st* context) noexcept { EVP_MD_CTX_free(context); }
 
 Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
-  check(context_ != nullptr);
+  check(context_ ? 1 : 0);
   check(EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr));
 }
 
@@ -29,8 +29,8 @@ void Sha256::update(std::span<const std::byte> bytes) {
 
 std::string Sha256::hex() const {
   // Finishing ends a context, so a copy is finished.
-  const std::unique_ptr<evp_md_ctx_st, Free> copy(EVP_MD_CTX_new());
-  check(copy != nullptr);
+  const Handle<evp_md_ctx_st*, free_digest> copy(EVP_MD_CTX_new());
+  check(copy ? 1 : 0);
   check(EVP_MD_CTX_copy_ex(copy.get(), context_.get()));
   std::array<unsigned char, 32> digest;
   check(EVP_DigestFinal_ex(copy.get(), digest.data(), nullptr));

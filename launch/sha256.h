@@ -2,14 +2,17 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "core/handle.h"
+
 struct evp_md_ctx_st;  // OpenSSL's EVP_MD_CTX, so that no includer needs its headers
 
 namespace lockstep {
+
+void free_digest(evp_md_ctx_st* context) noexcept;
 
 class Sha256 {
  public:
@@ -20,10 +23,7 @@ class Sha256 {
   std::string hex() const;
 
  private:
-  struct Free {
-    void operator()(evp_md_ctx_st* context) const noexcept;
-  };
-  std::unique_ptr<evp_md_ctx_st, Free> context_;
+  Handle<evp_md_ctx_st*, free_digest> context_;
 };
 
 /// The digest of one piece of data.

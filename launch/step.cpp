@@ -13,7 +13,8 @@ namespace lockstep {
 
 void check_batch(const StepOptions& options, int ranks) {
   const auto [batch, lanes, numerics] = options;
-  if (batch < 1) throw InputError("batch is {}, expected 1 or more", batch);
+  constexpr int64_t most = int64_t{1} << 31;
+  if (batch < 1 || batch > most) throw InputError("batch is {}, expected 1 to {}", batch, most);
   if (numerics == Numerics::fast) {
     if (batch % ranks != 0)
       throw InputError("batch {} does not divide by {} ranks; {} or {} would fit", batch, ranks,
@@ -27,7 +28,7 @@ void check_batch(const StepOptions& options, int ranks) {
                      std::max<int64_t>(lanes, batch / lanes * lanes), (batch / lanes + 1) * lanes);
   if (ranks > lanes || lanes % ranks != 0) {
     std::string fitting;
-    for (int p = 1; p <= lanes; p *= 2) fitting += fmt::format("{}{}", p == 1 ? "" : ", ", p);
+    for (int64_t p = 1; p <= lanes; p *= 2) fitting += fmt::format("{}{}", p == 1 ? "" : ", ", p);
     throw InputError("{} lanes cannot be shared by {} ranks; {} ranks would fit, or more lanes (--lanes)", lanes, ranks,
                      fitting);
   }
@@ -48,16 +49,29 @@ class Planner {
   }
 
   Graph& graph() { return built_.graph; }
+  void passed(std::string_view pass) const {
+    if (target_.on_pass) target_.on_pass(pass, placed_.graph.values().empty() ? built_.graph : placed_.graph);
+  }
   const Type& placed_type(Value value) const { return placed_.graph.type(value); }
   const Built& built() const { return built_; }
 
   void add_loss() {
     Builder builder(graph(), options_.batch, lanes_, false);
     step_.labels = graph().source("labels", {Shape{options_.batch}, DType::i32}, Role::LaneInput);
-    const auto out = graph().add("loss", std::make_shared<CrossEntropyOp>(false),
-                                 {built_.output, step_.labels, builder.lane_state()});
+    const auto out =
+        graph().add("loss", std::make_shared<CrossEntropyOp>(), {logits(), step_.labels, builder.lane_state()});
     step_.loss = out.at(0);
     step_.correct = out.at(1);
+  }
+
+  /// What the softmax at the network's end takes.
+  Value logits() {
+    const int last = graph().info(built_.output).producer;
+    const Node* node = last >= 0 ? &graph().nodes()[static_cast<size_t>(last)] : nullptr;
+    if (!node || !dynamic_cast<const SoftmaxOp*>(node->op.get()))
+      throw InputError("the model ends in '{}', expected a softmax, which cross-entropy needs",
+                       graph().info(built_.output).name);
+    return node->in[0];
   }
 
   /// Cuts the graph into lanes; `sums` are to be reduced. Their totals come back in the same order.
@@ -166,7 +180,9 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
   planner.add_loss();
   std::vector<Value> others{planner.step().loss, planner.step().correct};
   for (const auto& tracked : planner.built().tracked) others.push_back(tracked.sum);
+  planner.passed("network");
   fuse(planner.graph(), others);
+  planner.passed("fuse");
   const auto gradients =
       autodiff(planner.graph(), planner.step().loss, [](Graph& g, std::string name, Value a, Value b) {
         return g.add1(std::move(name), std::make_shared<AddOp>(), {a, b});
@@ -181,9 +197,12 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
     sums[gradient.gradient.id] = {Region::Sum, target.layout.where.at(name).offset};
   }
   planner.graph().prune(wanted);
+  planner.passed("autodiff");
   planner.fix_variables();
   const auto totals = planner.place(wanted);
+  planner.passed("place");
   const auto buckets = planner.reduce(sums, target.layout.parameter_bytes);
+  planner.passed("reduce");
 
   const Value step_state = planner.step_state();
   for (const Bucket& bucket : buckets) {
@@ -229,7 +248,13 @@ Step plan_prediction(const Network& network, const StepOptions& options, const S
   const Value output = planner.built().output;
   fuse(planner.graph(), std::vector<Value>{output});
   planner.fix_variables();
-  planner.graph().set_role(output, Role::Output);
+  // A view is kept by keeping what it looks at.
+  Value kept = output;
+  const auto producer = [&] { return planner.graph().info(kept).producer; };
+  const auto& nodes = planner.graph().nodes();
+  while (producer() >= 0 && nodes[static_cast<size_t>(producer())].op->reuse() == Reuse::View)
+    kept = nodes[static_cast<size_t>(producer())].in[0];
+  if (producer() >= 0) planner.graph().set_role(kept, Role::Output);
   planner.place({});
   planner.step().predictions = output;
   return planner.finish();

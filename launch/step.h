@@ -1,6 +1,8 @@
 // From a network to planned steps: runs the passes in their order, for training and for evaluation.
 #pragma once
 
+#include <functional>
+
 #include "core/plan/step_plan.h"
 #include "launch/variables.h"
 #include "layers/optimizers/optimizer.h"
@@ -26,12 +28,16 @@ struct Step {
 /// divided by the number of ranks.
 void check_batch(const StepOptions& options, int ranks);
 
+/// Sees the graph after each pass, by the pass' name.
+using OnPass = std::function<void(std::string_view pass, const Graph& graph)>;
+
 /// What a planned step needs to know about the rank it is for.
 struct StepTarget {
   const VariableLayout& layout;
   const KernelTable& kernels;
   Backend& backend;
   Communicator& comm;
+  OnPass on_pass = {};
 };
 
 /// forward, loss, backward, reductions and update.

@@ -1,10 +1,10 @@
 #include "launch/system_info.h"
 
 #include <fmt/format.h>
+#include <gnu/libc-version.h>
 #include <openssl/crypto.h>
 #include <spdlog/version.h>
 #include <sys/utsname.h>
-#include <xxhash.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -90,7 +90,7 @@ nlohmann::ordered_json library_versions() {
                                         NLOHMANN_JSON_VERSION_PATCH)},
           {"openssl", OpenSSL_version(OPENSSL_VERSION)},
           {"zlib", zlibVersion()},
-          {"xxhash", version(XXH_versionNumber(), 100)}};
+          {"glibc", gnu_get_libc_version()}};
 }
 
 }  // namespace lockstep

@@ -29,17 +29,12 @@ Trainer::Engine& Trainer::engine(std::optional<Engine>& slot, Step step) {
 Trainer::Engine& Trainer::training() {
   if (training_) return *training_;
   return engine(training_, plan_training(network_, options_.optimizer, options_.step,
-                                         {variables_.layout(), kernels_, backend_, comm_}));
+                                         {variables_.layout(), kernels_, backend_, comm_, options_.on_pass}));
 }
 
 Trainer::Engine& Trainer::inference(std::optional<Engine>& slot, Plan plan) {
   if (slot) return *slot;
-  return engine(slot, plan(network_, options_.step, {variables_.layout(), kernels_, backend_, comm_}));
-}
-
-void Trainer::variables_changed() {
-  for (auto* slot : {&training_, &evaluation_, &prediction_})
-    if (*slot) (*slot)->executor.parameters_changed();
+  return engine(slot, plan(network_, options_.step, {variables_.layout(), kernels_, backend_, comm_, options_.on_pass}));
 }
 
 const StepPlan& Trainer::training_plan() { return training().executor.plan(); }

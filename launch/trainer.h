@@ -19,6 +19,7 @@ struct TrainerOptions {
   Optimizer optimizer = Adam{};
   uint64_t seed = 0;
   bool check_finite = false;
+  OnPass on_pass = {};  // while a step is planned
 };
 
 class Trainer {
@@ -36,8 +37,6 @@ class Trainer {
   std::vector<float> predict(const Batch& batch);
 
   VariableStore& variables() { return variables_; }
-  /// To be called after the variables were set from outside.
-  void variables_changed();
   const StepPlan& training_plan();
 
  private:

@@ -1,12 +1,14 @@
 #include "launch/weights_file.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <bit>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "launch/data/gzip.h"
 #include "launch/manifest.h"
 
 namespace lockstep {
@@ -17,12 +19,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 constexpr size_t length_bytes = sizeof(uint64_t);
-
-std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw InputError("{}: cannot be read: {}", path, std::strerror(errno));
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
 
 }  // namespace
 
@@ -50,13 +46,14 @@ void write_weights(const std::string& path, const Network& network, const Weight
 }
 
 Weights read_weights(const std::string& path, const Network& network) {
-  const std::string bytes = read_file(path);
+  const std::vector<uint8_t> bytes = read_file(path);
   uint64_t length = 0;
   if (bytes.size() < length_bytes) throw InputError("{}: ends at byte {}, expected a header", path, bytes.size());
   std::memcpy(&length, bytes.data(), length_bytes);
   if (length > bytes.size() - length_bytes)
     throw InputError("{}: byte 0 gives a header of {} bytes, the file has {}", path, length, bytes.size());
-  const Json header = Json::parse(bytes.substr(length_bytes, length), nullptr, false);
+  const Json header = Json::parse(bytes.begin() + length_bytes,
+                                  bytes.begin() + static_cast<ptrdiff_t>(length_bytes + length), nullptr, false);
   if (!header.is_object()) throw InputError("{}: byte {}: the header is not a JSON object", path, length_bytes);
 
   const size_t data = length_bytes + length;
@@ -68,9 +65,9 @@ Weights read_weights(const std::string& path, const Network& network) {
       const auto shape = found->at("shape").get<std::vector<int64_t>>();
       const auto offsets = found->at("data_offsets").get<std::array<size_t, 2>>();
       const auto dtype = found->at("dtype").get<std::string>();
-      if (dtype != "F32" || Shape(shape) != variable.shape)
-        throw InputError("{}: variable '{}' is {}{}, the model '{}' has F32{}", path, variable.name, dtype,
-                         Shape(shape).str(), network.name(), variable.shape.str());
+      if (dtype != "F32" || !std::ranges::equal(shape, variable.shape.dims()))
+        throw InputError("{}: variable '{}' is {}[{}], the model '{}' has F32{}", path, variable.name, dtype,
+                         fmt::join(shape, ", "), network.name(), variable.shape.str());
       auto& values = weights[variable.name];
       values.resize(static_cast<size_t>(variable.shape.elements()));
       if (offsets[1] - offsets[0] != values.size() * sizeof(float) || offsets[0] > offsets[1] ||

@@ -54,7 +54,7 @@ class GlobalAvgPoolGradOp final : public Op {
 class AveragePooling2D final : public LayerOf<AveragePooling2D> {
  public:
   explicit AveragePooling2D(Size2 pool = {2, 2}, PoolOptions pool_options = {})
-      : pool_size(pool), options(pool_options) {}
+      : pool_size(pool), options(with_strides(pool_options, pool)) {}
   std::string_view type() const override { return "AveragePooling2D"; }
   std::string_view base_name() const override { return "average_pooling2d"; }
   void describe(Fields& fields) override { describe_pool(fields, pool_size, options); }

@@ -134,11 +134,12 @@ void BatchNormalization::describe(Fields& fields) {
 Value BatchNormalization::build(Builder& builder, std::span<const Value> in) const {
   const auto [momentum, epsilon] = options;
   if (!(momentum >= 0 && momentum <= 1))
-    throw InputError("layer '{}': got momentum {}, expected 0 to 1", builder.layer(), momentum);
+    throw InputError("got momentum {}, expected 0 to 1", momentum);
   if (!(epsilon > 0))
-    throw InputError("layer '{}': got epsilon {}, expected a number above 0", builder.layer(), epsilon);
-  const Type& x = builder.type(in[0]);
-  if (x.shape.rank() < 1) throw InputError("layer '{}': got {}, expected channels", builder.layer(), x.str());
+    throw InputError("got epsilon {}, expected a number above 0", epsilon);
+  const Value input = only_input(in);
+  const Type& x = builder.type(input);
+  expect_normalisable(x);
   const Shape channels = channels_type(x).shape;
   const Value gamma = builder.parameter("gamma", channels, ones);
   const Value beta = builder.parameter("beta", channels, zeros);
@@ -146,9 +147,9 @@ Value BatchNormalization::build(Builder& builder, std::span<const Value> in) con
   const Value variance = builder.state("moving_variance", channels, 1);
   if (!builder.training())
     return builder.add1("", std::make_shared<BatchNormInferenceOp>(epsilon, false, false),
-                        {in[0], gamma, beta, mean, variance});
+                        {input, gamma, beta, mean, variance});
   const auto out =
-      builder.add("", std::make_shared<BatchNormOp>(epsilon, false, false), {in[0], gamma, beta, builder.lane_state()});
+      builder.add("", std::make_shared<BatchNormOp>(epsilon, false, false), {input, gamma, beta, builder.lane_state()});
   builder.track(mean, out[3], momentum);
   builder.track(variance, out[4], momentum);
   return out[0];

@@ -9,6 +9,11 @@ void expect_count(std::span<const Type> in, size_t count) {
   if (in.size() != count) throw InputError("got {} inputs, expected {}", in.size(), count);
 }
 
+Value only_input(std::span<const Value> in) {
+  if (in.size() != 1) throw InputError("got {} inputs, expected 1", in.size());
+  return in[0];
+}
+
 void expect_float(const Type& type) {
   if (type.dtype != DType::f32) throw InputError("got {}, expected elements of type f32", type.str());
 }

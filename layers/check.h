@@ -4,13 +4,14 @@
 #include <span>
 #include <vector>
 
-#include "core/placement.h"
-#include "core/tensor.h"
+#include "core/op.h"
 
 namespace lockstep {
 
 /// Each throws InputError that says what was expected and what was given.
 void expect_count(std::span<const Type> in, size_t count);
+/// The input of a layer that takes one.
+Value only_input(std::span<const Value> in);
 void expect_float(const Type& type);
 /// f32[N, H, W, C]
 void expect_image(const Type& type);

@@ -104,16 +104,16 @@ void Conv2D::describe(Fields& fields) {
 }
 
 Value Conv2D::build(Builder& builder, std::span<const Value> in) const {
-  if (in.size() != 1) throw InputError("Conv2D takes 1 input, {} were given", in.size());
-  expect_image(builder.type(in[0]));
+  const Value input = only_input(in);
+  expect_image(builder.type(input));
   if (filters < 1) throw InputError("{} filters, expected at least 1", filters);
-  const Shape x = builder.type(in[0]).shape;
+  const Shape x = builder.type(input).shape;
   const Window window = make_window(kernel_size, options.strides, options.padding, x);
   const Conv2dAttributes conv{window.size, window.stride, window.pad_before, window.pad_after, options.groups};
   const Shape weights = kernel_shape(conv, x[3], filters);
   const int64_t area = kernel_size[0] * kernel_size[1];
   // As in Keras, the fans count the filters of all groups.
-  std::vector<Value> values{in[0],
+  std::vector<Value> values{input,
                             builder.parameter("kernel", weights, glorot_uniform(area * weights[3], area * filters))};
   if (options.use_bias) values.push_back(builder.parameter("bias", {filters}, zeros));
   // The activation is a node of its own: whether this convolution or a pool behind it computes it is for `fuse` to say.

@@ -78,11 +78,11 @@ void Dense::describe(Fields& fields) {
 }
 
 Value Dense::build(Builder& builder, std::span<const Value> in) const {
-  if (in.size() != 1) throw InputError("Dense takes 1 input, {} were given", in.size());
-  expect_matrix(builder.type(in[0]));
+  const Value input = only_input(in);
+  expect_matrix(builder.type(input));
   if (units < 1) throw InputError("{} units, expected at least 1", units);
-  const Shape x = builder.type(in[0]).shape;
-  std::vector<Value> inputs{in[0], builder.parameter("kernel", {units, x[1]}, glorot_uniform(x[1], units))};
+  const Shape x = builder.type(input).shape;
+  std::vector<Value> inputs{input, builder.parameter("kernel", {units, x[1]}, glorot_uniform(x[1], units))};
   if (options.use_bias) inputs.push_back(builder.parameter("bias", {units}, zeros));
   const Value y = builder.add1("", std::make_shared<DenseOp>(options.use_bias, false), inputs);
   return builder.activate(y, options.activation);

@@ -39,10 +39,11 @@ std::string DropoutOp::attributes() const { return fmt::format("rate {} layer {}
 void Dropout::describe(Fields& fields) { fields.field("rate", rate, true); }
 
 Value Dropout::build(Builder& builder, std::span<const Value> in) const {
-  if (!valid_rate(rate)) throw InputError("layer '{}': got rate {}, expected 0 <= rate < 1", builder.layer(), rate);
-  if (!builder.training()) return in[0];
+  if (!valid_rate(rate)) throw InputError("got rate {}, expected 0 <= rate < 1", rate);
+  const Value input = only_input(in);
+  if (!builder.training()) return input;
   return builder.add1("", std::make_shared<DropoutOp>(rate, builder.layer_index()),
-                      {in[0], builder.step_state(), builder.lane_state()});
+                      {input, builder.step_state(), builder.lane_state()});
 }
 
 }  // namespace lockstep

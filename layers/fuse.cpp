@@ -16,7 +16,6 @@ class Fusion {
     // Pools first: a relu that a pool can take is cheaper there than in the convolution before it.
     each<MaxPoolOp>([this](int pool, const MaxPoolOp& op) { relu_into_pool(pool, op); });
     each<ReluOp>([this](int relu, const ReluOp&) { relu_into_producer(relu); });
-    each<CrossEntropyOp>([this](int loss, const CrossEntropyOp& op) { softmax_into_loss(loss, op); });
     graph_.prune(keep_);
   }
 
@@ -77,14 +76,6 @@ class Fusion {
       take(relu, at, std::move(joined), std::move(in));
       return;
     }
-  }
-
-  void softmax_into_loss(int loss, const CrossEntropyOp& op) {
-    int softmax = 0;
-    if (op.from_logits || !sole_producer<SoftmaxOp>(node(loss).in[0], softmax)) return;
-    std::vector<Value> in = node(loss).in;
-    in[0] = node(softmax).in[0];
-    graph_.replace(loss, std::make_shared<CrossEntropyOp>(true), in);
   }
 
   /// The node `at` becomes `op`, and its first output takes the place of `last`'s.

@@ -11,7 +11,6 @@ namespace lockstep {
 ///                                pooled image, forward and backward
 ///   conv2d, dense → relu         relu in the operator
 ///   batch_norm [→ add] → relu    one batch_norm (training and inference)
-///   softmax → cross entropy      cross entropy from logits, which is also the numerically better form
 /// Only where nobody else reads the value in between. Removes what nothing needs any more.
 void fuse(Graph& graph, std::span<const Value> keep);
 

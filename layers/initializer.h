@@ -11,7 +11,7 @@
 namespace lockstep {
 
 struct Initializer {
-  enum class Kind : unsigned char { Constant, GlorotUniform, HeNormal };
+  enum class Kind : unsigned char { Constant, GlorotUniform };
   Kind kind = Kind::Constant;
   float constant = 0;
   int64_t fan_in = 1, fan_out = 1;  // as Keras counts them: inputs, or outputs, of one unit times the kernel's area
@@ -26,7 +26,5 @@ constexpr Initializer ones{Initializer::Kind::Constant, 1};
 constexpr Initializer glorot_uniform(int64_t fan_in, int64_t fan_out) {
   return {Initializer::Kind::GlorotUniform, 0, fan_in, fan_out};
 }
-/// Normal with deviation sqrt(2 / fan_in), cut at two deviations as Keras does (He et al., ICCV 2015, eq. 10).
-constexpr Initializer he_normal(int64_t fan_in) { return {Initializer::Kind::HeNormal, 0, fan_in, 1}; }
 
 }  // namespace lockstep

@@ -191,9 +191,11 @@ JsonDocument::JsonDocument(std::string_view text, std::string file) : file_(std:
 JsonDocument JsonDocument::read(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   std::stringstream text;
-  if (!in || std::filesystem::is_directory(path) || (in.peek() != EOF && !(text << in.rdbuf())))
+  std::error_code ignored;
+  const bool directory = std::filesystem::is_directory(path, ignored);
+  if (!in || directory || (in.peek() != EOF && !(text << in.rdbuf())))
     throw InputError("cannot read '{}': {}", path.string(),
-                     std::filesystem::is_directory(path) ? "it is a directory" : std::strerror(errno));
+                     directory ? "it is a directory" : std::strerror(errno));
   return JsonDocument(text.str(), path.string());
 }
 

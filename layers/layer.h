@@ -132,15 +132,17 @@ class Layer {
 struct LayerNode {
   std::shared_ptr<Layer> layer;
   std::vector<Symbol> inputs;
+  std::string where;  // in a model file, for errors: "m.json:5: layers[2]"; empty in C++
 };
 
-/// Gives a layer class its calls: `Conv2D(32, {3,3})(x)`, `Add()({x, y})`, and `.named("stem")`.
+/// Gives a layer class its calls: `Conv2D(32, {3,3})(x)`, `Add()({x, y})`, and `.named("stem")`. Each call is a layer of
+/// its own, with weights of its own, also where one object is called twice.
 template <class Derived>
 class LayerOf : public Layer {
  public:
   Symbol operator()(const Symbol& x) const { return (*this)(std::vector<Symbol>{x}); }
   Symbol operator()(std::vector<Symbol> inputs) const {
-    return {std::make_shared<const LayerNode>(LayerNode{clone(), std::move(inputs)})};
+    return {std::make_shared<const LayerNode>(LayerNode{clone(), std::move(inputs), {}})};
   }
   Derived named(std::string layer_name) const {
     Derived copy = static_cast<const Derived&>(*this);

@@ -47,24 +47,24 @@ std::vector<Rule> MaxPoolGradOp::rules() const { return {batch_rule(relu ? 3 : 2
 
 std::string MaxPoolGradOp::attributes() const { return text(window, relu); }
 
-void describe_pool(Fields& fields, Size2& pool_size, PoolOptions& options) {
-  fields.field("pool_size", pool_size);
-  // The default depends on the option above, so it is resolved between the two.
+PoolOptions with_strides(PoolOptions options, Size2 pool_size) {
   if (options.strides == Size2{0, 0}) options.strides = pool_size;
+  return options;
+}
+
+void describe_pool(Fields& fields, Size2& pool_size, PoolOptions& options) {
+  const bool alike = options.strides == pool_size;
+  fields.field("pool_size", pool_size);
+  // The default of one is the other.
+  if (alike) options.strides = pool_size;
   fields.field("strides", options.strides);
   fields.field("padding", options.padding);
 }
 
 Window pool_window(const Builder& builder, std::span<const Value> in, Size2 pool_size, const PoolOptions& options) {
-  try {
-    if (in.size() != 1) throw InputError("got {} inputs, expected 1", in.size());
-    const Type& x = builder.type(in[0]);
-    expect_image(x);
-    return make_window(pool_size, options.strides == Size2{0, 0} ? pool_size : options.strides, options.padding,
-                       x.shape);
-  } catch (const InputError& error) {
-    throw InputError("layer '{}': {}", builder.layer(), error.what());
-  }
+  const Type& x = builder.type(only_input(in));
+  expect_image(x);
+  return make_window(pool_size, options.strides, options.padding, x.shape);
 }
 
 void MaxPooling2D::describe(Fields& fields) { describe_pool(fields, pool_size, options); }

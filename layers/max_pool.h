@@ -16,8 +16,6 @@ class MaxPoolOp final : public Op {
   std::vector<Rule> rules() const override;
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
   std::string attributes() const override;
-  /// For the fuse pass: max(pool(x), 0) is pool(max(x, 0)), on a quarter of the elements and less.
-  std::shared_ptr<const Op> with_relu() const { return std::make_shared<MaxPoolOp>(window, true); }
 
   const Window window;
   const bool relu;
@@ -44,10 +42,14 @@ struct PoolOptions {
   Padding padding = Padding::valid;
 };
 
+/// With the default resolved.
+PoolOptions with_strides(PoolOptions options, Size2 pool_size);
+
 /// The largest value of each window, per channel, over [N,H,W,C].
 class MaxPooling2D final : public LayerOf<MaxPooling2D> {
  public:
-  explicit MaxPooling2D(Size2 pool = {2, 2}, PoolOptions pool_options = {}) : pool_size(pool), options(pool_options) {}
+  explicit MaxPooling2D(Size2 pool = {2, 2}, PoolOptions pool_options = {})
+      : pool_size(pool), options(with_strides(pool_options, pool)) {}
   std::string_view type() const override { return "MaxPooling2D"; }
   std::string_view base_name() const override { return "max_pooling2d"; }
   void describe(Fields& fields) override;
@@ -57,10 +59,9 @@ class MaxPooling2D final : public LayerOf<MaxPooling2D> {
   PoolOptions options;
 };
 
-/// The options of the two pooling layers, with the default strides resolved.
+/// The options of the two pooling layers.
 void describe_pool(Fields& fields, Size2& pool_size, PoolOptions& options);
-/// The window that these options mean for a pooling layer's only input, which is images. Throws InputError that names
-/// the layer.
+/// The window that these options mean for a pooling layer's only input, which is images.
 Window pool_window(const Builder& builder, std::span<const Value> in, Size2 pool_size, const PoolOptions& options);
 
 }  // namespace lockstep

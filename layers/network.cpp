@@ -12,26 +12,32 @@
 namespace lockstep {
 
 Value Input::build(Builder& builder, std::span<const Value> in) const {
-  if (!in.empty()) throw InputError("layer '{}': an Input takes no input", name);
+  if (!in.empty()) throw InputError("an Input takes no input");
+  for (const char* own : {"labels", "lane_state", "step_state"})
+    if (name == own) throw InputError("an Input cannot have this name, which the training step uses");
   std::vector<int64_t> dims{builder.batch()};
   for (int64_t dim : shape) {
-    if (dim < 1) throw InputError("layer '{}': shape [{}] has a dimension below 1", name, fmt::join(shape, ", "));
+    if (dim < 1) throw InputError("shape [{}] has a dimension below 1", fmt::join(shape, ", "));
     dims.push_back(dim);
   }
-  if (shape.empty()) throw InputError("layer '{}': expected a shape such as [28, 28, 1], none was given", name);
+  if (shape.empty()) throw InputError("expected a shape such as [28, 28, 1], none was given");
+  if (dims.size() > Shape::max_rank)
+    throw InputError("shape [{}] has {} dimensions, expected at most {}", fmt::join(shape, ", "), shape.size(),
+                     Shape::max_rank - 1);
   return builder.source("", {Shape(dims), DType::f32}, Role::LaneInput);
 }
 
 namespace {
 
-/// Every complaint about a layer begins with its name.
-Value build_layer(const Layer& layer, Builder& builder, std::span<const Value> in) {
+/// Every complaint about a layer begins with where it was written and its name.
+Value build_layer(const Layer& layer, const std::string& where, Builder& builder, std::span<const Value> in) {
   try {
     return layer.build(builder, in);
   } catch (const InputError& error) {
     const std::string text = error.what();
-    if (text.starts_with("layer '")) throw;
-    throw InputError("layer '{}': {}", layer.name, text);
+    const std::string place = where.empty() ? "" : where + ": ";
+    if (text.starts_with("layer '")) throw InputError("{}{}", place, text);
+    throw InputError("{}layer '{}': {}", place, layer.name, text);
   }
 }
 
@@ -39,12 +45,14 @@ Value build_layer(const Layer& layer, Builder& builder, std::span<const Value> i
 
 Network::Network(std::string name, const Symbol& output) : name_(std::move(name)) {
   std::map<const LayerNode*, int> index;
+  std::vector<std::string> written;  // where, by layer
   const std::function<int(const Symbol&)> visit = [&](const Symbol& symbol) {
     if (!symbol.node) throw InputError("model '{}': a layer was called with an empty input", name_);
     if (const auto known = index.find(symbol.node.get()); known != index.end()) return known->second;
     std::vector<int> inputs;
     for (const Symbol& input : symbol.node->inputs) inputs.push_back(visit(input));
     layers_.push_back({symbol.node->layer->clone(), std::move(inputs), {}, 0, 0});
+    written.push_back(symbol.node->where);
     return index[symbol.node.get()] = static_cast<int>(layers_.size()) - 1;
   };
   visit(output);
@@ -70,7 +78,7 @@ Network::Network(std::string name, const Symbol& output) : name_(std::move(name)
     builder.enter(layer->name, static_cast<uint32_t>(i));
     std::vector<Value> in;
     for (int source : sources) in.push_back(values[static_cast<size_t>(source)]);
-    values.push_back(build_layer(*layer, builder, in));
+    values.push_back(build_layer(*layer, written[i], builder, in));
     shape = graph.type(values.back()).shape;
     for (size_t v = before; v < builder.variables().size(); ++v) {
       const Variable& variable = builder.variables()[v];

@@ -2,6 +2,7 @@
 // sequential forms. Immutable once made: ranks share it.
 #pragma once
 
+#include <filesystem>
 #include <map>
 
 #include "layers/layer.h"
@@ -86,6 +87,7 @@ class Sequential {
 
 /// A network as JSON, and back. `where` is the file's name, for errors, which give the line and the key.
 Network network_from_json(const std::string& text, const std::string& where);
+Network read_network(const std::filesystem::path& path);
 std::string network_to_json(const Network& network);
 
 }  // namespace lockstep

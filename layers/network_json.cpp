@@ -1,6 +1,7 @@
 #include <fmt/ranges.h>
 
 #include <functional>
+#include <optional>
 
 #include "core/error.h"
 #include "layers/json_lines.h"
@@ -40,6 +41,14 @@ class Writer final : public Fields {
   Json& json_;
 };
 
+/// A whole number that sizes can be: products of a few of them fit into 64 bits or are noticed.
+std::optional<int64_t> whole(const Json& j) {
+  constexpr int64_t most = int64_t{1} << 31;
+  if (!j.is_number_integer() || (j.is_number_unsigned() && j.get<uint64_t>() > static_cast<uint64_t>(most))) return {};
+  const auto value = j.get<int64_t>();
+  return value >= -most && value <= most ? std::optional(value) : std::nullopt;
+}
+
 /// Reads one layer's options; remembers which keys exist, so that unknown ones can be named.
 class Reader final : public Fields {
  public:
@@ -47,30 +56,29 @@ class Reader final : public Fields {
       : document_(document), layer_(layer), pointer_(std::move(pointer)) {}
 
   void field(std::string_view key, int64_t& value, bool required) override {
-    read(key, required, "a whole number", [&](const Json& j) {
-      if (!j.is_number_integer()) return false;
-      value = j.get<int64_t>();
-      return true;
+    read(key, required, "a whole number up to 2^31", [&](const Json& j) {
+      const auto number = whole(j);
+      value = number.value_or(value);
+      return number.has_value();
     });
   }
   void field(std::string_view key, Size2& value, bool required) override {
-    read(key, required, "a whole number or two, such as [3, 3]", [&](const Json& j) {
-      if (j.is_number_integer()) {
-        value = {j.get<int64_t>(), j.get<int64_t>()};
-        return true;
-      }
-      if (!j.is_array() || j.size() != 2 || !j[0].is_number_integer() || !j[1].is_number_integer()) return false;
-      value = {j[0].get<int64_t>(), j[1].get<int64_t>()};
+    read(key, required, "a whole number up to 2^31 or two, such as [3, 3]", [&](const Json& j) {
+      const bool two = j.is_array() && j.size() == 2;
+      const auto height = whole(two ? j[0] : j), width = whole(two ? j[1] : j);
+      if (!height || !width) return false;
+      value = {*height, *width};
       return true;
     });
   }
   void field(std::string_view key, std::vector<int64_t>& value, bool required) override {
-    read(key, required, "a list of whole numbers, such as [28, 28, 1]", [&](const Json& j) {
+    read(key, required, "a list of whole numbers up to 2^31, such as [28, 28, 1]", [&](const Json& j) {
       if (!j.is_array()) return false;
       value.clear();
       for (const Json& item : j) {
-        if (!item.is_number_integer()) return false;
-        value.push_back(item.get<int64_t>());
+        const auto number = whole(item);
+        if (!number) return false;
+        value.push_back(*number);
       }
       return true;
     });
@@ -151,48 +159,71 @@ std::shared_ptr<Layer> read_layer(const JsonDocument& document, const Json& json
   return layer;
 }
 
-}  // namespace
-
-Network network_from_json(const std::string& text, const std::string& where) {
-  const JsonDocument document(text, where);
+Network network_of(const JsonDocument& document) {
   const Json& root = document.root();
   if (!root.is_object() || !root.contains("layers") || !root["layers"].is_array() || root["layers"].empty())
     throw InputError("{}: expected an object with a key 'layers': a list of layers", document.where(""));
   for (const auto& [key, value] : root.items())
     if (key != "name" && key != "layers")
-      throw InputError("{}: {}", document.where("/" + key),
+      throw InputError("{}: {}", document.where(json_pointer_part(key)),
                        unknown("key", key, std::vector<std::string>{"name", "layers"}).what());
 
-  std::map<std::string, Symbol, std::less<>> by_name;
-  Symbol last;
+  if (root.contains("name") && !root["name"].is_string())
+    throw InputError("{}: expected a name, got {}", document.where("/name"), root["name"].dump());
+
+  std::map<std::string, size_t, std::less<>> by_name;
+  std::vector<Symbol> layers;
+  std::vector<bool> read;
   for (size_t i = 0; i < root["layers"].size(); ++i) {
     const Json& json = root["layers"][i];
     const std::string pointer = fmt::format("/layers/{}", i);
     auto layer = read_layer(document, json, pointer);
     std::vector<Symbol> inputs;
+    const auto take = [&](size_t layer_before) {
+      inputs.push_back(layers[layer_before]);
+      read[layer_before] = true;
+    };
     if (json.contains("inputs")) {
       const Json& named = json["inputs"];
+      if (!named.is_array())
+        throw InputError("{}: expected a list of layers' names, got {}", document.where(pointer + "/inputs"),
+                         named.dump());
       for (size_t k = 0; k < named.size(); ++k) {
         const auto at = fmt::format("{}/inputs/{}", pointer, k);
         const auto found = named[k].is_string() ? by_name.find(named[k].get<std::string>()) : by_name.end();
         if (found == by_name.end())
           throw InputError("{}: {} is not the name of a layer before this one", document.where(at), named[k].dump());
-        inputs.push_back(found->second);
+        take(found->second);
       }
-    } else if (last.node) {
-      inputs.push_back(last);
+    } else if (!layers.empty()) {
+      take(layers.size() - 1);
     }
     const std::string name = layer->name;
-    last = {std::make_shared<const LayerNode>(LayerNode{std::move(layer), std::move(inputs)})};
-    if (!name.empty() && !by_name.emplace(name, last).second)
+    if (!name.empty() && !by_name.emplace(name, layers.size()).second)
       throw InputError("{}: two layers are named '{}'", document.where(pointer + "/name"), name);
+    layers.push_back(
+        {std::make_shared<const LayerNode>(LayerNode{std::move(layer), std::move(inputs), document.where(pointer)})});
+    read.push_back(false);
   }
+  for (size_t i = 0; i + 1 < layers.size(); ++i)
+    if (!read[i])
+      throw InputError("{}: no layer takes its output, and only the last layer's is the model's",
+                       layers[i].node->where);
   try {
-    return Network(root.value("name", "model"), last);
+    return Network(root.value("name", "model"), layers.back());
   } catch (const InputError& error) {
-    throw InputError("{}: {}", where, error.what());
+    const std::string what = error.what();
+    throw InputError("{}{}", what.starts_with(document.file() + ":") ? "" : document.file() + ": ", what);
   }
 }
+
+}  // namespace
+
+Network network_from_json(const std::string& text, const std::string& where) {
+  return network_of(JsonDocument(text, where));
+}
+
+Network read_network(const std::filesystem::path& path) { return network_of(JsonDocument::read(path)); }
 
 std::string network_to_json(const Network& network) {
   Json root{{"name", network.name()}, {"layers", Json::array()}};

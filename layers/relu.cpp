@@ -26,7 +26,7 @@ std::vector<Type> ReluGradOp::infer(std::span<const Type> in) const {
 std::vector<Rule> ReluGradOp::rules() const { return elementwise_rules(2); }
 
 Value ReLU::build(Builder& builder, std::span<const Value> in) const {
-  return builder.add1("", std::make_shared<ReluOp>(), {in[0]});
+  return builder.add1("", std::make_shared<ReluOp>(), {in.begin(), in.end()});
 }
 
 }  // namespace lockstep

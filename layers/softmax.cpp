@@ -25,7 +25,7 @@ std::vector<Type> SoftmaxGradOp::infer(std::span<const Type> in) const {
 }
 
 Value Softmax::build(Builder& builder, std::span<const Value> in) const {
-  return builder.add1("", std::make_shared<SoftmaxOp>(), {in[0]});
+  return builder.add1("", std::make_shared<SoftmaxOp>(), {in.begin(), in.end()});
 }
 
 }  // namespace lockstep

@@ -139,7 +139,7 @@ TEST_F(Cli, BadInputIsRefusedWithTwo) {
       {"tarin", {"tarin", "did you mean 'train'"}},
       {"train --modle lenet5", {"unknown option '--modle'", "did you mean '--model'"}},
       {"train --model lenet6", {"unknown model 'lenet6'", "did you mean 'lenet5'"}},
-      {"train --model none.json", {"none.json", "cannot be read"}},
+      {"train --model none.json", {"none.json", "cannot read", "No such file"}},
       {"train --data digit", {"digits"}},
       {"train --data idx:/nowhere", {"/nowhere"}},
       {"train --data synthetic:8x8", {"synthetic:HxWxC/CLASSES/COUNT"}},

@@ -140,6 +140,16 @@ TEST(DenseOp, GradientsPassThroughRelu) {
   EXPECT_TRUE(gradient_matches(std::make_shared<DenseOp>(c.op()), in, {0, 1, 2}, {.step = 1e-3, .tolerance = 2e-2}));
 }
 
+TEST(DenseOp, PropagatesNaNThroughRelu) {
+  for (const Case& c : {Case{4, 8, 16, true, true}, Case{1, 100, 7, false, true}, Case{16, 400, 120, true, true}}) {
+    auto in = std::vector{uniform({c.batch, c.features}, 1), uniform({c.units, c.features}, 2)};
+    if (c.bias) in.push_back(uniform({c.units}, 3));
+    for (float& weight : in[1].as()) weight = std::nanf("");
+    const Buffer out = run_op(c.op(), in)[0];
+    for (float y : out.as()) ASSERT_TRUE(std::isnan(y)) << c;
+  }
+}
+
 TEST(DenseOp, ReferenceNoticesAWrongResult) {
   const Case c{4, 9, 7};
   const auto in = inputs(c, [](Shape s, unsigned seed) { return integers(s, seed); });

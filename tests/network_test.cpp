@@ -19,7 +19,7 @@ std::string message(const std::function<void()>& action) {
   } catch (const InputError& error) {
     return error.what();
   }
-  return "no error";
+  return "";
 }
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
@@ -104,7 +104,41 @@ TEST(NetworkJson, ErrorsNameFileLineAndKey) {
   EXPECT_TRUE(contains(error("{\"type\": \"Flatten\"}", "{\"type\": \"Flatten\", \"inputs\": [\"q\"]}"), "m.json:6"));
   EXPECT_TRUE(contains(error("\"shape\": [8, 8, 1]}", "\"shape\": [8, 8, 1]"), "m.json:5:"))
       << error("\"shape\": [8, 8, 1]}", "\"shape\": [8, 8, 1]");
-  EXPECT_TRUE(contains(error("\"kernel_size\": 3", "\"kernel_size\": 9"), "'c'"));
+  EXPECT_TRUE(contains(error("\"kernel_size\": 3", "\"kernel_size\": 9"), "m.json:5: layers[1]: layer 'c': window 9x9"))
+      << error("\"kernel_size\": 3", "\"kernel_size\": 9");
+  EXPECT_TRUE(contains(error("\"Flatten\"", "\"MaxPooling2D\", \"strides\": 0"), "m.json:6: layers[2]: layer 'max_p"))
+      << error("\"Flatten\"", "\"MaxPooling2D\", \"strides\": 0");
+  EXPECT_TRUE(contains(error("\"Flatten\"", "\"Dropout\", \"rate\": 1.5"), "m.json:6: layers[2]: layer 'dropout'"));
+  EXPECT_TRUE(contains(error("\"tiny\"", "3"), "m.json:2: name: expected a name, got 3"));
+  EXPECT_TRUE(contains(error("\"name\": \"c\"", "\"name\": 3"), "m.json:5: layers[1].name"));
+  for (const char* huge : {"4611686018427387904", "18446744073709551615", "-1e40"})
+    EXPECT_TRUE(contains(error("\"units\": 10", fmt::format("\"units\": {}", huge)), "up to 2^31")) << huge;
+  EXPECT_TRUE(contains(error("4, \"kernel_size\": 3", "2147483648, \"kernel_size\": 2147483647"), "m.json:5"));
+}
+
+TEST(NetworkJson, InputsAreAListOfLayersThatAllTakePart) {
+  const auto error = [](const std::string& inputs) {
+    return message([&] {
+      network_from_json(with(good, "{\"type\": \"Flatten\"}", "{\"type\": \"Flatten\", \"inputs\": " + inputs + "}"),
+                        "m.json");
+    });
+  };
+  EXPECT_EQ(error("[\"c\"]"), "");
+  for (const char* wrong : {"\"c\"", "3", "{}"})
+    EXPECT_TRUE(contains(error(wrong), "m.json:6: layers[2].inputs: expected a list")) << error(wrong);
+  EXPECT_TRUE(contains(error("[]"), "m.json:5: layers[1]: no layer takes its output")) << error("[]");
+  EXPECT_TRUE(contains(error("[\"c\", \"c\"]"), "m.json:6: layers[2]: layer 'flatten': got 2 inputs, expected 1"));
+}
+
+TEST(Network, LayersOfOneInputRefuseOthers) {
+  const Symbol x = Input({8, 8, 2});
+  const auto refusal = [&](const auto& layer) {
+    return message([&] { Network("n", layer({x, x})); }) + message([&] { Network("n", layer(std::vector<Symbol>{})); });
+  };
+  for (const std::string& text :
+       {refusal(ReLU()), refusal(Softmax()), refusal(Dropout(0.5F)), refusal(BatchNormalization()), refusal(Flatten()),
+        refusal(Conv2D(2, {3, 3})), refusal(Dense(2)), refusal(MaxPooling2D()), refusal(GlobalAveragePooling2D())})
+    EXPECT_TRUE(contains(text, "got 2 inputs, expected 1") && contains(text, "Input layers")) << text;
 }
 
 TEST(Initializer, DrawsByVariableAndElementAlone) {
@@ -121,10 +155,6 @@ TEST(Initializer, DrawsByVariableAndElementAlone) {
   EXPECT_GE(least, -limit);
   EXPECT_LE(most, limit);
   EXPECT_GT(most, 0.95F * limit);
-  he_normal(50).fill(whole, 1, 2);
-  double squares = 0;
-  for (float x : whole) squares += double{x} * double{x};
-  EXPECT_NEAR(std::sqrt(squares / 1000), std::sqrt(2.0 / 50), 0.01);
 }
 
 size_t count(const Graph& graph, std::string_view name) {

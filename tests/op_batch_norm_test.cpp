@@ -274,7 +274,7 @@ TEST(BatchNorm, LayerKeepsStatistics) {
   builder.enter("norm", 3);
   const std::vector<Value> x{builder.source("x", Type{Shape{8, 5}}, Role::LaneInput)};
   EXPECT_EQ(message([&] { BatchNormalization({.momentum = 2}).build(builder, x); }),
-            "layer 'norm': got momentum 2, expected 0 to 1");
+            "got momentum 2, expected 0 to 1");
 }
 
 }  // namespace

@@ -111,7 +111,7 @@ TEST(Dropout, Errors) {
     Dropout(1.5F).build(builder, x);
     FAIL();
   } catch (const InputError& error) {
-    EXPECT_STREQ(error.what(), "layer 'drop': got rate 1.5, expected 0 <= rate < 1");
+    EXPECT_STREQ(error.what(), "got rate 1.5, expected 0 <= rate < 1");
   }
 }
 

@@ -123,14 +123,6 @@ TEST(MaxPool, WithReluEqualsReluBeforeItBitForBit) {
       same_bits(run_op(MaxPoolOp({{2, 2}, {2, 2}}), {x})[0], run_op(MaxPoolOp({{2, 2}, {2, 2}}, true), {x})[0]));
 }
 
-TEST(MaxPool, WithReluCopiesTheWindow) {
-  const MaxPoolOp op({{3, 3}, {2, 2}, {1, 1}, {0, 0}});
-  const auto fused = std::dynamic_pointer_cast<const MaxPoolOp>(op.with_relu());
-  ASSERT_TRUE(fused);
-  EXPECT_TRUE(fused->relu);
-  EXPECT_EQ(fused->attributes(), op.attributes() + " +relu");
-}
-
 TEST(MaxPool, NanIsTheLargestAndPaddingNeverWins) {
   const float inf = std::numeric_limits<float>::infinity();
   for (int64_t channels : {1, 8}) {
@@ -260,7 +252,7 @@ TEST(Pool, Layers) {
   EXPECT_EQ(refusal([&] {
               shape(MaxPooling2D({2, 2}, {.strides = {1, 0}}), "stem");
             }),
-            "layer 'stem': window 2x2 with strides 1x0: expected at least 1x1 for both");
+            "window 2x2 with strides 1x0: expected at least 1x1 for both");
 }
 
 }  // namespace

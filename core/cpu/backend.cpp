@@ -21,6 +21,12 @@ class CpuBackend final : public Backend {
  public:
   explicit CpuBackend(int threads) {
     if (threads < 1) throw InputError("{} compute threads per rank, expected at least 1", threads);
+    // oneDNN's kernels are made for so many threads and would wait for the missing ones.
+    const int most = omp_get_max_active_levels() < 1 ? 1 : omp_get_thread_limit();
+    if (threads > most)
+      throw InputError("{} compute threads per rank, but OMP_THREAD_LIMIT or OMP_MAX_ACTIVE_LEVELS allows {}", threads,
+                       most);
+    omp_set_dynamic(0);
     omp_set_num_threads(threads);
     flush_subnormals_to_zero();
 #pragma omp parallel num_threads(threads)

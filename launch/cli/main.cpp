@@ -25,6 +25,7 @@ void run(int argc, char** argv, Runtime& runtime) {
   cli::Options options;
   CLI::App app{"Trains CNNs on many GPUs or CPU cores: the same trained bits for every number of ranks."};
   app.require_subcommand(0, 1);
+  app.option_defaults()->take_last();  // so that a script's options can be followed by others
   auto* train = app.add_subcommand("train", "Train a model and test it");
   auto* evaluate = app.add_subcommand("evaluate", "Test trained weights");
   auto* summary = app.add_subcommand("summary", "Print a model's layers, shapes and parameters");
@@ -32,7 +33,11 @@ void run(int argc, char** argv, Runtime& runtime) {
   app.add_subcommand("version", "Print versions of Lockstep and of all that it is linked with");
   for (auto* verb : {train, evaluate, summary, plan}) cli::add_model_options(*verb, options);
   for (auto* verb : {train, evaluate, plan}) cli::add_run_options(*verb, options);
-  for (auto* verb : {train, plan}) cli::add_training_options(*verb, options);
+  for (auto* verb : {train, evaluate}) cli::add_compute_options(*verb, options);
+  for (auto* verb : {train, plan}) cli::add_optimizer_options(*verb, options);
+  cli::add_training_options(*train, options);
+  plan->add_option("--pass", options.pass, "The graph after a pass: network, fuse, autodiff, place or reduce; or step")
+      ->capture_default_str();
   evaluate->add_option("--weights", options.weights, "A weights.safetensors file")->required();
 
   app.allow_extras();

@@ -2,8 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
-#include <fstream>
-#include <iterator>
+#include <cmath>
 
 #include "core/error.h"
 #include "core/log.h"
@@ -17,8 +16,6 @@ void add_model_options(CLI::App& app, Options& options) {
   app.add_option("--data", options.data, "digits, idx:DIR (MNIST format), synthetic:HxWxC/CLASSES/COUNT")
       ->capture_default_str();
   app.add_option("--resize", options.resize, "Resize images to S or HxW (bilinear)");
-  app.add_option("--normalise", options.normalise, "auto (measure the training set), none, or MEAN/STD")
-      ->capture_default_str();
 }
 
 void add_run_options(CLI::App& app, Options& options) {
@@ -31,20 +28,29 @@ void add_run_options(CLI::App& app, Options& options) {
   app.add_option("--numerics", options.numerics, "reproducible (the same bits for every number of ranks) or fast")
       ->capture_default_str();
   app.add_option("--strategy", options.strategy, "How work is split over ranks: data")->capture_default_str();
-  app.add_option("--seed", options.seed, "Seed of all random numbers")->capture_default_str();
+  app.add_option("--seed", options.seed, "Seed of all random numbers")
+      ->capture_default_str()
+      ->check([](const std::string& text) { return text.starts_with("-") ? "expected a number from 0" : ""; });
   app.add_option("--log", options.log, "What to say on stderr, from this on: debug, info, warning or error")
       ->capture_default_str();
-  app.add_flag("--quiet", options.quiet, "Print the results only");
+}
+
+void add_compute_options(CLI::App& app, Options& options) {
+  app.add_option("--normalise", options.normalise, "auto (measure the training set), none, or MEAN/STD")
+      ->capture_default_str();
   app.add_flag("--check-finite", options.check_finite, "Stop at the first node that yields NaN or infinity");
 }
 
-void add_training_options(CLI::App& app, Options& options) {
-  app.add_option("--epochs", options.epochs, "Passes over the training set")->capture_default_str();
-  app.add_option("--steps", options.steps, "Stop after so many steps");
+void add_optimizer_options(CLI::App& app, Options& options) {
   app.add_option("--optimizer", options.optimizer, "adam, sgd, or momentum (sgd with momentum 0.9)")
       ->capture_default_str();
   app.add_option("--lr", options.lr, "Learning rate (default: the optimizer's)");
   app.add_option("--weight-decay", options.weight_decay, "L2 penalty: this times the weights is added to the gradient");
+}
+
+void add_training_options(CLI::App& app, Options& options) {
+  app.add_option("--epochs", options.epochs, "Passes over the training set (default: 1, or what --steps takes)");
+  app.add_option("--steps", options.steps, "Stop after so many steps");
   app.add_option("--augment", options.augment,
                  "Random changes to training images: none, or some of crop:PIXELS,flip,rotate:DEGREES,zoom:PERCENT")
       ->capture_default_str();
@@ -53,6 +59,7 @@ void add_training_options(CLI::App& app, Options& options) {
       ->capture_default_str();
   app.add_option("--warmup", options.warmup, "Steps in which the learning rate rises to its full value")
       ->capture_default_str();
+  app.add_flag("--quiet", options.quiet, "Print the results only");
   app.add_option("--out", options.out, "Folder for manifest.json, metrics.jsonl and weights.safetensors");
 }
 
@@ -61,7 +68,7 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
   check_strategy(options.strategy);
   RunOptions run{.batch = options.batch,
                  .lanes = options.lanes,
-                 .threads = options.threads,
+                 .threads = options.threads.value_or(0),
                  .seed = options.seed,
                  .check_finite = options.check_finite};
   const std::vector<std::string> modes{"reproducible", "fast"};
@@ -77,15 +84,17 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
     if (runtime.distributed() && run.ranks != runtime.size())
       throw InputError("--ranks is {}, but mpirun started {} ranks; leave --ranks out", run.ranks, runtime.size());
   }
-  if (options.threads < 0) throw InputError("--threads is {}, expected a number from 1", options.threads);
+  if (options.threads && *options.threads < 1)
+    throw InputError("--threads is {}, expected a number from 1", *options.threads);
   return run;
 }
 
 Optimizer optimizer(const Options& options) {
   Optimizer chosen = Optimizer::from_name(options.optimizer);
-  if (options.lr < 0) throw InputError("--lr is {}, expected a number above 0", options.lr);
-  if (options.lr > 0) chosen.set_lr(options.lr);
-  if (options.weight_decay < 0)
+  if (options.lr && (!(*options.lr > 0) || !std::isfinite(*options.lr)))
+    throw InputError("--lr is {}, expected a number above 0", *options.lr);
+  if (options.lr) chosen.set_lr(*options.lr);
+  if (!(options.weight_decay >= 0) || !std::isfinite(options.weight_decay))
     throw InputError("--weight-decay is {}, expected a number from 0", options.weight_decay);
   chosen.set_weight_decay(options.weight_decay);
   return chosen;
@@ -100,9 +109,7 @@ Schedule schedule(const Options& options) {
 
 Network network(const Options& options, const Shape& image, int64_t classes) {
   if (!options.model.ends_with(".json")) return zoo_model(options.model, image, classes);
-  std::ifstream file(options.model);
-  if (!file) throw InputError("--model {}: the file cannot be read", options.model);
-  return network_from_json({std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()}, options.model);
+  return read_network(options.model);
 }
 
 }  // namespace lockstep::cli

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <map>
 #include <optional>
 
 #include "core/cuda/cuda.h"
@@ -29,6 +30,7 @@ struct Job {
   const Model& model;
   Optimizer optimizer;
   Runtime& runtime;
+  FitLength length;
 
   int ranks() const { return model.ranks(run); }
   int lanes() const { return run.numerics == Numerics::fast ? ranks() : run.lanes; }
@@ -45,7 +47,12 @@ void warn_of_shared_cores(const Job& job) {
 }
 
 void print_header(const Job& job) {
-  const auto hosts = job.runtime.hosts();
+  // By their number of ranks: a cluster's list of a host a rank would fill the screen.
+  std::map<std::string, int> ranks_on;
+  for (const std::string& host : job.runtime.hosts()) ++ranks_on[host];
+  std::vector<std::string> hosts;
+  for (const auto& [host, ranks] : ranks_on)
+    hosts.push_back(job.runtime.distributed() ? fmt::format("{} ({})", host, ranks) : host);
   const Network& network = job.model.network();
   fmt::print("ranks {} ({}), hosts {}\n", job.ranks(), job.runtime.distributed() ? "mpi" : "threads of one process",
              fmt::join(hosts, ", "));
@@ -58,6 +65,22 @@ void print_header(const Job& job) {
              job.lanes(), job.options.numerics, job.run.seed);
 }
 
+Json optimizer_json(const Optimizer& optimizer) {
+  if (const SGD* sgd = optimizer.sgd())
+    return {{"name", "sgd"},
+            {"lr", sgd->lr},
+            {"momentum", sgd->momentum},
+            {"nesterov", sgd->nesterov},
+            {"weight_decay", sgd->weight_decay}};
+  const Adam& adam = *optimizer.adam();
+  return {{"name", "adam"},
+          {"lr", adam.lr},
+          {"beta_1", adam.beta_1},
+          {"beta_2", adam.beta_2},
+          {"epsilon", adam.epsilon},
+          {"weight_decay", adam.weight_decay}};
+}
+
 Json configuration(const Job& job) {
   const Options& o = job.options;
   return {{"model", o.model},
@@ -65,14 +88,14 @@ Json configuration(const Job& job) {
           {"resize", o.resize},
           {"normalise", o.normalise},
           {"batch", o.batch},
-          {"epochs", o.epochs},
-          {"steps", o.steps},
-          {"optimizer", job.optimizer.name()},
-          {"lr", job.optimizer.lr()},
-          {"weight_decay", job.optimizer.weight_decay()},
+          {"epochs", job.length.epochs},
+          {"steps", job.length.steps},
+          {"optimizer", optimizer_json(job.optimizer)},
           {"schedule", o.schedule},
           {"warmup", o.warmup},
           {"augment", o.augment},
+          {"shuffle", true},
+          {"check_finite", o.check_finite},
           {"lanes", job.lanes()},
           {"numerics", o.numerics},
           {"strategy", o.strategy},
@@ -86,8 +109,8 @@ void describe(const Job& job, Json& text) {
   text["communicator"] = job.runtime.distributed() ? "mpi" : "local";
   text["hosts"] = job.runtime.hosts();
   text["system"]["cores"] = job.runtime.cores();
-  Json seeds = Json::array();
-  for (int rank = 0; rank < job.ranks(); ++rank) seeds.push_back(Seed{job.run.seed}.for_rank(rank));
+  Json seeds = Json::array();  // as text: 64 bits are more than most readers' numbers hold
+  for (int rank = 0; rank < job.ranks(); ++rank) seeds.push_back(std::to_string(Seed{job.run.seed}.for_rank(rank)));
   text["rank_seeds"] = seeds;
   text["network"] = Json::parse(network_to_json(job.model.network()));
   Json data{{"train_sha256", job.data.data.train->content_sha256()}, {"train_samples", job.data.data.train->size()}};
@@ -113,38 +136,34 @@ void train(const Options& options, Runtime& runtime) {
   const Data& sets = data.data;
   Model model(network(options, sets.train->image_shape(), sets.train->classes()), runtime);
   model.compile({.optimizer = chosen});
-  const Job job{options, run, data, model, chosen, runtime};
-  check_batch({run.batch, run.lanes, run.numerics}, job.ranks());
+  // Everything that can be refused is refused before a folder is made.
+  FitOptions fit{.epochs = options.epochs,
+                 .steps = options.steps,
+                 .augmentation = augmentation,
+                 .schedule = decay,
+                 .run = run};
+  const FitLength length = model.check(*sets.train, fit);
+  const Job job{options, run, data, model, chosen, runtime, length};
 
   const bool speaks = runtime.rank() == 0;
   const bool records = speaks && !options.out.empty();
   std::optional<Manifest> manifest;
   std::optional<MetricsWriter> metrics;
-  // Only rank 0 touches the folder, and every rank learns of a failure.
   if (!options.out.empty())
-    runtime.run(job.ranks(), [&](RankContext& rank) {
-      if (rank.comm.rank() != 0) return;
+    runtime.run_on_first([&] {
       prepare_run_directory(options.out);
+      metrics.emplace(options.out + "/metrics.jsonl");
       manifest.emplace(Json{{"onednn", onednn_version()},
                             {"onednn_isa", onednn_isa()},
                             {"mpi", mpi_library_version()},
                             {"cuda", cuda_status().text}});
       describe(job, manifest->json());
       manifest->write(options.out);
-      metrics.emplace(options.out + "/metrics.jsonl");
     });
   if (speaks) warn_of_shared_cores(job);
   if (speaks && !options.quiet) print_header(job);
 
-  FitOptions fit{.epochs = options.steps > 0 && options.epochs == 1 ? options.steps : options.epochs,
-                 .steps = options.steps,
-                 .augmentation = augmentation,
-                 .schedule = decay,
-                 .run = run};
-  const int64_t steps_per_epoch = (sets.train->size() + run.batch - 1) / run.batch;
-  const int64_t steps =
-      options.steps > 0 ? std::min(options.steps, fit.epochs * steps_per_epoch) : fit.epochs * steps_per_epoch;
-  Progress progress({.quiet = options.quiet, .steps = steps});
+  Progress progress({.quiet = options.quiet, .steps = length.steps});
   fit.on_step = [&](const Report& report) {
     if (metrics) metrics->step(report);
     progress.step(report);

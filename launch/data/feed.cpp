@@ -14,7 +14,7 @@ BatchFeed::BatchFeed(std::shared_ptr<const Dataset> dataset, FeedOptions options
     throw Error("a batch of {} cannot be cut into {} lanes", o.batch, o.lanes);
   if (o.first_lane < 0 || o.lane_count < 1 || o.first_lane + o.lane_count > o.lanes)
     throw Error("lanes {} to {} of {}", o.first_lane, o.first_lane + o.lane_count - 1, o.lanes);
-  if (o.first_step < 0 || o.steps < 0 || o.ahead < 1)
+  if (o.first_step < 0 || o.first_epoch < 0 || o.steps < 0 || o.ahead < 1)
     throw Error("a feed of {} steps from step {}, {} ahead", o.steps, o.first_step, o.ahead);
   if (dataset_->size() < 1) throw Error("a feed over an empty data set");
   steps_per_epoch_ = (dataset_->size() + o.batch - 1) / o.batch;
@@ -56,7 +56,7 @@ void BatchFeed::produce() {
         changed_.wait(lock, [&] { return stop_ || i - slots + 1 < taken_ || i < slots; });
         if (stop_) return;
       }
-      fill(ring_[static_cast<size_t>(i % slots)], options_.first_step + i);
+      fill(ring_[static_cast<size_t>(i % slots)], i);
       {
         const std::lock_guard lock(mutex_);
         if (stop_) return;
@@ -78,15 +78,15 @@ bool BatchFeed::stopping() const {
   return stop_;
 }
 
-void BatchFeed::fill(Batch& batch, int64_t step) const {
+void BatchFeed::fill(Batch& batch, int64_t index) const {
   const int64_t lane_size = options_.batch / options_.lanes;
   const int64_t first = options_.first_lane * lane_size;
   const int64_t count = options_.lane_count * lane_size;
   const auto floats = static_cast<size_t>(dataset_->image_shape().elements());
 
-  batch.step = step;
-  batch.epoch = step / steps_per_epoch_;
-  batch.step_in_epoch = step % steps_per_epoch_;
+  batch.step = options_.first_step + index;
+  batch.epoch = options_.first_epoch + index / steps_per_epoch_;
+  batch.step_in_epoch = index % steps_per_epoch_;
   batch.end_of_epoch = batch.step_in_epoch + 1 == steps_per_epoch_;
   const int64_t begin = batch.step_in_epoch * options_.batch;
   batch.samples = std::min(options_.batch, dataset_->size() - begin);
@@ -109,6 +109,8 @@ void BatchFeed::fill(Batch& batch, int64_t step) const {
       const int64_t at = begin + first + i;
       const int64_t sample = options_.shuffle ? static_cast<int64_t>(order(static_cast<uint64_t>(at))) : at;
       label = dataset_->read(sample, image);
+      if (label < 0 || label >= dataset_->classes())
+        throw InputError("sample {} has label {}, expected 0 to {}", sample, label, dataset_->classes() - 1);
       if (options_.augmentation.any())
         options_.augmentation.apply(image, dataset_->image_shape(), options_.seed, batch.epoch, sample, scratch);
     } else {

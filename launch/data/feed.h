@@ -34,7 +34,8 @@ struct FeedOptions {
   bool shuffle = false;                    // by KeyedPermutation(size, seed, epoch); else in the data set's order
   Augmentation augmentation = {};
   uint64_t seed = 0;
-  int64_t first_step = 0;  // counts over the whole run: a restart begins where the run was
+  int64_t first_step = 0;  // what the first batch is called: steps and epochs count over the whole run
+  int64_t first_epoch = 0;
   int64_t steps = 0;       // how many batches to make
   int64_t ahead = 2;       // how many batches to prepare ahead
 };
@@ -48,14 +49,13 @@ class BatchFeed {
   BatchFeed(std::shared_ptr<const Dataset> dataset, FeedOptions options);
   ~BatchFeed();  // does not wait for batches that are not begun
 
-  int64_t steps_per_epoch() const { return steps_per_epoch_; }
-  /// The next batch, valid until the following call. Rethrows what the data set threw for it; throws Error after the
-  /// last one.
+  /// The next batch, valid until the following call. Rethrows what the data set threw for it; throws InputError where
+  /// the data set gave a label outside its classes, Error after the last batch.
   const Batch& next();
 
  private:
   void produce();
-  void fill(Batch& batch, int64_t step) const;
+  void fill(Batch& batch, int64_t index) const;
   bool stopping() const;
 
   std::shared_ptr<const Dataset> dataset_;

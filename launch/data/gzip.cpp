@@ -50,6 +50,7 @@ std::vector<uint8_t> read_file(const std::filesystem::path& path) {
   struct stat status {};
   if (file.descriptor() < 0 || fstat(file.descriptor(), &status) != 0)
     throw InputError("cannot read '{}': {}", path.string(), std::strerror(errno));
+  if (!S_ISREG(status.st_mode)) throw InputError("cannot read '{}': it is not a regular file", path.string());
   std::vector<uint8_t> bytes(static_cast<size_t>(status.st_size));
   size_t at = 0;
   while (at < bytes.size()) {

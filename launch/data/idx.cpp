@@ -58,7 +58,7 @@ Idx open(const fs::path& directory, const std::string& set, const std::string& k
   }
   for (const auto& name : spellings) {
     const fs::path path = directory / name;
-    if (!fs::exists(path)) continue;
+    if (std::error_code error; !fs::exists(path, error)) continue;
     Idx idx{path.string(), path.extension() == ".gz", read_file(path)};
     if (idx.packed) idx.bytes = gunzip(idx.bytes, idx.file);
     return idx;
@@ -101,9 +101,9 @@ std::shared_ptr<const Dataset> open_set(const fs::path& directory, const std::st
 }  // namespace
 
 Data open_idx(const fs::path& directory) {
-  if (!fs::is_directory(directory))
-    throw InputError("'{}' is not a directory, expected one with train-images-idx3-ubyte[.gz] and so on",
-                     directory.string());
+  if (std::error_code error; !fs::is_directory(directory, error))
+    throw InputError("'{}' is not a directory{}, expected one with train-images-idx3-ubyte[.gz] and so on",
+                     directory.string(), error ? " (" + error.message() + ")" : "");
   Data data{"idx:" + directory.string(), open_set(directory, "train"), open_set(directory, "t10k")};
   if (data.test->image_shape() != data.train->image_shape())
     throw InputError("'{}': training images are {}, test images {}", directory.string(),

@@ -1,7 +1,6 @@
 #include "layers/optimizers/adam.h"
 
 #include <cmath>
-#include <experimental/simd>
 
 #include "core/step_state.h"
 #include "layers/cpu/kernels.h"
@@ -12,20 +11,13 @@ namespace lockstep::cpu {
 
 namespace {
 
-/// Correctly rounded in both forms. The portable vector types have no square root, and a loop over std::sqrt stays a
-/// loop because each call may set errno; the TS's vectors compile to the instruction.
+/// Correctly rounded in both forms.
 template <class V>
 [[gnu::always_inline]] inline V square_root(V v) {
   if constexpr (std::is_same_v<V, Vec>) {
-    using Simd = std::experimental::native_simd<float>;
-    constexpr std::experimental::element_aligned_tag unaligned{};
     float elements[width<V>];
     store(elements, v);
-    for (size_t i = 0; i < width<V>; i += Simd::size()) {
-      Simd part(elements + i, unaligned);
-      part = sqrt(part);
-      part.copy_to(elements + i, unaligned);
-    }
+    for (float& element : elements) element = std::sqrt(element);
     return load<V>(elements);
   } else {
     return std::sqrt(v);

@@ -35,8 +35,9 @@ ConvolutionLayouts layouts(const Conv2dAttributes& conv, const Shape& x, const S
 }  // namespace
 
 Kernel make(const Conv2dOp& op, const Signature& s) {
-  const auto desc = convolution(layouts(op.conv, s.in[0].shape, s.in[1].shape, s.out[0].shape, op.bias), op.relu);
-  return forward_kernel(dnnl::convolution_forward(desc), desc, stored_weights(s.in[1].shape, op.conv.groups), op.bias);
+  const auto desc = convolution(layouts(op.conv, s.in[0].shape, s.in[1].shape, s.out[0].shape, op.bias));
+  return forward_kernel(dnnl::convolution_forward(desc), desc, stored_weights(s.in[1].shape, op.conv.groups),
+                        {op.bias, op.relu}, s.out[0].shape.elements());
 }
 
 Kernel make(const Conv2dDataGradOp& op, const Signature& s) {

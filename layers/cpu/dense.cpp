@@ -19,8 +19,9 @@ DenseLayouts layouts(const Shape& x, const Shape& w, const Shape& y, bool bias, 
 }  // namespace
 
 Kernel make(const DenseOp& op, const Signature& s) {
-  const auto desc = dense(layouts(s.in[0].shape, s.in[1].shape, s.out[0].shape, op.bias), op.relu);
-  return forward_kernel(dnnl::inner_product_forward(desc), desc, matrix(s.in[1].shape), op.bias);
+  const auto desc = dense(layouts(s.in[0].shape, s.in[1].shape, s.out[0].shape, op.bias));
+  return forward_kernel(dnnl::inner_product_forward(desc), desc, matrix(s.in[1].shape), {op.bias, op.relu},
+                        s.out[0].shape.elements());
 }
 
 Kernel make(const DenseDataGradOp&, const Signature& s) {

@@ -6,14 +6,11 @@
 #include "core/error.h"
 #include "core/step_state.h"
 #include "layers/cpu/kernels.h"
-#include "layers/cpu/math.h"
+#include "layers/cpu/softmax.h"
 
 namespace lockstep::cpu {
 
 namespace {
-
-constexpr float smallest = 1e-7F;
-constexpr float largest = 1 - 1e-7F;
 
 /// The inputs that forward and gradient share.
 struct Samples {
@@ -45,24 +42,10 @@ double log_sum_exp(const float* row, int64_t classes, float top) {
   return std::log(sum) + double{top};
 }
 
-/// Two comparisons, so that a NaN comes through.
-float clipped(float p) { return p < smallest ? smallest : p > largest ? largest : p; }
-
-/// dx = softmax(row)
-void softmax_row(const float* row, int64_t classes, float* dx) {
-  const float top = *std::max_element(row, row + classes);
-  for_each_vec(classes,
-               [=]<class V>(V, int64_t k) { store(dx + k, exponential(load<V>(row + k) - broadcast<V>(top))); });
-  double sum = 0;
-  for (int64_t k = 0; k < classes; ++k) sum += double{dx[k]};
-  const auto scale = static_cast<float>(1 / sum);
-  for (int64_t k = 0; k < classes; ++k) dx[k] *= scale;
-}
-
 }  // namespace
 
-Kernel make(const CrossEntropyOp& op, const Signature& signature) {
-  return {.run = [classes = signature.in[0].shape[1], logits = op.from_logits](Stream&, const Args& args) {
+Kernel make(const CrossEntropyOp&, const Signature& signature) {
+  return {.run = [classes = signature.in[0].shape[1]](Stream&, const Args& args) {
     const Samples samples(args, classes);
     double loss = 0;
     int64_t correct = 0;
@@ -72,28 +55,21 @@ Kernel make(const CrossEntropyOp& op, const Signature& signature) {
       const float* top = std::max_element(row, row + classes);
       // A row that begins with NaN has its maximum there, but predicts nothing.
       correct += top - row == label && !std::isnan(*top);
-      loss += logits ? log_sum_exp(row, classes, *top) - double{row[label]} : -std::log(double{clipped(row[label])});
+      loss += log_sum_exp(row, classes, *top) - double{row[label]};
     }
     *args.out[0].as() = static_cast<float>(loss);
     *args.out[1].as() = static_cast<float>(correct);
   }};
 }
 
-Kernel make(const CrossEntropyGradOp& op, const Signature& signature) {
+Kernel make(const CrossEntropyGradOp&, const Signature& signature) {
   const int64_t lane = signature.in[0].shape[0], classes = signature.in[0].shape[1];
-  return {.run = [=, logits = op.from_logits](Stream&, const Args& args) {
+  return {.run = [=](Stream&, const Args& args) {
     const Samples samples(args, classes);
     float* dx = args.out[0].as();
     for (int64_t n = 0; n < samples.valid; ++n, dx += classes) {
-      const int64_t label = samples.label(n);
-      if (logits) {
-        softmax_row(samples.row(n), classes, dx);
-        dx[label] -= 1;
-        continue;
-      }
-      std::fill(dx, dx + classes, 0.0F);
-      const float p = samples.row(n)[label];
-      dx[label] = p < smallest || p > largest ? 0.0F : -1 / p;
+      softmax_row(samples.row(n), dx, classes);
+      dx[samples.label(n)] -= 1;
     }
     std::fill(dx, args.out[0].as() + lane * classes, 0.0F);
   }};

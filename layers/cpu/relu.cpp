@@ -1,18 +1,13 @@
 #include "layers/relu.h"
 
 #include "layers/cpu/kernels.h"
-#include "layers/cpu/parallel.h"
-#include "layers/cpu/vec.h"
+#include "layers/cpu/relu.h"
 
 namespace lockstep::cpu {
 
 Kernel make(const ReluOp&, const Signature& signature) {
   return {.run = [n = signature.in[0].shape.elements()](Stream&, const Args& args) {
-    const float* x = args.in[0].as();
-    float* y = args.out[0].as();
-    parallel_for(n, 8, [=](int64_t begin, int64_t end) {
-      for_each_vec(end - begin, [=]<class V>(V, int64_t i) { store(y + begin + i, relu(load<V>(x + begin + i))); });
-    });
+    relu(args.in[0].as(), args.out[0].as(), n);
   }};
 }
 

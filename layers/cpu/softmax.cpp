@@ -1,24 +1,12 @@
 #include "layers/softmax.h"
 
-#include <algorithm>
-
 #include "layers/cpu/kernels.h"
-#include "layers/cpu/math.h"
 #include "layers/cpu/parallel.h"
+#include "layers/cpu/softmax.h"
 
 namespace lockstep::cpu {
 
 namespace {
-
-void softmax_row(const float* x, float* y, int64_t classes) {
-  float top = x[0];
-  for (int64_t k = 1; k < classes; ++k) top = std::max(top, x[k]);
-  for_each_vec(classes, [=]<class V>(V, int64_t k) { store(y + k, exponential(load<V>(x + k) - broadcast<V>(top))); });
-  double sum = 0;
-  for (int64_t k = 0; k < classes; ++k) sum += double{y[k]};
-  const float scale = static_cast<float>(1 / sum);
-  for_each_vec(classes, [=]<class V>(V, int64_t k) { store(y + k, load<V>(y + k) * broadcast<V>(scale)); });
-}
 
 void softmax_grad_row(const float* y, const float* dy, float* dx, int64_t classes) {
   double dot = 0;

@@ -9,7 +9,8 @@
 
 namespace lockstep {
 
-/// v = momentum * v + g;  p = p - lr * v, as PyTorch defines it; g is the mean gradient + weight_decay * p.
+/// v = momentum * v + g;  p = p - lr * v, as PyTorch defines it; g is the mean gradient + weight_decay * p. In both
+/// optimizers weight_decay is this L2 penalty, as in PyTorch; Keras' decays the weights beside the gradient.
 struct SGD {
   float lr = 0.01F;
   float momentum = 0;
@@ -17,7 +18,8 @@ struct SGD {
   float weight_decay = 0;
 };
 
-/// Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1, with Keras' defaults.
+/// Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1, with Keras' defaults. Epsilon is
+/// added to the corrected deviation, as in the paper and in PyTorch.
 struct Adam {
   float lr = 0.001F;
   float beta_1 = 0.9F;
@@ -34,10 +36,11 @@ class Optimizer {
   /// "sgd", "momentum" (SGD with momentum 0.9) or "adam". Throws InputError with the nearest name.
   static Optimizer from_name(const std::string& name);
 
-  std::string name() const;
+  /// The options of the one that it is, null for the other.
+  const SGD* sgd() const { return std::get_if<SGD>(&options_); }
+  const Adam* adam() const { return std::get_if<Adam>(&options_); }
   float lr() const;
   void set_lr(float lr);
-  float weight_decay() const;
   void set_weight_decay(float weight_decay);
   /// Variables kept beside each parameter.
   int slots() const;

@@ -15,9 +15,10 @@ dnnl::memory::desc image_layout(const Shape& nhwc) {
   return layout_of({nhwc[0], nhwc[3], nhwc[1], nhwc[2]}, dnnl::memory::format_tag::nhwc);
 }
 
-dnnl::primitive_attr user_scratchpad() {
+dnnl::primitive_attr strict_attributes() {
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  attributes.set_fpmath_mode(dnnl::fpmath_mode::strict);
   return attributes;
 }
 
@@ -29,7 +30,7 @@ Primitive::Primitive(const dnnl::primitive& primitive, const std::vector<Argumen
 
 Primitive Primitive::reorder(const dnnl::memory::desc& from, const dnnl::memory::desc& to) {
   if (from == to) return {};
-  const dnnl::reorder::primitive_desc desc(cpu_engine(), from, cpu_engine(), to, user_scratchpad());
+  const dnnl::reorder::primitive_desc desc(cpu_engine(), from, cpu_engine(), to, strict_attributes());
   return {dnnl::reorder(desc),
           {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, desc.scratchpad_desc()}}};
 }

@@ -20,21 +20,22 @@ dnnl::memory::desc layout_of(const dnnl::memory::dims& dims, dnnl::memory::forma
 /// [N,H,W,C] as oneDNN's NCHW, channels last.
 dnnl::memory::desc image_layout(const Shape& nhwc);
 
-/// Scratch memory comes from Kernel::workspace, so no primitive allocates while running.
-dnnl::primitive_attr user_scratchpad();
+/// Scratch memory comes from Kernel::workspace, so no primitive allocates while running; and f32 is computed as f32,
+/// whatever ONEDNN_DEFAULT_FPMATH_MODE allows.
+dnnl::primitive_attr strict_attributes();
 
 struct ConvolutionLayouts {
   dnnl::memory::desc x, w, b, y;  // b is empty where there is no bias
   dnnl::memory::dims strides, pad_before, pad_after;
 };
-dnnl::convolution_forward::primitive_desc convolution(const ConvolutionLayouts& conv, bool relu);
+dnnl::convolution_forward::primitive_desc convolution(const ConvolutionLayouts& conv);
 dnnl::convolution_backward_data::primitive_desc convolution_data_grad(const ConvolutionLayouts& conv);
 dnnl::convolution_backward_weights::primitive_desc convolution_weight_grad(const ConvolutionLayouts& conv);
 
 struct DenseLayouts {
   dnnl::memory::desc x, w, b, y;  // b is empty where there is no bias
 };
-dnnl::inner_product_forward::primitive_desc dense(const DenseLayouts& dense, bool relu);
+dnnl::inner_product_forward::primitive_desc dense(const DenseLayouts& dense);
 dnnl::inner_product_backward_data::primitive_desc dense_data_grad(const DenseLayouts& dense);
 dnnl::inner_product_backward_weights::primitive_desc dense_weight_grad(const DenseLayouts& dense);
 

@@ -6,6 +6,7 @@
 #include "core/kernel.h"
 #include "core/plan/memory.h"
 #include "layers/cpu/dnnl/primitive.h"
+#include "layers/cpu/relu.h"
 
 namespace lockstep::cpu {
 
@@ -21,23 +22,30 @@ inline bool pack_weights(Kernel& kernel, size_t weights, const dnnl::memory::des
   return true;
 }
 
-/// Inputs: x, weights, and bias where `bias`. Output: y.
+/// What follows a product. The library's own ReLU is not used: it turns NaN into 0, and a broken run would look well.
+struct Epilogue {
+  bool bias = false, relu = false;
+};
+
+/// Inputs: x, weights, and bias where there is one. Output: y, `elements` floats.
 template <class Desc>
-Kernel forward_kernel(const dnnl::primitive& primitive, const Desc& desc, const dnnl::memory::desc& stored, bool bias) {
+Kernel forward_kernel(const dnnl::primitive& primitive, const Desc& desc, const dnnl::memory::desc& stored,
+                      Epilogue epilogue, int64_t elements) {
   std::vector<Primitive::Argument> arguments{{DNNL_ARG_SRC, desc.src_desc()},
                                              {DNNL_ARG_WEIGHTS, desc.weights_desc()},
                                              {DNNL_ARG_DST, desc.dst_desc()},
                                              {DNNL_ARG_SCRATCHPAD, desc.scratchpad_desc()}};
-  if (bias) arguments.push_back({DNNL_ARG_BIAS, desc.bias_desc()});
+  if (epilogue.bias) arguments.push_back({DNNL_ARG_BIAS, desc.bias_desc()});
   const auto forward = std::make_shared<Primitive>(primitive, arguments);
   Kernel kernel{.workspace = desc.scratchpad_desc().get_size()};
   const bool packs = pack_weights(kernel, 1, stored, desc.weights_desc());
-  kernel.run = [forward, packs, bias](Stream&, const Args& args) {
+  kernel.run = [forward, packs, epilogue, elements](Stream&, const Args& args) {
     const std::byte* weights = packs ? args.packed : args.in[1].data;
-    if (bias)
+    if (epilogue.bias)
       forward->run({args.in[0].data, weights, args.out[0].data, args.workspace, args.in[2].data});
     else
       forward->run({args.in[0].data, weights, args.out[0].data, args.workspace});
+    if (epilogue.relu) relu(args.out[0].as(), args.out[0].as(), elements);
   };
   return kernel;
 }
