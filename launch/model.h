@@ -71,8 +71,8 @@ class Model {
   /// Starts the optimizer anew; weights are kept. Throws InputError for a loss or metric that does not exist, with the
   /// nearest name, and for an optimizer's option out of range.
   void compile(const CompileOptions& options);
-  /// Throws InputError where fit would: data and network do not match, batch, lanes and ranks do not divide, a number is
-  /// out of range.
+  /// Throws InputError where fit would: data and network do not match, batch, lanes and ranks do not divide, a number
+  /// is out of range.
   FitLength check(const Dataset& data, const FitOptions& options) const;
   /// Trains. Called again, it goes on with the next epoch: weights, optimizer and step count are kept. Throws as check
   /// does.
@@ -80,8 +80,8 @@ class Model {
   Evaluation evaluate(std::shared_ptr<const Dataset> data, const RunOptions& options);
   /// Class probabilities, [samples, classes].
   std::vector<float> predict(std::shared_ptr<const Dataset> data, const RunOptions& options);
-  /// The training step of rank 0 as text: the graph after the pass "network", "fuse", "autodiff", "place" or "reduce", or
-  /// the planned "step". Throws InputError with the nearest name.
+  /// The training step of rank 0 as text: the graph after the pass "network", "fuse", "autodiff", "place" or "reduce",
+  /// or the planned "step". Throws InputError with the nearest name.
   std::string plan(const RunOptions& options, const std::string& pass = "step");
 
   /// By variable name; empty before the first fit where nothing was set.

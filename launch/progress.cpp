@@ -27,8 +27,8 @@ size_t columns(std::FILE* out) {
   return ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
-/// Whether what is written here reaches a terminal. Open MPI runs each rank on a pseudo-terminal of its own and passes the
-/// text on, so there the output of the launcher, the rank's parent, counts.
+/// Whether what is written here reaches a terminal. Open MPI runs each rank on a pseudo-terminal of its own and passes
+/// the text on, so there the output of the launcher, the rank's parent, counts.
 bool is_terminal(std::FILE* out) {
   if (isatty(fileno(out)) != 1) return false;
   if (std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr) return true;

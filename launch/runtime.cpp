@@ -118,8 +118,7 @@ void Runtime::join() {
   cpu_set_t together;
   CPU_ZERO(&together);
   for (size_t rank = 0; rank < places.size(); ++rank)
-    if (hosts_[rank] == hosts_[static_cast<size_t>(world_->rank())])
-      CPU_OR(&together, &together, &places[rank].cores);
+    if (hosts_[rank] == hosts_[static_cast<size_t>(world_->rank())]) CPU_OR(&together, &together, &places[rank].cores);
   cores_ = CPU_COUNT(&together);
 }
 

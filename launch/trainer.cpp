@@ -34,7 +34,8 @@ Trainer::Engine& Trainer::training() {
 
 Trainer::Engine& Trainer::inference(std::optional<Engine>& slot, Plan plan) {
   if (slot) return *slot;
-  return engine(slot, plan(network_, options_.step, {variables_.layout(), kernels_, backend_, comm_, options_.on_pass}));
+  return engine(slot,
+                plan(network_, options_.step, {variables_.layout(), kernels_, backend_, comm_, options_.on_pass}));
 }
 
 const StepPlan& Trainer::training_plan() { return training().executor.plan(); }

@@ -133,10 +133,8 @@ void BatchNormalization::describe(Fields& fields) {
 
 Value BatchNormalization::build(Builder& builder, std::span<const Value> in) const {
   const auto [momentum, epsilon] = options;
-  if (!(momentum >= 0 && momentum <= 1))
-    throw InputError("got momentum {}, expected 0 to 1", momentum);
-  if (!(epsilon > 0))
-    throw InputError("got epsilon {}, expected a number above 0", epsilon);
+  if (!(momentum >= 0 && momentum <= 1)) throw InputError("got momentum {}, expected 0 to 1", momentum);
+  if (!(epsilon > 0)) throw InputError("got epsilon {}, expected a number above 0", epsilon);
   const Value input = only_input(in);
   const Type& x = builder.type(input);
   expect_normalisable(x);

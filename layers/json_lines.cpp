@@ -194,8 +194,7 @@ JsonDocument JsonDocument::read(const std::filesystem::path& path) {
   std::error_code ignored;
   const bool directory = std::filesystem::is_directory(path, ignored);
   if (!in || directory || (in.peek() != EOF && !(text << in.rdbuf())))
-    throw InputError("cannot read '{}': {}", path.string(),
-                     directory ? "it is a directory" : std::strerror(errno));
+    throw InputError("cannot read '{}': {}", path.string(), directory ? "it is a directory" : std::strerror(errno));
   return JsonDocument(text.str(), path.string());
 }
 

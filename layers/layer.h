@@ -135,8 +135,8 @@ struct LayerNode {
   std::string where;  // in a model file, for errors: "m.json:5: layers[2]"; empty in C++
 };
 
-/// Gives a layer class its calls: `Conv2D(32, {3,3})(x)`, `Add()({x, y})`, and `.named("stem")`. Each call is a layer of
-/// its own, with weights of its own, also where one object is called twice.
+/// Gives a layer class its calls: `Conv2D(32, {3,3})(x)`, `Add()({x, y})`, and `.named("stem")`. Each call is a layer
+/// of its own, with weights of its own, also where one object is called twice.
 template <class Derived>
 class LayerOf : public Layer {
  public:

@@ -23,8 +23,7 @@ std::vector<Type> CrossEntropyOp::infer(std::span<const Type> in) const {
 }
 
 std::vector<Value> CrossEntropyOp::backward(Graph& graph, const Node& node, std::span<const Value>) const {
-  return {graph.add1(node.name + "/grad", std::make_shared<CrossEntropyGradOp>(), node.in), Value{},
-          Value{}};
+  return {graph.add1(node.name + "/grad", std::make_shared<CrossEntropyGradOp>(), node.in), Value{}, Value{}};
 }
 
 std::vector<Type> CrossEntropyGradOp::infer(std::span<const Type> in) const {

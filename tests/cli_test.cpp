@@ -1,53 +1,26 @@
 // The lockstep program as a user meets it: results, run folder, and every kind of bad input: message, exit code 2, and
 // nothing left half written.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <array>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "tests/command.h"
 #include "tests/temporary_folder.h"
 
 namespace {
 
 namespace fs = std::filesystem;
-using lockstep::testing::TemporaryFolder;
-
-struct Outcome {
-  int code = -1;
-  std::string text;  // stdout and stderr
-};
+using namespace lockstep::testing;
 
 Outcome run(const std::string& arguments, const std::string& before = "") {
-  const std::string command = before + " " + LOCKSTEP_BINARY_DIR + "/lockstep " + arguments + " 2>&1";
-  std::FILE* pipe = ::popen(command.c_str(), "r");
-  Outcome outcome;
-  std::array<char, 4096> buffer{};
-  while (const size_t got = std::fread(buffer.data(), 1, buffer.size(), pipe)) outcome.text.append(buffer.data(), got);
-  const int status = ::pclose(pipe);
-  outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-  return outcome;
-}
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-size_t count(const std::string& text, const std::string& part) {
-  size_t found = 0;
-  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
-  return found;
+  return run_command(before + " " + LOCKSTEP_BINARY_DIR + "/lockstep " + arguments);
 }
 
 std::string read(const fs::path& path) {
   std::ifstream file(path);
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
-std::string line_after(const std::string& text, const std::string& start) {
-  const size_t at = text.find(start);
-  return at == std::string::npos ? "" : text.substr(at + start.size(), text.find('\n', at) - at - start.size());
 }
 
 const std::string small = "train --model lenet5 --data digits --resize 28 --batch 64 --steps 3 --seed 5 ";
@@ -72,6 +45,8 @@ TEST_F(Cli, TrainWritesTheRunFolderAndEvaluateReadsIt) {
   EXPECT_EQ(manifest["configuration"]["batch"], 64);
   EXPECT_EQ(manifest["configuration"]["lanes"], 8);
   EXPECT_EQ(manifest["configuration"]["seed"], 5);
+  EXPECT_EQ(manifest["configuration"]["epochs"], 1) << "with all defaults resolved";
+  EXPECT_EQ(manifest["configuration"]["optimizer"]["beta_2"].get<float>(), 0.999F);
   EXPECT_EQ(manifest["data"]["train_samples"], 1437);
   EXPECT_EQ(manifest["rank_seeds"].size(), manifest["configuration"]["ranks"].get<size_t>());
   std::ifstream metrics(path("run/metrics.jsonl"));
@@ -99,6 +74,23 @@ TEST_F(Cli, FastModeTrainsToo) {
   const Outcome outcome = run(small + "--numerics fast --ranks 2 --threads 1");
   EXPECT_EQ(outcome.code, 0) << outcome.text;
   EXPECT_TRUE(contains(outcome.text, "lanes 2, numerics fast"));
+  // Other bits, but the same training: 1e-7 of an addition in another order, amplified by three steps.
+  const auto loss = [](const std::string& text) { return std::stod("0" + line_after(text, "epoch 1/1  loss ")); };
+  EXPECT_NEAR(loss(outcome.text), loss(run(small).text), 2e-4) << outcome.text;
+}
+
+TEST_F(Cli, TheLastOfTwoEqualOptionsCounts) {
+  const Outcome outcome = run(small + "--epochs 7 --steps 1 --seed 9");
+  EXPECT_EQ(outcome.code, 0) << outcome.text;
+  EXPECT_TRUE(contains(outcome.text, "seed 9"));
+}
+
+TEST_F(Cli, AModelFromAFile) {
+  const std::string file = LOCKSTEP_SOURCE_DIR "/examples/small.json";
+  EXPECT_TRUE(contains(run("summary --model " + file).text, "Total params"));
+  const Outcome outcome = run("train --data digits --epochs 5 --model " + file);
+  EXPECT_EQ(outcome.code, 0) << outcome.text;
+  EXPECT_GT(std::stod("0" + line_after(outcome.text, "test accuracy ")), 80) << outcome.text;
 }
 
 TEST_F(Cli, SchedulesAndAugmentationTellInTheWeightsAndInTheManifest) {
@@ -124,7 +116,15 @@ TEST_F(Cli, SummaryPlanVersionAndHelp) {
   const Outcome plan = run("plan --model lenet5 --resize 28 --batch 64");
   for (const char* part : {"conv2d/weight_grad", "all_reduce", "max_pool 2x2 stride 2x2 +relu", "memory of one rank"})
     EXPECT_TRUE(contains(plan.text, part)) << part;
+  const auto pass = [](const std::string& name) { return run("plan --model lenet5 --resize 28 --pass " + name).text; };
+  EXPECT_TRUE(contains(pass("network"), "conv2d/relu"));
+  EXPECT_FALSE(contains(pass("fuse"), "conv2d/relu"));
+  EXPECT_FALSE(contains(pass("fuse"), "conv2d/weight_grad"));
+  EXPECT_TRUE(contains(pass("autodiff"), "conv2d/weight_grad"));
+  EXPECT_TRUE(contains(pass("place"), "P->R"));
+  EXPECT_TRUE(contains(pass("reduce"), "bucket0/all_reduce"));
   EXPECT_TRUE(contains(run("version").text, "onednn"));
+  EXPECT_EQ(run("version", "exec 1>/dev/full;").code, 1) << "what was printed has not arrived";
   EXPECT_EQ(run("--help").code, 0);
 }
 
@@ -134,7 +134,7 @@ struct Bad {
 };
 
 TEST_F(Cli, BadInputIsRefusedWithTwo) {
-  const std::vector<Bad> cases{
+  std::vector<Bad> cases{
       {"", {"a command is missing"}},
       {"tarin", {"tarin", "did you mean 'train'"}},
       {"train --modle lenet5", {"unknown option '--modle'", "did you mean '--model'"}},
@@ -157,12 +157,28 @@ TEST_F(Cli, BadInputIsRefusedWithTwo) {
       {"train --schedule cosin", {"unknown schedule 'cosin'", "did you mean 'cosine'"}},
       {"train --augment crop:x", {"augmentation 'crop:x'", "crop:PIXELS"}},
       {"train --log warnings", {"unknown log level 'warnings'", "did you mean 'warning'"}},
-      {"train --batch 0", {"batch"}},
-      {"train --epochs 0 --resize 32", {"epochs"}},
+      {"train --lr 0", {"--lr is 0", "above 0"}},
+      {"train --lr nan", {"--lr is nan"}},
+      {"train --weight-decay nan", {"--weight-decay is nan"}},
+      {"train --seed -1", {"--seed", "from 0"}},
+      {"train --threads 0", {"--threads is 0"}},
+      {"train --batch 0", {"batch is 0"}},
+      {"train --batch 9223372036854775800", {"batch is 9223372036854775800", "expected 1 to"}},
+      {"train --epochs 0 --resize 32", {"epochs is 0"}},
+      {"train --epochs 0 --steps 5 --resize 32", {"epochs is 0"}},
+      {"train --epochs 500000000000000000 --resize 32", {"epochs is 500000000000000000", "expected 1 to"}},
+      {"train --steps -5 --resize 32", {"steps is -5"}},
+      {"train --resize 32 --lanes 1073741824 --batch 1073741824 --ranks 3", {"1073741824 lanes", "3 ranks"}},
+      {"plan --pass fuze --resize 32", {"unknown pass 'fuze'", "did you mean 'fuse'"}},
+      {"plan --out x", {"unknown option '--out'"}},
+      {"summary --normalise none", {"unknown option '--normalise'"}},
+      {"evaluate --weights /", {"cannot read '/'", "regular file"}},
       {"train --resize 0", {"size '0'", "HEIGHTxWIDTH"}},
       {"train --resize 32 --out /proc/nothing", {"/proc/nothing"}},
       {"evaluate --weights /nowhere", {"/nowhere"}},
   };
+  const std::string long_name = "train --data idx:/" + std::string(300, 'x');
+  cases.push_back({long_name.c_str(), {"is not a directory", "File name too long"}});
   for (const auto& [arguments, says] : cases) {
     const Outcome outcome = run(arguments);
     EXPECT_EQ(outcome.code, 2) << arguments << "\n" << outcome.text;
@@ -179,6 +195,10 @@ TEST_F(Cli, ABadModelFileIsToldWithItsLine) {
   EXPECT_EQ(outcome.code, 2);
   EXPECT_TRUE(contains(outcome.text, "m.json:4")) << outcome.text;
   EXPECT_TRUE(contains(outcome.text, "'filterz'")) << outcome.text;
+  fs::create_directory(path("folder.json"));
+  const Outcome folder = run("summary --model " + path("folder.json"));
+  EXPECT_EQ(folder.code, 2);
+  EXPECT_TRUE(contains(folder.text, "folder.json': it is a directory")) << folder.text;
 }
 
 TEST_F(Cli, AFolderWithAnotherRunIsLeftAlone) {
@@ -191,8 +211,20 @@ TEST_F(Cli, AFolderWithAnotherRunIsLeftAlone) {
 }
 
 TEST_F(Cli, RefusedInputLeavesNoFolder) {
-  EXPECT_EQ(run("train --resize 32 --batch 30 --out " + path("none")).code, 2);
-  EXPECT_FALSE(fs::exists(path("none")));
+  for (const char* refused :
+       {"--resize 32 --batch 30", "--resize 32 --epochs 0", "--resize 32 --weight-decay nan", "--model lenet5",
+        "--data synthetic:16x16x1/10/64 --model " LOCKSTEP_SOURCE_DIR "/examples/small.json"}) {
+    EXPECT_EQ(run("train --out " + path("none") + " " + refused).code, 2) << refused;
+    EXPECT_FALSE(fs::exists(path("none"))) << refused;
+  }
+}
+
+TEST_F(Cli, LimitsOfOpenMPAreToldAndNotWaitedFor) {
+  for (const char* limit : {"OMP_THREAD_LIMIT=1", "OMP_MAX_ACTIVE_LEVELS=0"}) {
+    const Outcome outcome = run(small + "--ranks 1 --threads 2", std::string(limit) + " timeout 60");
+    EXPECT_EQ(outcome.code, 2) << outcome.text;
+    EXPECT_TRUE(contains(outcome.text, "2 compute threads per rank, but OMP_THREAD_LIMIT")) << outcome.text;
+  }
 }
 
 TEST_F(Cli, ADivergingRunNamesStepAndNode) {
@@ -207,11 +239,8 @@ TEST_F(Cli, ADivergingRunNamesStepAndNode) {
 }
 
 TEST_F(Cli, TheExampleTrains) {
-  std::FILE* pipe = ::popen(LOCKSTEP_BINARY_DIR "/example_digits", "r");
-  std::string text;
-  std::array<char, 4096> buffer{};
-  while (const size_t got = std::fread(buffer.data(), 1, buffer.size(), pipe)) text.append(buffer.data(), got);
-  EXPECT_EQ(::pclose(pipe), 0);
+  const auto [code, text] = run_command(LOCKSTEP_BINARY_DIR "/example_digits");
+  EXPECT_EQ(code, 0) << text;
   EXPECT_GT(std::stod("0" + line_after(text, "test accuracy ")), 85) << text;
 }
 

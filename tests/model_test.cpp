@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "launch/lockstep.h"
 #include "tests/sample.h"
@@ -70,6 +72,130 @@ TEST(Model, TakesWeightsFromAnother) {
   const Evaluation there = other.model.evaluate(other.data.test, other.run);
   EXPECT_EQ(here.loss, there.loss);
   EXPECT_EQ(other.model.weights_sha256(), trained.model.weights_sha256());
+}
+
+TEST(Model, CompileStartsTheOptimizerAnew) {
+  Trained fresh(0), used(2);
+  fresh.model.set_weights(used.model.weights());
+  fresh.model.compile({.optimizer = Adam{.lr = 0.003F}});
+  used.model.compile({.optimizer = Adam{.lr = 0.003F}});
+  fresh.fit(1);
+  used.fit(1);
+  EXPECT_EQ(fresh.model.weights_sha256(), used.model.weights_sha256());
+}
+
+TEST(Model, EachFitBeginsAnEpoch) {
+  Trained trained(0);
+  trained.run.batch = 64;
+  EXPECT_EQ(trained.model.fit(trained.data.train, {.steps = 5, .run = trained.run}).epochs.at(0).epoch, 0);
+  trained.run.batch = 32;  // another number of steps an epoch
+  std::vector<int64_t> steps_in_epoch, steps;
+  const auto note = [&](const Report& report) {
+    steps_in_epoch.push_back(report.step_in_epoch);
+    steps.push_back(report.step);
+  };
+  const History history = trained.model.fit(trained.data.train, {.epochs = 1, .run = trained.run, .on_step = note});
+  ASSERT_EQ(history.epochs.size(), 1U);
+  EXPECT_EQ(history.epochs[0].epoch, 1);
+  EXPECT_EQ(history.epochs[0].epochs, 2);
+  ASSERT_EQ(steps.size(), 45U) << "every sample once";
+  EXPECT_EQ(steps_in_epoch.front(), 0);
+  EXPECT_EQ(steps_in_epoch.back(), 44);
+  EXPECT_EQ(steps.front(), 5) << "the optimizer's count goes on";
+}
+
+TEST(Model, PredictsWithTheThreadsOfTheRun) {
+  Trained trained(1);
+  RunOptions two = trained.run;
+  two.ranks = 1;
+  two.threads = 2;
+  const auto bits = [&] { return trained.model.predict(trained.data.test, two); };
+  EXPECT_EQ(bits(), bits());
+  trained.run.ranks = 4;
+  const auto four = trained.model.predict(trained.data.test, trained.run);
+  trained.run.ranks = 1;
+  EXPECT_EQ(four, trained.model.predict(trained.data.test, trained.run));
+}
+
+TEST(Model, PredictsAnOutputThatIsAView) {
+  Runtime runtime;
+  const Data data = prepare_data("digits").data;
+  const RunOptions run{.batch = 32, .lanes = 4};
+  const Symbol image = Input({8, 8, 1});
+  const Symbol features = Conv2D(2, {3, 3}, {.activation = Activation::relu})(image);
+  Model images(Network("images", features), runtime), flat(Network("flat", Flatten()(features)), runtime);
+  EXPECT_EQ(images.network().output_shape(), (Shape{6, 6, 2}));
+  EXPECT_EQ(flat.predict(data.test, run).size(), 360U * 72);
+}
+
+TEST(Model, ANaNWeightIsFoundAtItsNode) {
+  Trained trained(1);
+  Weights weights = trained.model.weights();
+  for (float& weight : weights.at("dense/kernel")) weight = std::numeric_limits<float>::quiet_NaN();
+  trained.model.set_weights(weights);
+  EXPECT_TRUE(std::isnan(trained.model.evaluate(trained.data.test, trained.run).loss));
+  trained.run.check_finite = true;
+  try {
+    trained.model.evaluate(trained.data.test, trained.run);
+    ADD_FAILURE() << "nothing was found";
+  } catch (const Error& error) {
+    EXPECT_TRUE(std::string(error.what()).find("node 'dense' (dense) yields nan") != std::string::npos) << error.what();
+  }
+}
+
+/// A user's data set of which one sample is broken.
+class Broken final : public Dataset {
+ public:
+  Broken(int64_t sample, bool label) : sample_(sample), label_(label) {}
+  int64_t size() const override { return 256; }
+  Shape image_shape() const override { return {28, 28, 1}; }
+  int classes() const override { return 10; }
+  int32_t read(int64_t index, std::span<float> image) const override {
+    std::fill(image.begin(), image.end(), 0.5F);
+    if (index == sample_ && !label_) throw InputError("sample {} cannot be decoded", index);
+    return index == sample_ ? 10 : static_cast<int32_t>(index % 10);
+  }
+  std::string content_sha256() const override { return "none"; }
+
+ private:
+  int64_t sample_;
+  bool label_;
+};
+
+TEST(Model, ABrokenSampleEndsAllRanksAndIsNamed) {
+  for (const auto& [label, message] :
+       {std::pair{false, "sample 200 cannot be decoded"}, {true, "sample 200 has label 10, expected 0 to 9"}}) {
+    Trained trained(0);
+    trained.run.ranks = 4;
+    try {
+      trained.model.fit(std::make_shared<Broken>(200, label), {.epochs = 1, .run = trained.run});
+      ADD_FAILURE() << "it was trained on";
+    } catch (const InputError& error) {
+      EXPECT_TRUE(std::string(error.what()).starts_with("rank ")) << error.what();
+      EXPECT_TRUE(std::string(error.what()).ends_with(message)) << error.what();
+    }
+    EXPECT_TRUE(trained.model.weights().empty()) << "a failed fit leaves the model as it was";
+  }
+}
+
+TEST(Model, ANetworkWithoutASoftmaxIsRefused) {
+  Runtime runtime;
+  Model model(Network("logits", Dense(10)(Flatten()(Input({8, 8, 1})))), runtime);
+  model.compile({});
+  try {
+    model.fit(prepare_data("digits").data.train, {});
+    ADD_FAILURE() << "it was trained";
+  } catch (const InputError& error) {
+    EXPECT_STREQ(error.what(), "the model ends in 'dense', expected a softmax, which cross-entropy needs");
+  }
+}
+
+TEST(Model, OptimizersOutOfRangeAreRefused) {
+  Trained trained(0);
+  for (const Optimizer& optimizer :
+       {Optimizer(Adam{.lr = -1}), Optimizer(Adam{.lr = NAN}), Optimizer(SGD{.lr = INFINITY}),
+        Optimizer(Adam{.beta_1 = 1}), Optimizer(SGD{.momentum = -1}), Optimizer(SGD{.weight_decay = NAN})})
+    EXPECT_THROW(trained.model.compile({.optimizer = optimizer}), InputError);
 }
 
 TEST(Model, LearnsFashionMnist) {

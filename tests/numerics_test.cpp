@@ -49,6 +49,7 @@ Network mixed_network() {
 
 struct RunSpec {
   int ranks = 1;
+  int threads = 1;
   int lanes = 8;
   int64_t batch = 40, samples = 100, steps = 7;
   Numerics numerics = Numerics::reproducible;
@@ -78,7 +79,7 @@ void swap_lanes(Batch& batch, std::pair<int, int> lanes) {
 }
 
 void train_rank(const Network& network, const RunSpec& run, Communicator& comm, std::vector<StepTrace>& trace) {
-  const auto backend = make_cpu_backend(1);
+  const auto backend = make_cpu_backend(run.threads);
   Trainer trainer(network, {{run.batch, run.lanes, run.numerics}, run.optimizer, run.seed}, comm, *backend,
                   cpu_kernels());
   if (run.flip_bit) {
@@ -138,6 +139,12 @@ TEST_P(EveryNumberOfRanks, GivesTheSameBitsForResnet18) {
 
 INSTANTIATE_TEST_SUITE_P(Ranks, EveryNumberOfRanks, testing::Values(2, 4, 8));
 
+TEST(Numerics, TwoThreadsARankAreAContractOfTheirOwn) {
+  const auto one = train_one({.threads = 2});
+  for (int ranks : {2, 4})
+    for (const auto& rank : train(mixed_network(), {.ranks = ranks, .threads = 2})) EXPECT_EQ(rank, one) << ranks;
+}
+
 TEST(Numerics, AnotherSeedGivesOtherBits) {
   const auto a = train_one({.seed = 7}), b = train_one({.seed = 8});
   EXPECT_NE(a.back().hash, b.back().hash);
@@ -151,6 +158,9 @@ TEST(Numerics, NegativeControlARingReductionIsCaught) {
   const auto ring = train(mixed_network(), {.ranks = 4, .lanes = 4, .numerics = Numerics::fast})[0];
   EXPECT_EQ(tree, same_tree);
   EXPECT_NE(tree.back().hash, ring.back().hash);
+  // It is the same training all the same: what is caught is the last bit.
+  for (size_t i = 0; i < tree.size(); ++i)
+    EXPECT_NEAR(std::bit_cast<float>(tree[i].loss), std::bit_cast<float>(ring[i].loss), 1e-4) << i;
 }
 
 TEST(Numerics, NegativeControlSwappedLanesAreCaught) {

@@ -273,8 +273,7 @@ TEST(BatchNorm, LayerKeepsStatistics) {
   Builder builder(graph, 8, 4, true);
   builder.enter("norm", 3);
   const std::vector<Value> x{builder.source("x", Type{Shape{8, 5}}, Role::LaneInput)};
-  EXPECT_EQ(message([&] { BatchNormalization({.momentum = 2}).build(builder, x); }),
-            "got momentum 2, expected 0 to 1");
+  EXPECT_EQ(message([&] { BatchNormalization({.momentum = 2}).build(builder, x); }), "got momentum 2, expected 0 to 1");
 }
 
 }  // namespace

@@ -67,8 +67,8 @@ TEST(CrossEntropy, EqualsReference) {
 
 TEST(CrossEntropy, GradientMatchesFiniteDifferences) {
   for (int64_t valid : {5, 3})
-    EXPECT_TRUE(gradient_matches(std::make_shared<CrossEntropyOp>(),
-                                 {input(5, 7), labels_for(5, 7), lane(valid)}, {0}, {.step = 1e-3, .loss = true}));
+    EXPECT_TRUE(gradient_matches(std::make_shared<CrossEntropyOp>(), {input(5, 7), labels_for(5, 7), lane(valid)}, {0},
+                                 {.step = 1e-3, .loss = true}));
 }
 
 TEST(CrossEntropy, BackwardNeedsNoDy) {

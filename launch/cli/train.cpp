@@ -73,12 +73,8 @@ Json optimizer_json(const Optimizer& optimizer) {
             {"nesterov", sgd->nesterov},
             {"weight_decay", sgd->weight_decay}};
   const Adam& adam = *optimizer.adam();
-  return {{"name", "adam"},
-          {"lr", adam.lr},
-          {"beta_1", adam.beta_1},
-          {"beta_2", adam.beta_2},
-          {"epsilon", adam.epsilon},
-          {"weight_decay", adam.weight_decay}};
+  return {{"name", "adam"},        {"lr", adam.lr},           {"beta_1", adam.beta_1},
+          {"beta_2", adam.beta_2}, {"epsilon", adam.epsilon}, {"weight_decay", adam.weight_decay}};
 }
 
 Json configuration(const Job& job) {
@@ -137,11 +133,8 @@ void train(const Options& options, Runtime& runtime) {
   Model model(network(options, sets.train->image_shape(), sets.train->classes()), runtime);
   model.compile({.optimizer = chosen});
   // Everything that can be refused is refused before a folder is made.
-  FitOptions fit{.epochs = options.epochs,
-                 .steps = options.steps,
-                 .augmentation = augmentation,
-                 .schedule = decay,
-                 .run = run};
+  FitOptions fit{
+      .epochs = options.epochs, .steps = options.steps, .augmentation = augmentation, .schedule = decay, .run = run};
   const FitLength length = model.check(*sets.train, fit);
   const Job job{options, run, data, model, chosen, runtime, length};
 

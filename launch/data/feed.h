@@ -36,8 +36,8 @@ struct FeedOptions {
   uint64_t seed = 0;
   int64_t first_step = 0;  // what the first batch is called: steps and epochs count over the whole run
   int64_t first_epoch = 0;
-  int64_t steps = 0;       // how many batches to make
-  int64_t ahead = 2;       // how many batches to prepare ahead
+  int64_t steps = 0;  // how many batches to make
+  int64_t ahead = 2;  // how many batches to prepare ahead
 };
 
 /// Every epoch is ceil(size / batch) steps. The last batch of an epoch is short where the batch does not divide the
