@@ -1,15 +1,15 @@
 // Ten training steps against PyTorch's numbers, made by tests/golden/make_golden.py: forward, loss, every gradient,
-// batch norm's statistics and the optimizers at once.
+// batch norm's statistics and the optimizers at once; and the same numbers however the batch is cut.
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "launch/runtime.h"
 #include "launch/trainer.h"
 #include "layers/cpu/kernels.h"
 #include "layers/ops.h"
-#include "parallel/comm/local.h"
 
 namespace lockstep {
 namespace {
@@ -21,6 +21,19 @@ Network golden_network() {
                     Conv2D(4, {3, 3}, {.padding = Padding::same, .activation = Activation::relu}), MaxPooling2D({2, 2}),
                     Conv2D(8, {3, 3}, {.use_bias = false}), BatchNormalization(), ReLU(), Flatten(),
                     Dense(16, {.activation = Activation::relu}), Dense(10, {.activation = Activation::softmax}));
+}
+
+Network branches_network() {
+  const Size2 twice{2, 2};
+  const Symbol stem =
+      Conv2D(6, {3, 3}, {.padding = Padding::same, .activation = Activation::relu}).named("stem")(Input({8, 8, 1}));
+  const Symbol a = Conv2D(6, {3, 3}, {.strides = twice, .padding = Padding::same}).named("a")(stem);
+  const Symbol projection =
+      Conv2D(6, {1, 1}, {.strides = twice, .padding = Padding::same, .use_bias = false}).named("projection")(stem);
+  Symbol x = ReLU()(Add()({a, projection}));
+  x = Concatenate()({MaxPooling2D(twice)(x), AveragePooling2D(twice)(x)});
+  x = Conv2D(8, {1, 1}, {.activation = Activation::relu, .groups = 2}).named("mix")(x);
+  return Network("branches", Dense(10, {.activation = Activation::softmax}).named("out")(Flatten()(x)));
 }
 
 /// The formulas of make_golden.py.
@@ -44,51 +57,76 @@ Weights initial_weights(const Network& network) {
   return weights;
 }
 
-Batch golden_batch(int64_t step) {
+/// How the batch is cut.
+struct Cut {
+  int lanes = 1, ranks = 1;
+  Numerics numerics = Numerics::reproducible;
+};
+
+Batch golden_batch(int64_t step, const Cut& cut, int rank) {
   Batch batch;
-  for (int64_t i = 0; i < batch_size * 64; ++i)
+  const int64_t lane = batch_size / cut.lanes, own = cut.lanes / cut.ranks;
+  const int64_t begin = rank * own * lane, end = begin + own * lane;
+  for (int64_t i = begin * 64; i < end * 64; ++i)
     batch.images.push_back(static_cast<float>(static_cast<double>((i * 37 + step * 11) % 101) / 101));
-  for (int64_t i = 0; i < batch_size; ++i) batch.labels.push_back(static_cast<int32_t>((i * 7 + step) % 10));
-  batch.lanes = {{0, batch_size}};
+  for (int64_t i = begin; i < end; ++i) batch.labels.push_back(static_cast<int32_t>((i * 7 + step) % 10));
+  for (int64_t first = begin; first < end; first += lane) batch.lanes.push_back({first, lane});
   batch.samples = batch_size;
   batch.step = step;
   return batch;
 }
 
 /// The largest difference to the golden numbers, relative to 1 + |golden|; NaN counts as infinite.
-double worst_difference(const std::string& key, const Optimizer& optimizer) {
+double worst_difference(const std::string& key, const Network& network, const Optimizer& optimizer,
+                        const Cut& cut = {}) {
   std::ifstream file(LOCKSTEP_SOURCE_DIR "/tests/golden/golden.json");
   const auto golden = nlohmann::json::parse(file)[key];
-  const Network network = golden_network();
-  const auto comm = make_local(1);
-  const auto backend = make_cpu_backend(1);
-  Trainer trainer(network, {{batch_size, 1, Numerics::reproducible}, optimizer, 0}, *comm[0], *backend, cpu_kernels());
-  trainer.variables().set(initial_weights(network));
   double worst = 0;
   const auto compare = [&](double got, double want) {
     const double difference = std::abs(got - want) / (1 + std::abs(want));
     worst = difference <= worst ? worst : std::isnan(difference) ? INFINITY : difference;
   };
-  for (size_t step = 0; step < golden["losses"].size(); ++step)
-    compare(trainer.train(golden_batch(static_cast<int64_t>(step)), optimizer.lr()).loss,
-            golden["losses"][step].get<double>());
-  for (const auto& [name, values] : trainer.variables().get())
-    for (size_t i = 0; i < values.size(); ++i) compare(values[i], golden["variables"][name].at(i).get<double>());
+  Runtime runtime;
+  runtime.run(cut.ranks, [&](RankContext& rank) {
+    const auto backend = make_cpu_backend(1);
+    Trainer trainer(network, {{batch_size, cut.lanes, cut.numerics}, optimizer, 0}, rank.comm, *backend, cpu_kernels());
+    trainer.variables().set(initial_weights(network));
+    std::vector<float> losses;
+    for (size_t step = 0; step < golden["losses"].size(); ++step)
+      losses.push_back(
+          trainer.train(golden_batch(static_cast<int64_t>(step), cut, rank.comm.rank()), optimizer.lr()).loss);
+    if (rank.comm.rank() != 0) return;
+    for (size_t step = 0; step < losses.size(); ++step) compare(losses[step], golden["losses"][step].get<double>());
+    for (const auto& [name, values] : trainer.variables().get())
+      for (size_t i = 0; i < values.size(); ++i) compare(values[i], golden["variables"][name].at(i).get<double>());
+  });
   return worst;
 }
 
 // Both sides sum in fp32 in orders of their own; ten steps amplify 1e-7 to a few 1e-6.
 constexpr double tolerance = 5e-5;
 
-TEST(Golden, AdamAgreesWithPyTorch) { EXPECT_LE(worst_difference("adam", Adam{.lr = 0.01F}), tolerance); }
+const SGD momentum{.lr = 0.05F, .momentum = 0.9F, .weight_decay = 0.001F};
+
+TEST(Golden, AdamAgreesWithPyTorch) {
+  EXPECT_LE(worst_difference("adam", golden_network(), Adam{.lr = 0.01F}), tolerance);
+}
 
 TEST(Golden, MomentumAgreesWithPyTorch) {
-  EXPECT_LE(worst_difference("momentum", SGD{.lr = 0.05F, .momentum = 0.9F, .weight_decay = 0.001F}), tolerance);
+  EXPECT_LE(worst_difference("momentum", golden_network(), momentum), tolerance);
+}
+
+TEST(Golden, BranchesAgreeWithPyTorchHoweverTheBatchIsCut) {
+  for (const Cut& cut :
+       {Cut{1, 1}, Cut{8, 1}, Cut{8, 2}, Cut{4, 4}, Cut{2, 2, Numerics::fast}, Cut{4, 4, Numerics::fast}})
+    EXPECT_LE(worst_difference("branches", branches_network(), momentum, cut), tolerance)
+        << cut.lanes << " lanes, " << cut.ranks << " ranks";
 }
 
 TEST(Golden, NegativeControlASlightlyOtherOptimizerIsSeen) {
-  EXPECT_GT(worst_difference("adam", Adam{.lr = 0.0101F}), tolerance);
-  EXPECT_GT(worst_difference("momentum", SGD{.lr = 0.05F, .momentum = 0.9F}), tolerance);
+  EXPECT_GT(worst_difference("adam", golden_network(), Adam{.lr = 0.0101F}), tolerance);
+  EXPECT_GT(worst_difference("momentum", golden_network(), SGD{.lr = 0.05F, .momentum = 0.9F}), tolerance);
+  EXPECT_GT(worst_difference("branches", branches_network(), SGD{.lr = 0.05F, .momentum = 0.9F}, {8, 2}), tolerance);
 }
 
 }  // namespace
