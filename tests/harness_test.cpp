@@ -1,0 +1,72 @@
+// The tests' own helpers: each comparison that other tests rely on must also be able to fail.
+#include <limits>
+
+#include "tests/op_check.h"
+
+namespace lockstep::test {
+namespace {
+
+constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+constexpr float inf = std::numeric_limits<float>::infinity();
+
+TEST(Harness, FailsOnNanAndOnAnyBit) {
+  const Buffer a = integers({5}, 1);
+  Buffer b = a;
+  EXPECT_TRUE(close(a, b, 0));
+  b[4] = nan;
+  EXPECT_FALSE(close(b, a, inf));
+  EXPECT_FALSE(close(a, b, inf));
+  b[4] = std::nextafter(a[4], inf);
+  EXPECT_FALSE(same_bits(a, b));
+  EXPECT_FALSE(close(a, b, 0));
+}
+
+/// y = factor * x, with a gradient that is wrong by `error`, relative.
+class ScaleOp final : public Op {
+ public:
+  explicit ScaleOp(float factor, float error = 0) : factor(factor), error(error) {}
+  std::string_view name() const override { return "scale"; }
+  std::vector<Type> infer(std::span<const Type> in) const override { return {in[0]}; }
+  std::vector<Rule> rules() const override { return {}; }
+  std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override {
+    return {graph.add1(node.name + "/grad", std::make_shared<ScaleOp>(factor * (1 + error)), {dy[0]})};
+  }
+
+  const float factor, error;
+};
+
+/// Whether the check takes that gradient at a point whose first element is `first`.
+testing::AssertionResult scale_gradient(float factor, float error, float first = 1) {
+  KernelTable table;
+  table.add<ScaleOp>([](const ScaleOp& op, const Signature&) {
+    return Kernel{.run = [factor = op.factor](Stream& stream, const Args& args) {
+      stream.enqueue([factor, in = args.in[0], out = args.out[0]] {
+        for (int64_t i = 0; i < in.elements(); ++i) out.as()[i] = factor * in.as()[i];
+      });
+    }};
+  });
+  Buffer point = uniform({3, 20}, 1);
+  point[0] = first;
+  return gradient_matches(std::make_shared<ScaleOp>(factor, error), {point}, {0}, {.kernels = table});
+}
+
+TEST(FiniteDifferences, ReportAGradientThatIsAFewPercentOffWhateverItsSize) {
+  for (float factor : {1e-4F, 0.01F, 1.0F, 1000.0F}) {
+    EXPECT_TRUE(scale_gradient(factor, 0)) << factor;
+    for (float error : {0.05F, -0.05F, -1.0F, -2.0F}) EXPECT_FALSE(scale_gradient(factor, error)) << factor;
+  }
+}
+
+TEST(FiniteDifferences, ReportWhatIsNotANumber) {
+  EXPECT_FALSE(scale_gradient(1, nan));
+  EXPECT_FALSE(scale_gradient(1, inf));
+  EXPECT_FALSE(scale_gradient(1, 0, inf));
+  // A step up overflows: an infinite difference must not become an infinite tolerance.
+  EXPECT_TRUE(scale_gradient(3e38F, 0, 1.0F));
+  EXPECT_FALSE(scale_gradient(3e38F, 0, 1.13F));
+}
+
+TEST(FiniteDifferences, ReportAnInputThatChangesNothing) { EXPECT_FALSE(scale_gradient(0, 0)); }
+
+}  // namespace
+}  // namespace lockstep::test
