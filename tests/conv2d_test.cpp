@@ -318,6 +318,30 @@ TEST(Conv2DLayer, BuildsItsVariables) {
   EXPECT_EQ(graph.nodes()[0].op->attributes(), "3x5 stride 2x1 pad 1x2/1x2 groups 2 +bias");
 }
 
+TEST(Conv2DLayer, InitialisesByTheFansOfKeras) {
+  // keras.initializers.compute_fans of the kernel (height, width, channels of one group, filters): height * width times
+  // the one, or the other, dimension. With groups, fan_out counts the filters of all of them.
+  struct Fans {
+    int64_t channels, filters, groups, in, out;
+  };
+  for (const auto& [channels, filters, groups, in, out] :
+       {Fans{6, 4, 1, 3 * 5 * 6, 3 * 5 * 4}, {6, 4, 2, 3 * 5 * 3, 3 * 5 * 4}, {6, 12, 6, 3 * 5 * 1, 3 * 5 * 12}}) {
+    Graph graph;
+    Builder builder(graph, 8, 8, true);
+    builder.enter("c1", 0);
+    const Value x = graph.source("x", {{8, 9, 8, channels}}, Role::LaneInput);
+    // Neither stride nor padding counts.
+    const Conv2D layer(filters, {3, 5}, {.strides = {2, 1}, .padding = same, .groups = groups});
+    static_cast<void>(layer.build(builder, std::vector<Value>{x}));
+    const Initializer kernel = builder.variables().at(0).initializer, bias = builder.variables().at(1).initializer;
+    EXPECT_EQ(kernel.kind, Initializer::Kind::GlorotUniform);
+    EXPECT_EQ(kernel.fan_in, in) << groups << " groups";
+    EXPECT_EQ(kernel.fan_out, out) << groups << " groups";
+    EXPECT_EQ(bias.kind, Initializer::Kind::Constant);
+    EXPECT_EQ(bias.constant, 0);
+  }
+}
+
 TEST(Conv2DLayer, PutsTheOddPixelAfter) {
   Graph graph;
   Builder builder(graph, 1, 1, true);

@@ -214,7 +214,12 @@ TEST(DenseLayer, BuildsItsVariablesAndSaysWhatIsWrong) {
   ASSERT_EQ(builder.variables().size(), 2);
   EXPECT_EQ(builder.variables()[0].name, "fc1/kernel");
   EXPECT_EQ(builder.variables()[0].shape, (Shape{4, 7}));
+  EXPECT_EQ(builder.variables()[0].initializer.kind, Initializer::Kind::GlorotUniform);
+  EXPECT_EQ(builder.variables()[0].initializer.fan_in, 7);
+  EXPECT_EQ(builder.variables()[0].initializer.fan_out, 4);
   EXPECT_EQ(builder.variables()[1].shape, (Shape{4}));
+  EXPECT_EQ(builder.variables()[1].initializer.kind, Initializer::Kind::Constant);
+  EXPECT_EQ(builder.variables()[1].initializer.constant, 0);
   const auto build = [&](int64_t units, Value input) {
     return input_error_of([&] { static_cast<void>(lockstep::Dense(units).build(builder, std::vector<Value>{input})); });
   };

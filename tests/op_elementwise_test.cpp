@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include "core/plan/executor.h"
 #include "layers/add.h"
 #include "layers/concat.h"
 #include "layers/flatten.h"
@@ -68,17 +69,28 @@ TEST(Softmax, EqualsReference) {
   }
 }
 
+/// dx[i] = sum over k of dy[k] * dy_k/dx_i, where dy_k/dx_i = y[k] * ((k == i) - y[i]): the whole Jacobian.
+std::vector<double> softmax_gradient(const Buffer& y, const Buffer& dy) {
+  const auto classes = static_cast<size_t>(y.shape()[-1]);
+  std::vector<double> dx(y.as().size());
+  for (size_t i = 0; i < dx.size(); ++i)
+    for (size_t k = i / classes * classes; k < (i / classes + 1) * classes; ++k)
+      dx[i] += double{dy[k]} * double{y[k]} * ((k == i ? 1.0 : 0.0) - double{y[i]});
+  return dx;
+}
+
 TEST(Softmax, GradientMatchesFiniteDifferencesAndReference) {
-  const Buffer x = uniform({4, 11}, 6, -3, 3), dy = uniform({4, 11}, 7);
-  EXPECT_TRUE(gradient_matches(std::make_shared<SoftmaxOp>(), {x}, {0}));
-  const Buffer y = run_op(SoftmaxOp(), {x})[0];
-  const Buffer dx = run_op(SoftmaxGradOp(), {y, dy})[0];
-  EXPECT_TRUE(same_bits(dx, run_op(SoftmaxGradOp(), {y, dy}, true)[0]));
-  for (size_t n = 0; n < 4; ++n) {
-    double sum = 0;
-    for (size_t k = 0; k < 11; ++k) sum += double{dx[n * 11 + k]};
-    EXPECT_NEAR(sum, 0, 1e-7);  // a constant added to x changes nothing
+  for (int64_t classes : {2, 8, 11, 1000}) {
+    const Buffer x = uniform({4, classes}, 6, -3, 3), dy = uniform({4, classes}, 7);
+    const Buffer y = run_op(SoftmaxOp(), {x})[0];
+    // y * (dy - sum of dy * y) with |dy| <= 1: the difference is at most 2, the sum at most 1; sum, difference and
+    // product are each rounded once, together less than 2^-22 * y.
+    const double error = 0x1p-22 * double{std::ranges::max(y.as())};
+    for (bool in_place : {false, true})
+      EXPECT_TRUE(close(run_op(SoftmaxGradOp(), {y, dy}, in_place)[0], softmax_gradient(y, dy), error)) << classes;
+    EXPECT_FALSE(close(Buffer(y.type()), softmax_gradient(y, dy), error)) << "0 would pass";
   }
+  EXPECT_TRUE(gradient_matches(std::make_shared<SoftmaxOp>(), {uniform({4, 11}, 6, -3, 3)}, {0}));
 }
 
 TEST(Softmax, DoesNotDependOnPositionAndSurvivesLargeInputs) {
@@ -157,6 +169,45 @@ TEST(Elementwise, ThreadsDoNotChangeBits) {
   }
   omp_set_num_threads(threads);
   for (size_t i = 0; i < results[0].size(); ++i) EXPECT_TRUE(same_bits(results[0][i], results[1][i])) << i;
+}
+
+/// What `op` makes of `x` between two operators that may work in place, planned and executed as in a step. Relu leaves
+/// an `x` without negative numbers as it is.
+Buffer planned(std::shared_ptr<const Op> op, const Buffer& x) {
+  StepPlan plan;
+  const Value in = plan.graph.source("x", x.type(), Role::LaneInput);
+  const Value before = plan.graph.add1("before", std::make_shared<ReluOp>(), {in});
+  const Value view = plan.graph.add1("view", std::move(op), {before});
+  const Value out = plan.graph.add1("after", std::make_shared<ReluOp>(), {view});
+  plan.graph.set_role(out, Role::Output);
+  for (const ValueInfo& info : plan.graph.values()) plan.local.push_back(info.type);
+  finish_plan(plan, cpu_kernels(), {});
+  const auto backend = make_cpu_backend(1);
+  VariableMemory none;
+  Executor executor(std::move(plan), *backend, none);
+  std::ranges::copy(x.as(), executor.tensor(in).as());
+  executor.run();
+  Buffer result(executor.tensor(out).type);
+  std::copy_n(executor.tensor(out).as(), result.as().size(), result.as().begin());
+  return result;
+}
+
+TEST(Flatten, KeepsEveryElementAndGivesEveryGradientBack) {
+  const Shape image{3, 4, 5, 2};
+  const Buffer x = uniform(image, 16, 0, 1), dy = uniform({3, 40}, 17, 0, 1);
+  const Buffer y = planned(std::make_shared<FlattenOp>(), x), dx = planned(std::make_shared<UnflattenOp>(image), dy);
+  ASSERT_EQ(y.shape(), (Shape{3, 40}));
+  ASSERT_EQ(dx.shape(), image);
+  for (int64_t n = 0; n < 3; ++n)
+    for (int64_t h = 0; h < 4; ++h)
+      for (int64_t w = 0; w < 5; ++w)
+        for (int64_t c = 0; c < 2; ++c) {
+          const auto pixel = static_cast<size_t>(((n * 4 + h) * 5 + w) * 2 + c);
+          const auto feature = static_cast<size_t>(n * 40 + (h * 10 + w * 2 + c));  // rows, columns, then channels
+          ASSERT_EQ(y[feature], x[pixel]);
+          ASSERT_EQ(dx[pixel], dy[feature]);
+        }
+  EXPECT_TRUE(gradient_matches(std::make_shared<FlattenOp>(), {x}, {0}, {.elements = 120}));
 }
 
 TEST(Flatten, IsAViewAndSoIsItsGradient) {
