@@ -37,6 +37,19 @@ TEST(Dropout, MaskIsThePureFunctionOfItsDefinition) {
   }
 }
 
+TEST(Dropout, KeepsItsMask) {
+  // Frozen, from a second implementation of the definition: a change here changes every run that was ever recorded.
+  const uint64_t step = (uint64_t{3} << 32) + 1;
+  const int64_t first = (int64_t{1} << 33) + 2;
+  const std::string expected =
+      "1011111101110010111111111110111111110111"
+      "1011110000111111111100011110110110111100";
+  const Buffer mask = drop(ones({2, 40}), step, 5, first);
+  std::string kept;
+  for (float y : mask.as()) kept += y == 0 ? '0' : '1';
+  EXPECT_EQ(kept, expected);
+}
+
 TEST(Dropout, LanesAndThreadsDoNotMatter) {
   const Buffer x = uniform({8, 40, 40, 3}, 1), whole = drop(x, 2, 1);
   std::vector<float> joined;

@@ -6,7 +6,10 @@
 #include <cmath>
 #include <numeric>
 #include <set>
+#include <utility>
 #include <vector>
+
+#include "layers/initializer.h"
 
 namespace lockstep {
 namespace {
@@ -20,13 +23,54 @@ TEST(Philox, GivesTheKnownAnswers) {
             (PhiloxCounter{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
 
+// Frozen numbers: a change in any of them changes every run that was ever recorded. They come from a second
+// implementation of the formulas, whose Philox gave the known answers above.
+
 TEST(Random, KeepsItsNumbers) {
-  // Frozen: a change here changes every run that was ever recorded.
-  const auto bits = Random(7, Purpose::Dropout, 3, 11).bits(5, 2);
-  EXPECT_EQ(bits, Random(7, Purpose::Dropout, 3, 11).bits(5, 2));
-  const auto key = Random(7, Purpose::Dropout, 3, 11).key();
-  EXPECT_EQ(key, (PhiloxKey{philox4x32({3, 3, 11, 0}, {7, 0})[0], philox4x32({3, 3, 11, 0}, {7, 0})[1]}));
-  EXPECT_EQ(bits, philox4x32({2, 0, 5, 0}, key));
+  EXPECT_EQ(Random(7, Purpose::Dropout, 3, 11).key(), (PhiloxKey{0x3c7be7f6, 0xe3bb4269}));
+  EXPECT_EQ(Random(7, Purpose::Dropout, 3, 11).bits(5, 2),
+            (PhiloxCounter{0xfa01615c, 0x88ec9cef, 0xaf63f46c, 0xe765e005}));
+  // Both halves of each 64-bit argument have their places.
+  const auto wide = [](uint64_t high, uint64_t low) { return high << 32 | low; };
+  EXPECT_EQ(Random(wide(3, 7), Purpose::Dropout, 3, wide(5, 11)).bits(wide(9, 5), wide(2, 2)),
+            (PhiloxCounter{0xb815604a, 0x643db1b9, 0xe3c720b4, 0xf22e3bca}));
+  const std::pair<Purpose, PhiloxCounter> purposes[]{
+      {Purpose::Initialise, {0x35cb552f, 0x04e00ab3, 0xea885334, 0xf0806011}},
+      {Purpose::Shuffle, {0xfa84b1f5, 0x6cd83701, 0xa5cc98ca, 0x301e1ab6}},
+      {Purpose::Dropout, {0xfd7db44e, 0xb490a3d4, 0x72af15ad, 0x3b3385e9}},
+      {Purpose::Data, {0x1e1b266a, 0xb54ead9d, 0xe278dd14, 0xbcddec39}},
+      {Purpose::Rank, {0xaada3068, 0x51f069a8, 0xc3ab5f8f, 0xa6732357}},
+      {Purpose::Augment, {0x94381034, 0x78d9e242, 0x72d31b8f, 0x0cb95fdc}},
+  };
+  for (const auto& [purpose, bits] : purposes) EXPECT_EQ(Random(7, purpose).bits(0, 0), bits);
+  EXPECT_EQ(Seed{7}.for_rank(3), 0xfb60966eb2d0ab64);
+}
+
+TEST(KeyedPermutation, KeepsItsNumbers) {
+  const auto first = [](size_t count, uint64_t size, uint64_t epoch) {
+    const KeyedPermutation permutation(size, 7, epoch);
+    std::vector<uint64_t> result;
+    for (uint64_t i = 0; i < count; ++i) result.push_back(permutation(i));
+    return result;
+  };
+  using Numbers = std::vector<uint64_t>;
+  EXPECT_EQ(first(10, 10, 0), (Numbers{6, 3, 8, 2, 1, 4, 7, 0, 9, 5}));
+  EXPECT_EQ(first(12, 1437, 3), (Numbers{331, 1054, 440, 1120, 1366, 980, 437, 823, 406, 276, 819, 303}));
+  EXPECT_EQ(first(8, 60000, uint64_t{1} << 32), (Numbers{48595, 23673, 28989, 23725, 31566, 45211, 55227, 7563}));
+  EXPECT_EQ(first(4, uint64_t{1} << 40, 1), (Numbers{645836431826, 975505239605, 370266211559, 467306757961}));
+}
+
+TEST(Initializer, KeepsItsNumbers) {
+  std::vector<float> drawn(10);
+  glorot_uniform(30, 70).fill(drawn, 1, 2);
+  EXPECT_EQ(drawn,
+            (std::vector<float>{-0x1.f23194p-4F, -0x1.16b288p-5F, 0x1.e6a77ep-5F, 0x1.4db8e0p-4F, -0x1.dbbc6ap-3F,
+                                0x1.55ecdap-4F, -0x1.2c8742p-4F, 0x1.196fa2p-4F, -0x1.91170ep-4F, -0x1.84b116p-3F}));
+  // Not to the bit: logarithm and cosine are the C library's. One unit in the last place of a float is 6e-8.
+  drawn.resize(6);
+  he_normal(50).fill(drawn, 1, 2);
+  const double expected[]{-0.342271483, 0.0279550032, -0.273169549, -0.213096136, -0.00799222093, 0.0350997033};
+  for (size_t i = 0; i < drawn.size(); ++i) EXPECT_NEAR(drawn[i], expected[i], 2e-7 * std::abs(expected[i])) << i;
 }
 
 TEST(Random, DependsOnEveryArgument) {
@@ -40,7 +84,7 @@ TEST(Random, DependsOnEveryArgument) {
   add(Random(1, Purpose::Initialise, 0, 0), 0, 0);
   add(Random(2, Purpose::Initialise, 0, 0), 0, 0);
   add(Random(1 + high, Purpose::Initialise, 0, 0), 0, 0);
-  for (auto purpose : {Purpose::Shuffle, Purpose::Dropout, Purpose::Data, Purpose::Rank})
+  for (auto purpose : {Purpose::Shuffle, Purpose::Dropout, Purpose::Data, Purpose::Rank, Purpose::Augment})
     add(Random(1, purpose, 0, 0), 0, 0);
   add(Random(1, Purpose::Initialise, 1, 0), 0, 0);
   add(Random(1, Purpose::Initialise, 0, 1), 0, 0);
@@ -93,7 +137,7 @@ TEST(Random, PurposesAreUncorrelated) {
     return sum * 12 / static_cast<double>(a.size());
   };
   const double limit = 5 / std::sqrt(static_cast<double>(a.size()));
-  for (auto purpose : {Purpose::Shuffle, Purpose::Dropout, Purpose::Data, Purpose::Rank})
+  for (auto purpose : {Purpose::Shuffle, Purpose::Dropout, Purpose::Data, Purpose::Rank, Purpose::Augment})
     EXPECT_LE(std::abs(correlation(uniforms(purpose, 0, 1))), limit);
   EXPECT_GT(correlation(a), limit) << "the test sees no correlation";
 }
