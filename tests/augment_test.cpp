@@ -10,13 +10,13 @@
 
 #include "core/error.h"
 #include "launch/data/feed.h"
-#include "tests/temporary_folder.h"
+#include "tests/errors.h"
 
 namespace lockstep {
 namespace {
 
-using testing::error_of;
-using testing::says;
+using test::error_of;
+using test::says;
 
 const Shape shape{5, 4, 2};
 
@@ -62,7 +62,7 @@ TEST(Augmentation, IsReadFromText) {
   for (const char* text :
        {"", "crop", "crop:", "crop:0", "crop:-1", "crop:1.5", "crop:2px", "flip,", "flip,flip", "crop:1,crop:2",
         "crop:99999999999999999999", "Flip", "none,flip", "flip:1", "rotate:181", "rotate:nan", "zoom:0", "zoom:100"})
-    EXPECT_TRUE(says(error_of<InputError>([&] { Augmentation::parse(text); }),
+    EXPECT_TRUE(says(error_of([&] { Augmentation::parse(text); }),
                      {std::string("'").append(text) + "'", "crop:PIXELS,flip,rotate:DEGREES"}))
         << text;
 }

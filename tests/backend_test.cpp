@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "tests/errors.h"
 #include "tests/watchdog.h"
 
 // The test of a refused allocation needs a null pointer from the sanitizers' allocators as well.
@@ -46,12 +47,7 @@ TEST_F(BackendTest, MemoryIsZeroedAndAligned) {
 
 TEST_F(BackendTest, RefusedMemoryNamesTheSize) {
   for (const size_t bytes : {size_t{1} << 60, std::numeric_limits<size_t>::max()}) {
-    try {
-      backend_->allocate(bytes);
-      FAIL() << "got " << bytes << " bytes";
-    } catch (const Error& error) {
-      EXPECT_NE(std::string(error.what()).find(std::to_string(bytes)), std::string::npos) << error.what();
-    }
+    EXPECT_TRUE(test::says(test::error_of<Error>([&] { backend_->allocate(bytes); }), {std::to_string(bytes)}));
   }
 }
 

@@ -5,9 +5,12 @@
 #include <thread>
 
 #include "tests/communicator_conformance.h"
+#include "tests/errors.h"
 
 namespace lockstep::testing {
 namespace {
+
+using test::error_of;
 
 void on_ranks(int ranks, const std::function<void(Communicator&)>& body) {
   const auto comms = make_local(ranks);
@@ -39,23 +42,17 @@ TEST(LocalTest, AbortReleasesWaitingRanks) {
       return half->abort("disk full");
     }
     const auto start = std::chrono::steady_clock::now();
-    try {
-      // Rank 0 waits in a subgroup for rank 1; ranks 2 and 3 wait in the whole group.
+    // Rank 0 waits in a subgroup for rank 1; ranks 2 and 3 wait in the whole group.
+    const auto wait = [&] {
       (comm.rank() == 0 ? *half : comm).all_reduce(data.data(), data.size(), *stream);
       stream->synchronize();
-      ADD_FAILURE() << "rank " << comm.rank() << " finished without rank 1";
-    } catch (const Error& error) {
-      EXPECT_STREQ(error.what(), "rank 1: disk full");
-      ++released;
-    }
+    };
+    EXPECT_EQ(error_of<Error>(wait), "rank 1: disk full") << "rank " << comm.rank();
+    ++released;
     EXPECT_TRUE(std::chrono::steady_clock::now() - start <= std::chrono::seconds(5));
     comm.abort("a later reason does not replace the first");
-    try {
-      comm.all_reduce(data.data(), data.size(), *backend->compute_stream());
-      ADD_FAILURE() << "a call after the abort went through";
-    } catch (const Error& error) {
-      EXPECT_STREQ(error.what(), "rank 1: disk full");
-    }
+    EXPECT_EQ(error_of<Error>([&] { comm.all_reduce(data.data(), data.size(), *backend->compute_stream()); }),
+              "rank 1: disk full");
     EXPECT_THROW(comm.split(0, 0), Error);
   });
   EXPECT_EQ(released, 3);

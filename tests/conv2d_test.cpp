@@ -287,7 +287,7 @@ TEST(Conv2dOp, ShardsTheBatch) {
 
 TEST(Conv2dOp, SaysWhatIsWrong) {
   const auto infer = [](Conv2dAttributes a, std::vector<Type> in) {
-    return input_error_of([&] { static_cast<void>(Conv2dOp(a, in.size() == 3, false).infer(in)); });
+    return error_of([&] { static_cast<void>(Conv2dOp(a, in.size() == 3, false).infer(in)); });
   };
   const Type x{{2, 3, 3, 8}};
   EXPECT_EQ(infer({.kernel = {3, 3}}, {x, {{4, 3, 3, 8}}}), "");
@@ -353,7 +353,7 @@ TEST(Conv2DLayer, PutsTheOddPixelAfter) {
 
 TEST(Conv2DLayer, SaysWhatIsWrong) {
   const auto build = [](Conv2D layer, Shape shape) {
-    return input_error_of([&] {
+    return error_of([&] {
       Graph graph;
       Builder builder(graph, 2, 1, true);
       builder.enter("stem", 0);

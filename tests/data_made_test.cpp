@@ -7,16 +7,16 @@
 #include "core/error.h"
 #include "launch/data/open.h"
 #include "launch/data/resize.h"
+#include "tests/errors.h"
 #include "tests/sample.h"
-#include "tests/temporary_folder.h"
 
 namespace lockstep {
 namespace {
 
-using testing::error_of;
+using test::error_of;
+using test::says;
 using testing::image;
 using testing::label;
-using testing::says;
 
 // ---------------------------------------------------------------------------------------------- synthetic
 
@@ -100,7 +100,7 @@ TEST(Synthetic, AMalformedSpecIsToldWithTheForm) {
                            "99999999999999999999x8x1/10/5",
                            "65536x65536x4096/10/5",
                            "65000x65000x1/1/1"})
-    EXPECT_TRUE(says(error_of<InputError>([&] { open_data(std::string("synthetic:") + spec); }),
+    EXPECT_TRUE(says(error_of([&] { open_data(std::string("synthetic:") + spec); }),
                      {std::string("'synthetic:") + spec + "'", "HxWxC/CLASSES/COUNT"}))
         << spec;
 }
@@ -184,7 +184,7 @@ TEST(Resize, ReadsSizes) {
   EXPECT_EQ(parse_size("32"), (std::array<int64_t, 2>{32, 32}));
   EXPECT_EQ(parse_size("32x48"), (std::array<int64_t, 2>{32, 48}));
   for (const char* text : {"", "x", "0", "-3", "32x", "32x0", "x32", "32x48x3", "32 ", "1e3", "99999"})
-    EXPECT_TRUE(says(error_of<InputError>([&] { parse_size(text); }), {std::string("'") + text + "'", "HEIGHTxWIDTH"}));
+    EXPECT_TRUE(says(error_of([&] { parse_size(text); }), {std::string("'") + text + "'", "HEIGHTxWIDTH"}));
 }
 
 // ---------------------------------------------------------------------------------------------- normalisation
@@ -222,7 +222,7 @@ TEST(Normalise, TakesWhatIsGiven) {
   EXPECT_NE(none.data.train->content_sha256(), given.data.train->content_sha256());
   for (const char* text : {"", "auto ", "0.1", "0.1/0.2", "0.1,0.2,0.3/0.5,0.25", "0,0,0/1,1,0", "0,0,0/1,1,-1",
                            "nan,0,0/1,1,1", "0,0,0/1,1,inf", "0,0,0/1,1,1x", "0,,0/1,1,1", "/"})
-    EXPECT_TRUE(says(error_of<InputError>([&] { prepare_data("synthetic:4x4x3/2/10", {.normalise = text}); }),
+    EXPECT_TRUE(says(error_of([&] { prepare_data("synthetic:4x4x3/2/10", {.normalise = text}); }),
                      {"normalisation '" + std::string(text) + "'", "MEAN/STD with 3 comma-separated numbers"}))
         << text;
 }

@@ -9,6 +9,7 @@
 #include "launch/data/digits.h"
 #include "launch/data/open.h"
 #include "launch/sha256.h"
+#include "tests/errors.h"
 #include "tests/sample.h"
 #include "tests/temporary_folder.h"
 
@@ -16,11 +17,11 @@ namespace lockstep {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::error_of;
+using test::error_of;
+using test::says;
 using testing::image;
 using testing::label;
 using testing::real_data;
-using testing::says;
 
 // ---------------------------------------------------------------------------------------------- digits
 
@@ -67,12 +68,11 @@ TEST(Digits, RefuseWhatIsOutside) {
 }
 
 TEST(OpenData, NamesTheNearestKind) {
-  EXPECT_TRUE(
-      says(error_of<InputError>([] { open_data("digit"); }), {"unknown data 'digit'", "did you mean 'digits'?"}));
-  EXPECT_TRUE(says(error_of<InputError>([] { open_data("mnist:/x"); }), {"unknown data 'mnist'", "idx"}));
-  EXPECT_TRUE(says(error_of<InputError>([] { open_data("digits:8"); }), {"digits:8"}));
-  EXPECT_TRUE(says(error_of<InputError>([] { open_data("idx"); }), {"idx:DIR"}));
-  EXPECT_TRUE(says(error_of<InputError>([] { open_data(""); }), {"unknown data ''"}));
+  EXPECT_TRUE(says(error_of([] { open_data("digit"); }), {"unknown data 'digit'", "did you mean 'digits'?"}));
+  EXPECT_TRUE(says(error_of([] { open_data("mnist:/x"); }), {"unknown data 'mnist'", "idx"}));
+  EXPECT_TRUE(says(error_of([] { open_data("digits:8"); }), {"digits:8"}));
+  EXPECT_TRUE(says(error_of([] { open_data("idx"); }), {"idx:DIR"}));
+  EXPECT_TRUE(says(error_of([] { open_data(""); }), {"unknown data ''"}));
 }
 
 // ---------------------------------------------------------------------------------------------- idx
@@ -119,7 +119,7 @@ class IdxFolder : public ::testing::Test {
   void write(const std::string& name, const std::string& bytes) const { testing::write_file(path(name), bytes); }
   std::string spec() const { return "idx:" + folder_.path().string(); }
   std::string refused() const {
-    return error_of<InputError>([&] { open_data(spec()); });
+    return error_of([&] { open_data(spec()); });
   }
   /// The message once `name` holds `bytes`; the sound file is put back.
   std::string refused_with(const std::string& name, const std::string& bytes) const {
@@ -171,9 +171,9 @@ TEST_F(IdxFolder, ContentHashSeesOneBit) {
 
 TEST_F(IdxFolder, MissingFilesAreNamed) {
   const std::string nowhere = path("nowhere").string();
-  EXPECT_TRUE(says(error_of<InputError>([&] { open_data("idx:" + nowhere); }), {nowhere, "not a directory"}));
-  EXPECT_TRUE(says(error_of<InputError>([&] { open_data("idx:" + path("t10k-labels-idx1-ubyte").string()); }),
-                   {"not a directory"}));
+  EXPECT_TRUE(says(error_of([&] { open_data("idx:" + nowhere); }), {nowhere, "not a directory"}));
+  EXPECT_TRUE(
+      says(error_of([&] { open_data("idx:" + path("t10k-labels-idx1-ubyte").string()); }), {"not a directory"}));
   fs::remove(path("t10k-labels-idx1-ubyte"));
   EXPECT_TRUE(says(refused(), {path("").parent_path().string(), "t10k-labels-idx1-ubyte", "t10k-labels-idx1-ubyte.gz",
                                "t10k-labels.idx1-ubyte"}));

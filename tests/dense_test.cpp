@@ -191,7 +191,7 @@ TEST(DenseOp, ShardsTheBatch) {
 
 TEST(DenseOp, SaysWhatIsWrong) {
   const auto infer = [](std::vector<Type> in) {
-    return input_error_of([&] { static_cast<void>(DenseOp(in.size() == 3, false).infer(in)); });
+    return error_of([&] { static_cast<void>(DenseOp(in.size() == 3, false).infer(in)); });
   };
   EXPECT_EQ(infer({{Shape{2, 5}}, {Shape{3, 5}}}), "");
   EXPECT_EQ(infer({{Shape{2, 5, 5, 1}}, {Shape{3, 25}}}),
@@ -221,7 +221,7 @@ TEST(DenseLayer, BuildsItsVariablesAndSaysWhatIsWrong) {
   EXPECT_EQ(builder.variables()[1].initializer.kind, Initializer::Kind::Constant);
   EXPECT_EQ(builder.variables()[1].initializer.constant, 0);
   const auto build = [&](int64_t units, Value input) {
-    return input_error_of([&] { static_cast<void>(lockstep::Dense(units).build(builder, std::vector<Value>{input})); });
+    return error_of([&] { static_cast<void>(lockstep::Dense(units).build(builder, std::vector<Value>{input})); });
   };
   EXPECT_EQ(build(4, image), "got f32[8, 7, 7, 1], expected f32[N, features]; use Flatten before Dense");
   EXPECT_EQ(build(0, x), "0 units, expected at least 1");

@@ -8,13 +8,13 @@
 #include <set>
 
 #include "core/error.h"
-#include "tests/temporary_folder.h"
+#include "tests/errors.h"
 
 namespace lockstep {
 namespace {
 
-using testing::error_of;
-using testing::says;
+using test::error_of;
+using test::says;
 
 /// Sample i is an image of 2x1x2 that holds i, its label is i mod 7. May fail at one sample or take its time.
 class Counting final : public Dataset {
@@ -173,7 +173,7 @@ TEST(BatchFeed, WhatTheDataThrowsComesAtItsBatch) {
   BatchFeed feed(std::make_shared<Counting>(64, 9), {.batch = 4, .steps = 16});
   EXPECT_EQ(feed.next().step, 0);
   EXPECT_EQ(feed.next().step, 1);
-  for (int i = 0; i < 2; ++i) EXPECT_TRUE(says(error_of<InputError>([&] { feed.next(); }), {"sample 9 is broken"}));
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(says(error_of([&] { feed.next(); }), {"sample 9 is broken"}));
 }
 
 TEST(BatchFeed, StopsWithinASample) {

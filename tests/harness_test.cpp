@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "tests/op_check.h"
+#include "tests/run_command.h"
 
 namespace lockstep::test {
 namespace {
@@ -67,6 +68,29 @@ TEST(FiniteDifferences, ReportWhatIsNotANumber) {
 }
 
 TEST(FiniteDifferences, ReportAnInputThatChangesNothing) { EXPECT_FALSE(scale_gradient(0, 0)); }
+
+TEST(Errors, AreToldByTheirTextOrByNone) {
+  EXPECT_EQ(error_of([] { throw InputError("bad {}", 1); }), "bad 1");
+  EXPECT_EQ(error_of<Error>([] { throw InputError("bad"); }), "bad");
+  EXPECT_EQ(error_of([] {}), "");
+  EXPECT_THROW(error_of([] { throw Error("not the user's fault"); }), Error);
+  EXPECT_TRUE(says("bad image 7", {"bad", "7"}));
+  EXPECT_FALSE(says("bad image 7", {"bad", "8"}));
+  EXPECT_FALSE(says("", {})) << "a call that throws nothing says nothing";
+}
+
+TEST(RunCommand, KeepsTextAndExitCode) {
+  const Outcome failed = run_command("echo out; echo out err >&2; exit 3");
+  EXPECT_EQ(failed.code, 3);
+  EXPECT_EQ(failed.text, "out\nout err\n");
+  EXPECT_EQ(failed.count("out"), 2U);
+  EXPECT_TRUE(failed.says("err"));
+  EXPECT_FALSE(failed.says("error"));
+  EXPECT_EQ(run_command("true").code, 0);
+  EXPECT_EQ(run_command("no-such-program-anywhere").code, 127);
+  EXPECT_EQ(run_command("kill -9 $$").code, 128 + 9);
+  EXPECT_TRUE(run_command("sleep 0.2").seconds >= 0.2);
+}
 
 }  // namespace
 }  // namespace lockstep::test

@@ -3,13 +3,14 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "tests/errors.h"
 #include "tests/temporary_folder.h"
 
 namespace lockstep {
 namespace {
 
-using testing::error_of;
-using testing::says;
+using test::error_of;
+using test::says;
 
 constexpr std::string_view model = R"({
   "name": "small",
@@ -87,7 +88,7 @@ TEST(JsonDocument, SaysWhereInWords) {
 }
 
 std::string refused(std::string_view text) {
-  return error_of<InputError>([&] { JsonDocument(text, "bad.json"); });
+  return error_of([&] { JsonDocument(text, "bad.json"); });
 }
 
 TEST(JsonDocument, ToldSyntaxErrorsHaveLineAndColumn) {
@@ -113,12 +114,10 @@ TEST(JsonDocument, ReadsFiles) {
   testing::write_file(folder.path() / "m.json", model);
   const auto document = JsonDocument::read(folder.path() / "m.json");
   EXPECT_EQ(document.where("/name"), (folder.path() / "m.json").string() + ":2: name");
-  EXPECT_TRUE(says(error_of<InputError>([&] { JsonDocument::read(folder.path() / "none.json"); }),
-                   {"none.json", "No such file"}));
-  EXPECT_TRUE(says(error_of<InputError>([&] { JsonDocument::read(folder.path()); }), {"directory"}));
+  EXPECT_TRUE(says(error_of([&] { JsonDocument::read(folder.path() / "none.json"); }), {"none.json", "No such file"}));
+  EXPECT_TRUE(says(error_of([&] { JsonDocument::read(folder.path()); }), {"directory"}));
   testing::write_file(folder.path() / "empty.json", "");
-  EXPECT_TRUE(
-      says(error_of<InputError>([&] { JsonDocument::read(folder.path() / "empty.json"); }), {"empty.json:1:1"}));
+  EXPECT_TRUE(says(error_of([&] { JsonDocument::read(folder.path() / "empty.json"); }), {"empty.json:1:1"}));
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include "launch/progress.h"
 #include "launch/sha256.h"
 #include "launch/system_info.h"
+#include "tests/errors.h"
 #include "tests/temporary_folder.h"
 
 namespace lockstep {
@@ -23,9 +24,9 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
-using testing::error_of;
+using test::error_of;
+using test::says;
 using testing::read_text;
-using testing::says;
 
 // FIPS 180-4's examples.
 TEST(Sha256, GivesTheKnownAnswers) {
@@ -74,7 +75,7 @@ TEST(RunDirectory, RefusesOneThatHoldsARun) {
   for (const std::string name : {"manifest.json", "metrics.jsonl"}) {
     const testing::TemporaryFolder folder;
     testing::write_file(folder.path() / name, "old");
-    EXPECT_TRUE(says(error_of<InputError>([&] { prepare_run_directory(folder.path()); }),
+    EXPECT_TRUE(says(error_of([&] { prepare_run_directory(folder.path()); }),
                      {folder.path().string(), "holds another run", name}));
     EXPECT_EQ(read_text(folder.path() / name), "old");
     EXPECT_EQ(files_in(folder.path()), 1U);
@@ -85,17 +86,17 @@ TEST(RunDirectory, RefusesWhereNothingCanBeWritten) {
   const testing::TemporaryFolder folder;
   testing::write_file(folder.path() / "file", "x");
   for (const auto& path : {folder.path() / "file", folder.path() / "file/run"})
-    EXPECT_TRUE(says(error_of<InputError>([&] { prepare_run_directory(path); }),
-                     {path.string(), "cannot be written", "ot a directory"}));
+    EXPECT_TRUE(
+        says(error_of([&] { prepare_run_directory(path); }), {path.string(), "cannot be written", "ot a directory"}));
   EXPECT_EQ(read_text(folder.path() / "file"), "x");
-  EXPECT_TRUE(says(error_of<InputError>([&] { prepare_run_directory("/proc/lockstep/run"); }), {"/proc/lockstep/run"}));
+  EXPECT_TRUE(says(error_of([&] { prepare_run_directory("/proc/lockstep/run"); }), {"/proc/lockstep/run"}));
   // The name of the last folder is too long for any file system: the ones above it must go again.
   const fs::path deep = folder.path() / "new" / std::string(5000, 'x');
-  EXPECT_TRUE(says(error_of<InputError>([&] { prepare_run_directory(deep); }), {"cannot be written"}));
+  EXPECT_TRUE(says(error_of([&] { prepare_run_directory(deep); }), {"cannot be written"}));
   EXPECT_FALSE(fs::exists(folder.path() / "new"));
   if (::geteuid() == 0) return;  // for whom no folder is read-only
   fs::permissions(folder.path(), fs::perms::owner_read | fs::perms::owner_exec);
-  EXPECT_TRUE(says(error_of<InputError>([&] { prepare_run_directory(folder.path()); }), {"Permission denied"}));
+  EXPECT_TRUE(says(error_of([&] { prepare_run_directory(folder.path()); }), {"Permission denied"}));
   fs::permissions(folder.path(), fs::perms::owner_all);
 }
 
@@ -206,13 +207,12 @@ TEST(MetricsWriter, WritesALineAtOnce) {
   EXPECT_EQ(read["step"], 9);
   EXPECT_EQ(read["loss"], "nan");
   EXPECT_FALSE(std::getline(lines, line));
-  EXPECT_TRUE(says(error_of<InputError>([&] { MetricsWriter again(path); }), {path.string(), "exists"}));
+  EXPECT_TRUE(says(error_of([&] { MetricsWriter again(path); }), {path.string(), "exists"}));
 }
 
 TEST(MetricsWriter, SaysWhenItCannotWrite) {
   const testing::TemporaryFolder folder;
-  EXPECT_TRUE(
-      says(error_of<InputError>([&] { MetricsWriter(folder.path() / "none/metrics.jsonl"); }), {"none", "No such"}));
+  EXPECT_TRUE(says(error_of([&] { MetricsWriter(folder.path() / "none/metrics.jsonl"); }), {"none", "No such"}));
   MetricsWriter metrics(folder.path() / "metrics.jsonl");
   const FileSizeLimit limit;
   EXPECT_TRUE(says(error_of<Error>([&] { metrics.step({}); }), {"metrics.jsonl", "too large"}));

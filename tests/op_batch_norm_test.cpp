@@ -213,28 +213,18 @@ TEST(BatchNorm, NanIsNotHidden) {
   EXPECT_TRUE(std::isnan(out[3][1]) && std::isnan(out[4][1]));
 }
 
-template <class Function>
-std::string message(Function function) {
-  try {
-    function();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 TEST(BatchNorm, Errors) {
   const auto infer = [](Type x, Type gamma, Type state) {
-    return message([&] { BatchNormOp(epsilon, false, false).infer(std::vector<Type>{x, gamma, gamma, state}); });
+    return error_of([&] { BatchNormOp(epsilon, false, false).infer(std::vector<Type>{x, gamma, gamma, state}); });
   };
   const Type state = lane_state_type(2);
-  EXPECT_EQ(infer({Shape{4, 3}}, {Shape{3}}, state), "no error");
+  EXPECT_EQ(infer({Shape{4, 3}}, {Shape{3}}, state), "");
   EXPECT_EQ(infer({Shape{4, 2, 3}}, {Shape{3}}, state), "got f32[4, 2, 3], expected f32[N, C] or f32[N, H, W, C]");
   EXPECT_EQ(infer({Shape{4, 3}}, {Shape{2}}, state), "gamma is f32[2], expected f32[3]");
   EXPECT_EQ(infer({Shape{5, 3}}, {Shape{3}}, state),
             "got f32[5, 3] and 2 lanes, expected a batch that the lanes divide");
-  EXPECT_EQ(message([] { BatchNormOp(0, false, false); }), "got epsilon 0, expected a number above 0");
-  EXPECT_EQ(message([] { BatchNormOp(std::nanf(""), false, false); }), "got epsilon nan, expected a number above 0");
+  EXPECT_EQ(error_of([] { BatchNormOp(0, false, false); }), "got epsilon 0, expected a number above 0");
+  EXPECT_EQ(error_of([] { BatchNormOp(std::nanf(""), false, false); }), "got epsilon nan, expected a number above 0");
 }
 
 TEST(BatchNorm, RulesCoverInputsAndOutputs) {
@@ -273,7 +263,8 @@ TEST(BatchNorm, LayerKeepsStatistics) {
   Builder builder(graph, 8, 4, true);
   builder.enter("norm", 3);
   const std::vector<Value> x{builder.source("x", Type{Shape{8, 5}}, Role::LaneInput)};
-  EXPECT_EQ(message([&] { BatchNormalization({.momentum = 2}).build(builder, x); }), "got momentum 2, expected 0 to 1");
+  EXPECT_EQ(error_of([&] { BatchNormalization({.momentum = 2}).build(builder, x); }),
+            "got momentum 2, expected 0 to 1");
 }
 
 }  // namespace

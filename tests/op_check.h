@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <functional>
 #include <map>
 #include <memory>
 #include <new>
@@ -15,22 +14,13 @@
 #include <span>
 #include <vector>
 
-#include "core/error.h"
+#include "core/cpu/streams.h"
 #include "core/graph.h"
 #include "core/kernel.h"
-#include "core/stream.h"
 #include "layers/cpu/kernels.h"
+#include "tests/errors.h"
 
 namespace lockstep::test {
-
-/// Runs all work at once, in the calling thread.
-class InlineStream final : public Stream {
- public:
-  void enqueue(std::function<void()> work) override { work(); }
-  void record(Event&) override {}
-  void wait(Event&) override {}
-  void synchronize() override {}
-};
 
 /// A tensor that owns its data, aligned as arenas are, with guard bytes behind the end. Copies are deep.
 class Buffer {
@@ -140,17 +130,6 @@ inline std::vector<Buffer> run_kernel(const Kernel& kernel, const Op& op, const 
   for (size_t i = 0; i < out.size(); ++i) EXPECT_TRUE(out[i].guard_intact()) << op.name() << " wrote past output " << i;
   if (in_place) out[0] = in[0];
   return out;
-}
-
-/// The message of the InputError that `body` throws; empty where it throws none.
-template <class Body>
-std::string input_error_of(Body body) {
-  try {
-    body();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "";
 }
 
 /// Infers the output types, makes the CPU kernel and runs it.

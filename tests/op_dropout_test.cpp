@@ -120,12 +120,7 @@ TEST(Dropout, Errors) {
     EXPECT_THROW(DropoutOp(bad, 0), InputError);
     EXPECT_THROW(Dropout(bad).build(builder, x), InputError);
   }
-  try {
-    Dropout(1.5F).build(builder, x);
-    FAIL();
-  } catch (const InputError& error) {
-    EXPECT_STREQ(error.what(), "got rate 1.5, expected 0 <= rate < 1");
-  }
+  EXPECT_EQ(error_of([&] { Dropout(1.5F).build(builder, x); }), "got rate 1.5, expected 0 <= rate < 1");
 }
 
 }  // namespace

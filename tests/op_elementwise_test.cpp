@@ -18,17 +18,6 @@ using namespace test;
 
 constexpr float nan = std::numeric_limits<float>::quiet_NaN();
 
-/// What `call` throws, or "nothing".
-template <class Call>
-std::string refusal(Call call) {
-  try {
-    call();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "nothing";
-}
-
 TEST(Relu, EqualsReference) {
   for (int64_t n : {1, 7, 8, 9, 1003}) {
     Buffer x = integers({n}, 2);
@@ -121,7 +110,7 @@ TEST(Add, IsExact) {
   for (size_t i = 0; i < a.as().size(); ++i) expected.push_back(a[i] + b[i]);
   for (bool in_place : {false, true}) EXPECT_TRUE(close(run_op(AddOp(), {a, b}, in_place)[0], expected, 0));
   EXPECT_TRUE(gradient_matches(std::make_shared<AddOp>(), {a, b}, {0, 1}));
-  EXPECT_EQ(refusal([] {
+  EXPECT_EQ(error_of([] {
               AddOp().infer(std::vector<Type>{{Shape{2, 3}}, {Shape{3, 2}}});
             }),
             "the second input is f32[3, 2], expected f32[2, 3]");
@@ -145,15 +134,15 @@ TEST(Concat, IsExactAndSlicesBack) {
 }
 
 TEST(Concat, SaysWhatDiffers) {
-  EXPECT_EQ(refusal([] {
+  EXPECT_EQ(error_of([] {
               ConcatOp(2).infer(std::vector<Type>{{Shape{2, 4, 4, 3}}, {Shape{2, 4, 5, 3}}});
             }),
             "f32[2, 4, 5, 3] cannot be concatenated with f32[2, 4, 4, 3]: they differ in more than the last dimension");
-  EXPECT_EQ(refusal([] {
+  EXPECT_EQ(error_of([] {
               ConcatOp(2).infer(std::vector<Type>{{Shape{2, 4}}, {Shape{2, 4, 1}}});
             }),
             "f32[2, 4, 1] cannot be concatenated with f32[2, 4]: they differ in more than the last dimension");
-  EXPECT_EQ(refusal([] { SliceOp(2, 5).infer(std::vector<Type>{{Shape{2, 4}}}); }), "slice 2 to 5 of f32[2, 4]");
+  EXPECT_EQ(error_of([] { SliceOp(2, 5).infer(std::vector<Type>{{Shape{2, 4}}}); }), "slice 2 to 5 of f32[2, 4]");
 }
 
 TEST(Elementwise, ThreadsDoNotChangeBits) {
@@ -224,11 +213,11 @@ TEST(Flatten, IsAViewAndSoIsItsGradient) {
   for (const Node& made : graph.nodes()) EXPECT_EQ(made.op->reuse(), Reuse::View);
   // A lane's graph: the batch follows the input.
   EXPECT_EQ(graph.nodes()[1].op->infer(std::vector<Type>{{Shape{2, 30}}})[0].shape, (Shape{2, 3, 2, 5}));
-  EXPECT_EQ(refusal([&] {
+  EXPECT_EQ(error_of([&] {
               graph.nodes()[1].op->infer(std::vector<Type>{{Shape{2, 31}}});
             }),
             "got f32[2, 31], expected as many elements as [2, 3, 2, 5] has");
-  EXPECT_EQ(refusal([] { FlattenOp().infer(std::vector<Type>{{Shape{2}}}); }),
+  EXPECT_EQ(error_of([] { FlattenOp().infer(std::vector<Type>{{Shape{2}}}); }),
             "got f32[2], expected a batch of at least one dimension");
 }
 
@@ -247,14 +236,14 @@ TEST(Elementwise, Layers) {
   EXPECT_EQ(shape(Flatten(), "c", {x}), (Shape{4, 168}));
   EXPECT_EQ(shape(ReLU(), "d", {x}), (Shape{4, 7, 8, 3}));
   EXPECT_EQ(shape(Softmax(), "e", {x}), (Shape{4, 7, 8, 3}));
-  EXPECT_EQ(refusal([&] { shape(Add(), "f", {x}); }), "layer 'f': Add takes at least 2 inputs, 1 were given");
-  EXPECT_EQ(refusal([&] {
+  EXPECT_EQ(error_of([&] { shape(Add(), "f", {x}); }), "layer 'f': Add takes at least 2 inputs, 1 were given");
+  EXPECT_EQ(error_of([&] {
               shape(Add(), "g", {x, z});
             }),
             "layer 'g': the second input is f32[4, 7, 8, 5], expected f32[4, 7, 8, 3]");
   Concatenate across;
   across.axis = 1;
-  EXPECT_EQ(refusal([&] { shape(across, "h", {x, z}); }), "layer 'h': axis is 1, expected -1 (the channels)");
+  EXPECT_EQ(error_of([&] { shape(across, "h", {x, z}); }), "layer 'h': axis is 1, expected -1 (the channels)");
 }
 
 }  // namespace

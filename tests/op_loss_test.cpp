@@ -105,12 +105,9 @@ TEST(CrossEntropy, NanIsNeitherALossNorAPrediction) {
 TEST(CrossEntropy, RefusesLabelsOutsideTheClasses) {
   for (int32_t label : {-1, 10}) {
     const std::vector<Buffer> in{input(2, 10), labels_of({4, label}), lane(2)};
-    for (bool gradient : {false, true}) try {
-        gradient ? run_op(CrossEntropyGradOp(), in) : run_op(CrossEntropyOp(), in);
-        ADD_FAILURE() << "label " << label << " was taken";
-      } catch (const Error& error) {
-        EXPECT_EQ(error.what(), fmt::format("the label of sample 1 of the lane is {}, expected 0 to 9", label));
-      }
+    const auto refused = fmt::format("the label of sample 1 of the lane is {}, expected 0 to 9", label);
+    EXPECT_EQ(error_of<Error>([&] { run_op(CrossEntropyOp(), in); }), refused);
+    EXPECT_EQ(error_of<Error>([&] { run_op(CrossEntropyGradOp(), in); }), refused);
   }
 }
 
@@ -138,15 +135,10 @@ TEST(CrossEntropy, EqualsSoftmaxAndItsGradient) {
 
 TEST(CrossEntropy, SaysWhatItExpects) {
   const Type x{Shape{8, 10}}, labels{Shape{8}, DType::i32}, state = lane_state_type(1);
-  const auto refusal = [](std::vector<Type> in) -> std::string {
-    try {
-      CrossEntropyOp().infer(in);
-    } catch (const InputError& error) {
-      return error.what();
-    }
-    return "nothing";
+  const auto refusal = [](std::vector<Type> in) {
+    return error_of([&] { static_cast<void>(CrossEntropyOp().infer(in)); });
   };
-  EXPECT_EQ(refusal({x, labels, state}), "nothing");
+  EXPECT_EQ(refusal({x, labels, state}), "");
   EXPECT_EQ(refusal({x, labels}), "got 2 inputs, expected 3");
   EXPECT_EQ(refusal({{Shape{8, 2, 5}}, labels, state}),
             "got f32[8, 2, 5], expected one row of classes a sample: f32[N, K]");

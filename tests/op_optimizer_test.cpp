@@ -144,31 +144,21 @@ TEST(MovingAverage, MatchesReferenceInPlace) {
     EXPECT_TRUE(close(run_op(MovingAverageOp(0.9F), {moving, sum, state}, in_place)[0], expected, 1e-6));
 }
 
-template <class Function>
-std::string message(Function function) {
-  try {
-    function();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 TEST(Optimizers, Errors) {
-  EXPECT_EQ(message([] { SgdOp(0.9F, true, 0); }), "no error");
-  EXPECT_EQ(message([] { SgdOp(1, false, 0); }), "sgd: got momentum 1, expected 0 <= momentum < 1");
-  EXPECT_EQ(message([] { SgdOp(0, true, 0); }), "sgd: got nesterov with momentum 0, expected a momentum above 0");
-  EXPECT_EQ(message([] { SgdOp(0, false, std::nanf("")); }), "sgd: got weight_decay nan, expected 0 or more");
-  EXPECT_EQ(message([] { AdamOp(1.5F, 0, 1, 0); }), "adam: got beta_1 1.5, expected 0 <= beta_1 < 1");
-  EXPECT_EQ(message([] { AdamOp(0, -1, 1, 0); }), "adam: got beta_2 -1, expected 0 <= beta_2 < 1");
-  EXPECT_EQ(message([] { AdamOp(0, 0, 0, 0); }), "adam: got epsilon 0, expected a number above 0");
-  EXPECT_EQ(message([] { MovingAverageOp(2); }), "moving average: got momentum 2, expected 0 to 1");
+  EXPECT_EQ(error_of([] { SgdOp(0.9F, true, 0); }), "");
+  EXPECT_EQ(error_of([] { SgdOp(1, false, 0); }), "sgd: got momentum 1, expected 0 <= momentum < 1");
+  EXPECT_EQ(error_of([] { SgdOp(0, true, 0); }), "sgd: got nesterov with momentum 0, expected a momentum above 0");
+  EXPECT_EQ(error_of([] { SgdOp(0, false, std::nanf("")); }), "sgd: got weight_decay nan, expected 0 or more");
+  EXPECT_EQ(error_of([] { AdamOp(1.5F, 0, 1, 0); }), "adam: got beta_1 1.5, expected 0 <= beta_1 < 1");
+  EXPECT_EQ(error_of([] { AdamOp(0, -1, 1, 0); }), "adam: got beta_2 -1, expected 0 <= beta_2 < 1");
+  EXPECT_EQ(error_of([] { AdamOp(0, 0, 0, 0); }), "adam: got epsilon 0, expected a number above 0");
+  EXPECT_EQ(error_of([] { MovingAverageOp(2); }), "moving average: got momentum 2, expected 0 to 1");
   const Type four{Shape{4}}, five{Shape{5}};
-  EXPECT_EQ(message([&] {
+  EXPECT_EQ(error_of([&] {
               SgdOp(0, false, 0).infer(std::vector<Type>{four, five, step_state_type()});
             }),
             "the gradient sum is f32[5], expected f32[4]");
-  EXPECT_EQ(message([&] {
+  EXPECT_EQ(error_of([&] {
               AdamOp(0, 0, 1, 0).infer(std::vector<Type>{four, four, step_state_type(), four});
             }),
             "got 4 inputs, expected 5");

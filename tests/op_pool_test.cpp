@@ -203,34 +203,23 @@ TEST(GlobalAvgPool, IsExactOnIntegers) {
   EXPECT_TRUE(gradient_matches(std::make_shared<GlobalAvgPoolOp>(), {uniform({2, 3, 3, 5}, 14)}, {0}));
 }
 
-/// What `call` throws, or "nothing".
-template <class Call>
-std::string refusal(Call call) {
-  try {
-    call();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "nothing";
-}
-
 TEST(Pool, RefusesWithNumbers) {
   const std::vector<Type> image{{Shape{1, 32, 32, 3}}}, matrix{{Shape{8, 10}}};
-  EXPECT_EQ(refusal([&] {
+  EXPECT_EQ(error_of([&] {
               MaxPoolOp({{17, 16}, {1, 1}}).infer(image);
             }),
             "max pooling window 17x16: expected at most 256 elements");
-  EXPECT_EQ(refusal([&] {
+  EXPECT_EQ(error_of([&] {
               MaxPoolOp({{2, 2}, {2, 2}}).infer(matrix);
             }),
             "got f32[8, 10], expected images f32[N, H, W, C]");
-  EXPECT_EQ(refusal([&] { GlobalAvgPoolOp().infer(matrix); }), "got f32[8, 10], expected images f32[N, H, W, C]");
-  EXPECT_EQ(refusal([&] {
+  EXPECT_EQ(error_of([&] { GlobalAvgPoolOp().infer(matrix); }), "got f32[8, 10], expected images f32[N, H, W, C]");
+  EXPECT_EQ(error_of([&] {
               AvgPoolOp({{40, 2}, {2, 2}}).infer(image);
             }),
             "window 40x2 exceeds its input [1, 32, 32, 3] (padding 0x0 before, 0x0 after)");
   const std::vector<Type> dy{{Shape{1, 15, 16, 3}}};
-  EXPECT_EQ(refusal([&] {
+  EXPECT_EQ(error_of([&] {
               AvgPoolGradOp({{2, 2}, {2, 2}}, {1, 32, 32, 3}).infer(dy);
             }),
             "dy is f32[1, 15, 16, 3], expected f32[1, 16, 16, 3]");
@@ -249,7 +238,7 @@ TEST(Pool, Layers) {
   EXPECT_EQ(shape(MaxPooling2D({3, 3}, {.strides = {2, 2}, .padding = Padding::same}), "b"), (Shape{4, 4, 4, 3}));
   EXPECT_EQ(shape(AveragePooling2D({7, 4}), "c"), (Shape{4, 1, 2, 3}));
   EXPECT_EQ(shape(GlobalAveragePooling2D(), "d"), (Shape{4, 3}));
-  EXPECT_EQ(refusal([&] {
+  EXPECT_EQ(error_of([&] {
               shape(MaxPooling2D({2, 2}, {.strides = {1, 0}}), "stem");
             }),
             "window 2x2 with strides 1x0: expected at least 1x1 for both");

@@ -4,13 +4,13 @@
 
 #include "core/error.h"
 #include "launch/lockstep.h"
-#include "tests/temporary_folder.h"
+#include "tests/errors.h"
 
 namespace lockstep {
 namespace {
 
-using testing::error_of;
-using testing::says;
+using test::error_of;
+using test::says;
 using Decay = Schedule::Decay;
 
 TEST(Schedule, HasTheValuesOfItsFormula) {
@@ -34,7 +34,7 @@ TEST(Schedule, HasTheValuesOfItsFormula) {
 
 TEST(Schedule, IsKnownByName) {
   for (const char* name : {"constant", "step", "linear", "cosine"}) EXPECT_EQ(Schedule::from_name(name).name(), name);
-  EXPECT_TRUE(says(error_of<InputError>([] { Schedule::from_name("cosin"); }), {"schedule 'cosin'", "'cosine'"}));
+  EXPECT_TRUE(says(error_of([] { Schedule::from_name("cosin"); }), {"schedule 'cosin'", "'cosine'"}));
 }
 
 std::string trained(float lr, const Schedule& schedule, int64_t steps) {

@@ -1,4 +1,4 @@
-// Helpers of tests that use files: a folder that goes with its owner, files made and read whole, errors by their text.
+// Helpers of tests that use files: a folder that goes with its owner, files made and read whole.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -39,26 +39,6 @@ inline std::string read_text(const std::filesystem::path& path) {
   std::ostringstream text;
   text << std::ifstream(path, std::ios::binary).rdbuf();
   return text.str();
-}
-
-/// What `call` throws as an Exception; a failure of the test where it throws nothing.
-template <class Exception, class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-  } catch (const Exception& error) {
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return {};
-}
-
-/// All of `parts` occur in `text`.
-inline ::testing::AssertionResult says(const std::string& text, std::initializer_list<std::string> parts) {
-  for (const auto& part : parts)
-    if (text.find(part) == std::string::npos)
-      return ::testing::AssertionFailure() << "'" << text << "' does not say '" << part << "'";
-  return ::testing::AssertionSuccess();
 }
 
 }  // namespace lockstep::testing
