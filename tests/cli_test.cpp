@@ -6,13 +6,14 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "tests/command.h"
+#include "tests/run_command.h"
 #include "tests/temporary_folder.h"
 
 namespace {
 
 namespace fs = std::filesystem;
-using namespace lockstep::testing;
+using namespace lockstep::test;
+using lockstep::testing::TemporaryFolder;
 
 Outcome run(const std::string& arguments, const std::string& before = "") {
   return run_command(before + " " + LOCKSTEP_BINARY_DIR + "/lockstep " + arguments);
@@ -36,8 +37,8 @@ TEST_F(Cli, TrainWritesTheRunFolderAndEvaluateReadsIt) {
   ASSERT_EQ(trained.code, 0) << trained.text;
   for (const char* part :
        {"model lenet5, 61706 parameters", "lanes 8, numerics reproducible, seed 5", "test accuracy "})
-    EXPECT_TRUE(contains(trained.text, part)) << trained.text;
-  const std::string sha = line_after(trained.text, "weights sha256 ");
+    EXPECT_TRUE(trained.says(part)) << trained.text;
+  const std::string sha = trained.line_after("weights sha256 ");
   EXPECT_EQ(sha.size(), 64U);
 
   const auto manifest = nlohmann::json::parse(read(path("run/manifest.json")));
@@ -57,47 +58,47 @@ TEST_F(Cli, TrainWritesTheRunFolderAndEvaluateReadsIt) {
   const Outcome evaluated =
       run("evaluate --model lenet5 --data digits --resize 28 --batch 64 --weights " + path("run/weights.safetensors"));
   ASSERT_EQ(evaluated.code, 0) << evaluated.text;
-  EXPECT_EQ(line_after(evaluated.text, "weights sha256 "), sha);
-  EXPECT_EQ(line_after(evaluated.text, "test accuracy "), line_after(trained.text, "test accuracy "));
+  EXPECT_EQ(evaluated.line_after("weights sha256 "), sha);
+  EXPECT_EQ(evaluated.line_after("test accuracy "), trained.line_after("test accuracy "));
 }
 
 TEST_F(Cli, TheSameWeightsForEveryNumberOfRanksAndTwice) {
-  const std::string sha = line_after(run(small + "--ranks 1").text, "weights sha256 ");
+  const std::string sha = run(small + "--ranks 1").line_after("weights sha256 ");
   EXPECT_EQ(sha.size(), 64U);
   for (const char* ranks : {"1", "2", "4", "8", "auto"})
-    EXPECT_EQ(line_after(run(small + "--ranks " + ranks).text, "weights sha256 "), sha) << ranks;
-  EXPECT_NE(line_after(run(small + "--seed 6").text, "weights sha256 "), sha);
-  EXPECT_EQ(line_after(run(small + "--check-finite").text, "weights sha256 "), sha);
+    EXPECT_EQ(run(small + "--ranks " + ranks).line_after("weights sha256 "), sha) << ranks;
+  EXPECT_NE(run(small + "--seed 6").line_after("weights sha256 "), sha);
+  EXPECT_EQ(run(small + "--check-finite").line_after("weights sha256 "), sha);
 }
 
 TEST_F(Cli, FastModeTrainsToo) {
   const Outcome outcome = run(small + "--numerics fast --ranks 2 --threads 1");
   EXPECT_EQ(outcome.code, 0) << outcome.text;
-  EXPECT_TRUE(contains(outcome.text, "lanes 2, numerics fast"));
+  EXPECT_TRUE(outcome.says("lanes 2, numerics fast"));
   // Other bits, but the same training: 1e-7 of an addition in another order, amplified by three steps.
-  const auto loss = [](const std::string& text) { return std::stod("0" + line_after(text, "epoch 1/1  loss ")); };
-  EXPECT_NEAR(loss(outcome.text), loss(run(small).text), 2e-4) << outcome.text;
+  const auto loss = [](const Outcome& of) { return std::stod("0" + of.line_after("epoch 1/1  loss ")); };
+  EXPECT_NEAR(loss(outcome), loss(run(small)), 2e-4) << outcome.text;
 }
 
 TEST_F(Cli, TheLastOfTwoEqualOptionsCounts) {
   const Outcome outcome = run(small + "--epochs 7 --steps 1 --seed 9");
   EXPECT_EQ(outcome.code, 0) << outcome.text;
-  EXPECT_TRUE(contains(outcome.text, "seed 9"));
+  EXPECT_TRUE(outcome.says("seed 9"));
 }
 
 TEST_F(Cli, AModelFromAFile) {
   const std::string file = LOCKSTEP_SOURCE_DIR "/examples/small.json";
-  EXPECT_TRUE(contains(run("summary --model " + file).text, "Total params"));
+  EXPECT_TRUE(run("summary --model " + file).says("Total params"));
   const Outcome outcome = run("train --data digits --epochs 5 --model " + file);
   EXPECT_EQ(outcome.code, 0) << outcome.text;
-  EXPECT_GT(std::stod("0" + line_after(outcome.text, "test accuracy ")), 80) << outcome.text;
+  EXPECT_GT(std::stod("0" + outcome.line_after("test accuracy ")), 80) << outcome.text;
 }
 
 TEST_F(Cli, SchedulesAndAugmentationTellInTheWeightsAndInTheManifest) {
-  const std::string plain = line_after(run(small).text, "weights sha256 ");
+  const std::string plain = run(small).line_after("weights sha256 ");
   const Outcome outcome = run(small + "--schedule cosine --warmup 2 --augment crop:2,flip --out " + path("run"));
   ASSERT_EQ(outcome.code, 0) << outcome.text;
-  EXPECT_NE(line_after(outcome.text, "weights sha256 "), plain);
+  EXPECT_NE(outcome.line_after("weights sha256 "), plain);
   const auto configuration = nlohmann::json::parse(read(path("run/manifest.json")))["configuration"];
   EXPECT_EQ(configuration["schedule"], "cosine");
   EXPECT_EQ(configuration["warmup"], 2);
@@ -106,24 +107,24 @@ TEST_F(Cli, SchedulesAndAugmentationTellInTheWeightsAndInTheManifest) {
 
 TEST_F(Cli, SaysOnStderrWhatItIsAskedToSay) {
   const std::string crowded = small + "--quiet --ranks 8 --threads 64 --log ";
-  EXPECT_TRUE(contains(run(crowded + "warning").text, "lockstep: warning: 8 ranks of 64 threads share "));
-  EXPECT_FALSE(contains(run(crowded + "error").text, "lockstep: "));
-  EXPECT_TRUE(contains(run(crowded + "debug").text, "lockstep: debug: rank 7: planned a step of "));
+  EXPECT_TRUE(run(crowded + "warning").says("lockstep: warning: 8 ranks of 64 threads share "));
+  EXPECT_FALSE(run(crowded + "error").says("lockstep: "));
+  EXPECT_TRUE(run(crowded + "debug").says("lockstep: debug: rank 7: planned a step of "));
 }
 
 TEST_F(Cli, SummaryPlanVersionAndHelp) {
-  EXPECT_TRUE(contains(run("summary --model seed_cnn --data synthetic:224x224x3/10/8").text, "Total params: 29,002"));
+  EXPECT_TRUE(run("summary --model seed_cnn --data synthetic:224x224x3/10/8").says("Total params: 29,002"));
   const Outcome plan = run("plan --model lenet5 --resize 28 --batch 64");
   for (const char* part : {"conv2d/weight_grad", "all_reduce", "max_pool 2x2 stride 2x2 +relu", "memory of one rank"})
-    EXPECT_TRUE(contains(plan.text, part)) << part;
-  const auto pass = [](const std::string& name) { return run("plan --model lenet5 --resize 28 --pass " + name).text; };
-  EXPECT_TRUE(contains(pass("network"), "conv2d/relu"));
-  EXPECT_FALSE(contains(pass("fuse"), "conv2d/relu"));
-  EXPECT_FALSE(contains(pass("fuse"), "conv2d/weight_grad"));
-  EXPECT_TRUE(contains(pass("autodiff"), "conv2d/weight_grad"));
-  EXPECT_TRUE(contains(pass("place"), "P->R"));
-  EXPECT_TRUE(contains(pass("reduce"), "bucket0/all_reduce"));
-  EXPECT_TRUE(contains(run("version").text, "onednn"));
+    EXPECT_TRUE(plan.says(part)) << part;
+  const auto pass = [](const std::string& name) { return run("plan --model lenet5 --resize 28 --pass " + name); };
+  EXPECT_TRUE(pass("network").says("conv2d/relu"));
+  EXPECT_FALSE(pass("fuse").says("conv2d/relu"));
+  EXPECT_FALSE(pass("fuse").says("conv2d/weight_grad"));
+  EXPECT_TRUE(pass("autodiff").says("conv2d/weight_grad"));
+  EXPECT_TRUE(pass("place").says("P->R"));
+  EXPECT_TRUE(pass("reduce").says("bucket0/all_reduce"));
+  EXPECT_TRUE(run("version").says("onednn"));
   EXPECT_EQ(run("version", "exec 1>/dev/full;").code, 1) << "what was printed has not arrived";
   EXPECT_EQ(run("--help").code, 0);
 }
@@ -182,8 +183,8 @@ TEST_F(Cli, BadInputIsRefusedWithTwo) {
   for (const auto& [arguments, says] : cases) {
     const Outcome outcome = run(arguments);
     EXPECT_EQ(outcome.code, 2) << arguments << "\n" << outcome.text;
-    for (const std::string& part : says) EXPECT_TRUE(contains(outcome.text, part)) << arguments << "\n" << outcome.text;
-    EXPECT_EQ(count(outcome.text, "lockstep: error"), 1U) << arguments << "\n" << outcome.text;
+    for (const std::string& part : says) EXPECT_TRUE(outcome.says(part)) << arguments << "\n" << outcome.text;
+    EXPECT_EQ(outcome.count("lockstep: error"), 1U) << arguments << "\n" << outcome.text;
   }
 }
 
@@ -193,12 +194,12 @@ TEST_F(Cli, ABadModelFileIsToldWithItsLine) {
          "    {\"type\": \"Conv2D\", \"filterz\": 3, \"kernel_size\": 3, \"filters\": 2}\n  ]\n}\n";
   const Outcome outcome = run("train --model " + path("m.json"));
   EXPECT_EQ(outcome.code, 2);
-  EXPECT_TRUE(contains(outcome.text, "m.json:4")) << outcome.text;
-  EXPECT_TRUE(contains(outcome.text, "'filterz'")) << outcome.text;
+  EXPECT_TRUE(outcome.says("m.json:4")) << outcome.text;
+  EXPECT_TRUE(outcome.says("'filterz'")) << outcome.text;
   fs::create_directory(path("folder.json"));
   const Outcome folder = run("summary --model " + path("folder.json"));
   EXPECT_EQ(folder.code, 2);
-  EXPECT_TRUE(contains(folder.text, "folder.json': it is a directory")) << folder.text;
+  EXPECT_TRUE(folder.says("folder.json': it is a directory")) << folder.text;
 }
 
 TEST_F(Cli, AFolderWithAnotherRunIsLeftAlone) {
@@ -206,7 +207,7 @@ TEST_F(Cli, AFolderWithAnotherRunIsLeftAlone) {
   const std::string before = read(path("run/manifest.json"));
   const Outcome again = run(small + "--out " + path("run"));
   EXPECT_EQ(again.code, 2);
-  EXPECT_TRUE(contains(again.text, "holds")) << again.text;
+  EXPECT_TRUE(again.says("holds")) << again.text;
   EXPECT_EQ(read(path("run/manifest.json")), before);
 }
 
@@ -223,7 +224,7 @@ TEST_F(Cli, LimitsOfOpenMPAreToldAndNotWaitedFor) {
   for (const char* limit : {"OMP_THREAD_LIMIT=1", "OMP_MAX_ACTIVE_LEVELS=0"}) {
     const Outcome outcome = run(small + "--ranks 1 --threads 2", std::string(limit) + " timeout 60");
     EXPECT_EQ(outcome.code, 2) << outcome.text;
-    EXPECT_TRUE(contains(outcome.text, "2 compute threads per rank, but OMP_THREAD_LIMIT")) << outcome.text;
+    EXPECT_TRUE(outcome.says("2 compute threads per rank, but OMP_THREAD_LIMIT")) << outcome.text;
   }
 }
 
@@ -231,17 +232,17 @@ TEST_F(Cli, ADivergingRunNamesStepAndNode) {
   const std::string diverges = "train --model seed_cnn --resize 32 --optimizer sgd --lr 1e30 --steps 20 --ranks 2 ";
   const Outcome plain = run(diverges);
   EXPECT_EQ(plain.code, 1) << plain.text;
-  EXPECT_TRUE(contains(plain.text, "--check-finite")) << plain.text;
+  EXPECT_TRUE(plain.says("--check-finite")) << plain.text;
   const Outcome checked = run(diverges + "--check-finite");
   EXPECT_EQ(checked.code, 1);
-  EXPECT_TRUE(contains(checked.text, "node '")) << checked.text;
-  EXPECT_TRUE(contains(checked.text, "step ")) << checked.text;
+  EXPECT_TRUE(checked.says("node '")) << checked.text;
+  EXPECT_TRUE(checked.says("step ")) << checked.text;
 }
 
 TEST_F(Cli, TheExampleTrains) {
-  const auto [code, text] = run_command(LOCKSTEP_BINARY_DIR "/example_digits");
-  EXPECT_EQ(code, 0) << text;
-  EXPECT_GT(std::stod("0" + line_after(text, "test accuracy ")), 85) << text;
+  const Outcome outcome = run_command(LOCKSTEP_BINARY_DIR "/example_digits");
+  EXPECT_EQ(outcome.code, 0) << outcome.text;
+  EXPECT_GT(std::stod("0" + outcome.line_after("test accuracy ")), 85) << outcome.text;
 }
 
 }  // namespace

@@ -226,7 +226,8 @@ INSTANTIATE_TEST_SUITE_P(Cases, Repeats,
                          testing::Values(Case{{4, 30, 30, 3}, 32, {3, 3}}, Case{{4, 28, 28, 1}, 6, {5, 5}},
                                          Case{{4, 14, 14, 6}, 16, {5, 5}, {1, 1}, valid},
                                          Case{{4, 16, 16, 32}, 64, {3, 3}}, Case{{4, 12, 12, 128}, 10, {1, 1}},
-                                         Case{{4, 8, 8, 16}, 16, {3, 3}, {1, 1}, same, 16}));
+                                         Case{{4, 8, 8, 16}, 16, {3, 3}, {1, 1}, same, 16},
+                                         Case{{4, 8, 8, 6}, 6, {1, 1}, {2, 2}}, Case{{4, 8, 8, 6}, 8, {1, 1}, {2, 2}}));
 
 TEST_P(Repeats, SameBitsWhateverLiesInMemory) {
   const Case c = GetParam();

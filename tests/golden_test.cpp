@@ -103,7 +103,7 @@ double worst_difference(const std::string& key, const Network& network, const Op
   return worst;
 }
 
-// Both sides sum in fp32 in orders of their own; ten steps amplify 1e-7 to a few 1e-6.
+// The golden numbers are made in double precision; ten steps amplify the 1e-7 of single precision to a few 1e-6.
 constexpr double tolerance = 5e-5;
 
 const SGD momentum{.lr = 0.05F, .momentum = 0.9F, .weight_decay = 0.001F};

@@ -12,12 +12,15 @@
 #include "core/error.h"
 #include "launch/runtime.h"
 #include "parallel/comm/mpi.h"
-#include "tests/command.h"
 #include "tests/meet.h"
+#include "tests/run_command.h"
 #include "tests/temporary_folder.h"
 
 namespace lockstep::testing {
 namespace {
+
+using test::Outcome;
+using test::run_command;
 
 // What the children of this test do, by name. They run on three ranks.
 int rank_program(const std::string& name) {
@@ -54,8 +57,7 @@ TEST_F(MpiRun, EndsWellWhenAllDo) {
   const Outcome outcome = start("fine");
   EXPECT_EQ(outcome.code, 0) << outcome.text;
   // MPI libraries may have something to say of the network.
-  EXPECT_EQ(count(outcome.text, fmt::format("distributed 1 size 3 hosts 3 local 0 of 3 cores {}\n", Runtime().cores())),
-            1U)
+  EXPECT_EQ(outcome.count(fmt::format("distributed 1 size 3 hosts 3 local 0 of 3 cores {}\n", Runtime().cores())), 1U)
       << outcome.text;
 }
 
@@ -63,8 +65,7 @@ TEST_F(MpiRun, RanksThatAreBoundToCoresOfTheirOwnCountAll) {
   if (!mpi_library_version().starts_with("Open MPI")) GTEST_SKIP() << "other mpiruns bind by other options";
   const Outcome outcome = start("fine", "--bind-to core:overload-allowed");
   EXPECT_EQ(outcome.code, 0) << outcome.text;
-  EXPECT_EQ(count(outcome.text, fmt::format(" local 0 of 3 cores {}\n", std::min(3, Runtime().cores()))), 1U)
-      << outcome.text;
+  EXPECT_EQ(outcome.count(fmt::format(" local 0 of 3 cores {}\n", std::min(3, Runtime().cores()))), 1U) << outcome.text;
 }
 
 TEST_F(MpiRun, OneFailingRankEndsAll) {
@@ -72,24 +73,24 @@ TEST_F(MpiRun, OneFailingRankEndsAll) {
        {std::tuple{"error", 1, "disk full"}, {"input", 2, "bad image"}, {"foreign", 1, "an unknown exception"}}) {
     const Outcome outcome = start(program);
     EXPECT_EQ(outcome.code, code) << program << ": " << outcome.text;
-    EXPECT_EQ(count(outcome.text, "lockstep: error: rank 1 of 3 on "), 1U) << outcome.text;
-    EXPECT_EQ(count(outcome.text, message), 1U) << outcome.text;
+    EXPECT_EQ(outcome.count("lockstep: error: rank 1 of 3 on "), 1U) << outcome.text;
+    EXPECT_EQ(outcome.count(message), 1U) << outcome.text;
   }
 }
 
 TEST_F(MpiRun, ARankThatFailsAfterTheOthersAreDone) {
   const Outcome outcome = start("late");
   EXPECT_EQ(outcome.code, 2) << outcome.text;
-  EXPECT_EQ(count(outcome.text, "lockstep: error: rank 1 of 3 on "), 1U) << outcome.text;
-  EXPECT_EQ(count(outcome.text, "MPI_ABORT"), 0U) << "all ranks end by themselves: " << outcome.text;
+  EXPECT_EQ(outcome.count("lockstep: error: rank 1 of 3 on "), 1U) << outcome.text;
+  EXPECT_EQ(outcome.count("MPI_ABORT"), 0U) << "all ranks end by themselves: " << outcome.text;
 }
 
 TEST_F(MpiRun, AnErrorOfAllRanksIsPrintedOnce) {
   for (const auto& [program, message] : {std::pair{"alike", "batch of 7"}, {"five", "5 ranks"}}) {
     const Outcome outcome = start(program);
     EXPECT_EQ(outcome.code, 2) << program << ": " << outcome.text;
-    EXPECT_EQ(count(outcome.text, message), 1U) << outcome.text;
-    EXPECT_EQ(count(outcome.text, "MPI_ABORT"), 0U) << outcome.text;
+    EXPECT_EQ(outcome.count(message), 1U) << outcome.text;
+    EXPECT_EQ(outcome.count("MPI_ABORT"), 0U) << outcome.text;
   }
 }
 
@@ -107,7 +108,7 @@ class MpiTrain : public MpiRun {
   }
   static std::string sha_of(const Outcome& outcome) {
     EXPECT_EQ(outcome.code, 0) << outcome.text;
-    return line_after(outcome.text, "weights sha256 ");
+    return outcome.line_after("weights sha256 ");
   }
   std::string path(const std::string& name) const { return (folder_.path() / name).string(); }
   TemporaryFolder folder_;
@@ -116,9 +117,8 @@ class MpiTrain : public MpiRun {
 TEST_F(MpiTrain, TheSameBitsAsOnThreads) {
   // Batch norm and a residual; dropout, too, and a short last batch: 1,437 images in batches of 64.
   const std::string common = "--data digits --batch 64 --seed 7 --quiet ";
-  for (const std::string& options :
-       {common + "--model resnet18 --resize 16 --steps 3",
-        common + "--epochs 2 --model " + LOCKSTEP_SOURCE_DIR + "/examples/small.json"}) {
+  for (const std::string& options : {common + "--model resnet18 --resize 16 --steps 3",
+                                     common + "--epochs 2 --model " + LOCKSTEP_SOURCE_DIR + "/examples/small.json"}) {
     const std::string sha = sha_of(run_command(fmt::format("{}train {} --ranks 2", lockstep, options)));
     EXPECT_EQ(sha.size(), 64U);
     for (const int ranks : {1, 2, 4, 8}) EXPECT_EQ(sha_of(train(ranks, options)), sha) << ranks << " ranks";
@@ -128,9 +128,7 @@ TEST_F(MpiTrain, TheSameBitsAsOnThreads) {
 
 TEST_F(MpiTrain, RanksInFastModeTrainTheSameModel) {
   const std::string options = "--model lenet5 --resize 28 --batch 64 --steps 3 ";
-  const auto loss = [](const Outcome& outcome) {
-    return std::stod("0" + line_after(outcome.text, "epoch 1/1  loss "));
-  };
+  const auto loss = [](const Outcome& outcome) { return std::stod("0" + outcome.line_after("epoch 1/1  loss ")); };
   const Outcome fast = train(2, options + "--numerics fast");
   EXPECT_EQ(fast.code, 0) << fast.text;
   EXPECT_NEAR(loss(fast), loss(train(2, options)), 2e-4) << fast.text;
@@ -154,8 +152,8 @@ TEST_F(MpiTrain, OneRankWritesTheRunFolder) {
   // A folder that cannot be used ends all ranks with one message, and none by force.
   const Outcome again = train(4, options);
   EXPECT_EQ(again.code, 2) << again.text;
-  EXPECT_EQ(count(again.text, "holds another run"), 1U) << again.text;
-  EXPECT_EQ(count(again.text, "MPI_ABORT"), 0U) << again.text;
+  EXPECT_EQ(again.count("holds another run"), 1U) << again.text;
+  EXPECT_EQ(again.count("MPI_ABORT"), 0U) << again.text;
 }
 
 TEST_F(MpiTrain, BadInputIsToldOnce) {
@@ -166,8 +164,8 @@ TEST_F(MpiTrain, BadInputIsToldOnce) {
                                          {"--resize 32 --ranks 2", "mpirun started 4 ranks"}}) {
     const Outcome outcome = train(4, options);
     EXPECT_EQ(outcome.code, 2) << outcome.text;
-    EXPECT_EQ(count(outcome.text, message), 1U) << outcome.text;
-    EXPECT_EQ(count(outcome.text, "MPI_ABORT"), 0U) << outcome.text;
+    EXPECT_EQ(outcome.count(message), 1U) << outcome.text;
+    EXPECT_EQ(outcome.count("MPI_ABORT"), 0U) << outcome.text;
   }
 }
 
@@ -179,7 +177,7 @@ TEST_F(MpiTrain, OtherInstructionSetsAreRefusedUnlessFast) {
   const std::string options = "--model lenet5 --resize 28 --steps 1 ";
   const Outcome refused = train(2, options, only_one);
   EXPECT_EQ(refused.code, 2) << refused.text;
-  EXPECT_EQ(count(refused.text, "rank 1 with oneDNN"), 1U) << refused.text;
+  EXPECT_EQ(refused.count("rank 1 with oneDNN"), 1U) << refused.text;
   EXPECT_EQ(train(2, options + "--numerics fast", only_one).code, 0);
 }
 

@@ -9,18 +9,10 @@
 #include "layers/fuse.h"
 #include "layers/ops.h"
 #include "layers/zoo/zoo.h"
+#include "tests/errors.h"
 
 namespace lockstep {
 namespace {
-
-std::string message(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "";
-}
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
@@ -29,7 +21,7 @@ TEST(Zoo, HasThePublishedNumbersOfParameters) {
   EXPECT_EQ(lenet5({28, 28, 1}, 10).parameters(), 61'706);
   // 3*3*3*32+32 + 3*3*32*64+64 + 64*128+128 + 128*10+10
   EXPECT_EQ(seed_cnn({224, 224, 3}, 10).parameters(), 896 + 18'496 + 8'320 + 1'290);
-  EXPECT_TRUE(contains(message([] { zoo_model("resnet81", {8, 8, 1}, 10); }), "did you mean 'resnet18'"));
+  EXPECT_TRUE(contains(test::error_of([] { zoo_model("resnet81", {8, 8, 1}, 10); }), "did you mean 'resnet18'"));
 }
 
 TEST(Network, NumbersLayersAsKerasDoes) {
@@ -52,7 +44,7 @@ TEST(Network, SummaryIsKerasTable) {
 }
 
 TEST(Network, AWindowThatExceedsItsInputNamesLayerAndShapes) {
-  const std::string text = message([] { lenet5({8, 8, 1}, 10); });
+  const std::string text = test::error_of([] { lenet5({8, 8, 1}, 10); });
   EXPECT_TRUE(contains(text, "conv2d_1")) << text;
   EXPECT_TRUE(contains(text, "5x5")) << text;
   EXPECT_TRUE(contains(text, "4, 4, 6")) << text;
@@ -60,7 +52,7 @@ TEST(Network, AWindowThatExceedsItsInputNamesLayerAndShapes) {
 
 TEST(Network, RefusesTwoLayersOfOneName) {
   const Symbol x = Dense(3).named("a")(Flatten()(Input({4, 4, 1})));
-  EXPECT_TRUE(contains(message([&] { Network("n", Dense(3).named("a")(x)); }), "two layers are named 'a'"));
+  EXPECT_TRUE(contains(test::error_of([&] { Network("n", Dense(3).named("a")(x)); }), "two layers are named 'a'"));
 }
 
 TEST(NetworkJson, RoundTripsTheWholeZoo) {
@@ -92,7 +84,7 @@ std::string with(std::string text, const std::string& from, const std::string& t
 TEST(NetworkJson, ErrorsNameFileLineAndKey) {
   EXPECT_EQ(network_from_json(good, "m.json").layers().size(), 4U);
   const auto error = [](const std::string& from, const std::string& to) {
-    return message([&] { network_from_json(with(good, from, to), "m.json"); });
+    return test::error_of([&] { network_from_json(with(good, from, to), "m.json"); });
   };
   EXPECT_TRUE(contains(error("\"filters\"", "\"filtres\""), "m.json:5")) << error("\"filters\"", "\"filtres\"");
   EXPECT_TRUE(contains(error("\"filters\": 4, ", ""), "key 'filters' is missing"));
@@ -118,7 +110,7 @@ TEST(NetworkJson, ErrorsNameFileLineAndKey) {
 
 TEST(NetworkJson, InputsAreAListOfLayersThatAllTakePart) {
   const auto error = [](const std::string& inputs) {
-    return message([&] {
+    return test::error_of([&] {
       network_from_json(with(good, "{\"type\": \"Flatten\"}", "{\"type\": \"Flatten\", \"inputs\": " + inputs + "}"),
                         "m.json");
     });
@@ -133,7 +125,10 @@ TEST(NetworkJson, InputsAreAListOfLayersThatAllTakePart) {
 TEST(Network, LayersOfOneInputRefuseOthers) {
   const Symbol x = Input({8, 8, 2});
   const auto refusal = [&](const auto& layer) {
-    return message([&] { Network("n", layer({x, x})); }) + message([&] { Network("n", layer(std::vector<Symbol>{})); });
+    return test::error_of([&] {
+             Network("n", layer({x, x}));
+           }) +
+           test::error_of([&] { Network("n", layer(std::vector<Symbol>{})); });
   };
   for (const std::string& text :
        {refusal(ReLU()), refusal(Softmax()), refusal(Dropout(0.5F)), refusal(BatchNormalization()), refusal(Flatten()),

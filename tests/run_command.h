@@ -4,7 +4,6 @@
 #include <sys/wait.h>
 
 #include <array>
-#include <chrono>
 #include <cstdio>
 #include <string>
 
@@ -15,7 +14,6 @@ namespace lockstep::test {
 struct Outcome {
   int code = -1;     // the exit status; 128 + the signal where one ended the shell, as shells themselves say it
   std::string text;  // stdout and stderr
-  double seconds = 0;
 
   bool says(const std::string& part) const { return text.find(part) != std::string::npos; }
   /// How often `part` occurs, overlaps included.
@@ -24,11 +22,15 @@ struct Outcome {
     for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
     return found;
   }
+  /// What follows `start` on its line; empty where it does not occur.
+  std::string line_after(const std::string& start) const {
+    const size_t at = text.find(start);
+    return at == std::string::npos ? "" : text.substr(at + start.size(), text.find('\n', at) - at - start.size());
+  }
 };
 
 /// Runs the shell's `command` to its end. Throws Error where no shell can be started.
 inline Outcome run_command(const std::string& command) {
-  const auto begin = std::chrono::steady_clock::now();
   // In braces: the redirection holds for every part of a list or pipeline.
   std::FILE* pipe = ::popen(("{ " + command + "\n} 2>&1").c_str(), "r");
   if (!pipe) throw Error("cannot run '{}'", command);
@@ -37,7 +39,6 @@ inline Outcome run_command(const std::string& command) {
   while (const size_t got = std::fread(buffer.data(), 1, buffer.size(), pipe)) outcome.text.append(buffer.data(), got);
   const int status = ::pclose(pipe);
   outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return outcome;
 }
 

@@ -1,7 +1,11 @@
 #include "layers/conv2d.h"
 
+#include <algorithm>
+#include <array>
+
 #include "layers/cpu/dnnl/weighted.h"
 #include "layers/cpu/kernels.h"
+#include "layers/cpu/parallel.h"
 
 namespace lockstep::cpu {
 
@@ -45,10 +49,51 @@ Kernel make(const Conv2dDataGradOp& op, const Signature& s) {
   return data_grad_kernel(dnnl::convolution_backward_data(desc), desc, stored_weights(s.in[0].shape, op.conv.groups));
 }
 
+namespace {
+
+Kernel weight_grad(const Conv2dWeightGradOp& op, const Conv2dAttributes& conv, const Shape& x, const Signature& s) {
+  const auto desc = convolution_weight_grad(layouts(conv, x, s.out[0].shape, s.in[1].shape, op.bias));
+  return weight_grad_kernel(dnnl::convolution_backward_weights(desc), desc, stored_weights(s.out[0].shape, conv.groups),
+                            op.bias);
+}
+
+/// out[n,p,q,:] = x[n, p * stride, q * stride, :], for out as large as the gradient `dy`.
+void take_strided(const Tensor& x, Size2 stride, const Shape& dy, float* out) {
+  const int64_t width = x.shape()[2], channels = x.shape()[3], rows = dy[1], columns = dy[2];
+  parallel_for(dy[0] * rows, columns * channels * 8, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t line = row / rows * x.shape()[1] + row % rows * stride[0];
+      const float* from = x.as() + line * width * channels;
+      for (int64_t q = 0; q < columns; ++q)
+        std::copy_n(from + q * stride[1] * channels, channels, out + (row * columns + q) * channels);
+    }
+  });
+}
+
+}  // namespace
+
 Kernel make(const Conv2dWeightGradOp& op, const Signature& s) {
-  const auto desc = convolution_weight_grad(layouts(op.conv, s.in[0].shape, s.out[0].shape, s.in[1].shape, op.bias));
-  return weight_grad_kernel(dnnl::convolution_backward_weights(desc), desc,
-                            stored_weights(s.out[0].shape, op.conv.groups), op.bias);
+  const Conv2dAttributes& conv = op.conv;
+  const Size2 one{1, 1}, none{0, 0};
+  if (conv.kernel != one || conv.stride == one || conv.pad_before != none || conv.pad_after != none)
+    return weight_grad(op, conv, s.in[0].shape, s);
+  // oneDNN 2.6 takes the strided pixels into memory of which it then reads more than it wrote, where channels are few.
+  Conv2dAttributes dense = conv;
+  dense.stride = one;
+  Shape taken = s.in[1].shape;
+  taken[3] = s.in[0].shape[3];
+  Kernel kernel = weight_grad(op, dense, taken, s);
+  const size_t bytes = aligned(Type{taken}.bytes());
+  kernel.run = [inner = kernel.run, bytes, taken, stride = conv.stride](Stream& stream, const Args& args) {
+    take_strided(args.in[0], stride, taken, reinterpret_cast<float*>(args.workspace));
+    const std::array<Tensor, 2> in{Tensor{args.workspace, {taken}}, args.in[1]};
+    Args rest = args;
+    rest.in = in;
+    rest.workspace = args.workspace + bytes;
+    inner(stream, rest);
+  };
+  kernel.workspace += bytes;
+  return kernel;
 }
 
 }  // namespace lockstep::cpu

@@ -1,5 +1,8 @@
 """Makes golden.json: ten training steps of two small networks in PyTorch, from weights and data given by formulas.
 
+In double precision: in single precision the weight gradient of a 1x1 convolution with stride 2 and 6 channels is wrong in
+the fifth digit on some processors (PyTorch 2.15 on AVX-512; the oneDNN inside reads memory that it has not written).
+
 usage: make_golden.py > golden.json        (versions used are written into the file)
 """
 
@@ -22,8 +25,8 @@ class Sequential:
                  ("dense/kernel", (16, 32)), ("dense/bias", (16,)), ("dense_1/kernel", (10, 16)), ("dense_1/bias", (10,))]
 
     def __init__(self):
-        self.kept = {"batch_normalization/moving_mean": torch.zeros(8),
-                     "batch_normalization/moving_variance": torch.ones(8)}
+        self.kept = {"batch_normalization/moving_mean": torch.zeros(8, dtype=torch.float64),
+                     "batch_normalization/moving_variance": torch.ones(8, dtype=torch.float64)}
 
     def keep(self, name, value):  # Keras' running statistics
         self.kept[name] = MOMENTUM * self.kept[name] + (1 - MOMENTUM) * value
@@ -75,13 +78,13 @@ def initial(index, name, shape):
 
 
 def run(network, make_optimizer):
-    parameters = {name: initial(i, name, shape).reshape(shape).requires_grad_()
+    parameters = {name: initial(i, name, shape).reshape(shape).double().requires_grad_()
                   for i, (name, shape) in enumerate(network.variables)}
     optimizer = make_optimizer(list(parameters.values()))
     losses = []
     for step in range(STEPS):
         flat = [((i * 37 + step * 11) % 101) / 101 for i in range(BATCH * 64)]
-        x = torch.tensor(flat, dtype=torch.float32).reshape(BATCH, 1, 8, 8)
+        x = torch.tensor(flat, dtype=torch.float32).reshape(BATCH, 1, 8, 8).double()
         labels = torch.tensor([(i * 7 + step) % 10 for i in range(BATCH)])
         loss = F.cross_entropy(network.logits(parameters, x), labels)
         optimizer.zero_grad()
