@@ -20,15 +20,6 @@ void expect_normalisable(const Type& x) {
     throw InputError("got {}, expected f32[N, C] or f32[N, H, W, C]", x.str());
 }
 
-/// Lanes in a checked lane state; the batch must hold whole ones.
-int64_t lanes_of(const Type& lane_state, const Type& x) {
-  expect_lane_state(lane_state);
-  const int64_t lanes = lane_state.shape[0];
-  if (lanes < 1 || x.shape[0] % lanes != 0)
-    throw InputError("got {} and {} lanes, expected a batch that the lanes divide", x.str(), lanes);
-  return lanes;
-}
-
 std::string suffixes(bool relu, bool add) { return std::string(add ? " +add" : "") + (relu ? " +relu" : ""); }
 
 }  // namespace
@@ -43,7 +34,7 @@ std::vector<Type> BatchNormOp::infer(std::span<const Type> in) const {
   const Type channels = channels_type(x);
   expect_type(in[1], channels, "gamma");
   expect_type(in[2], channels, "beta");
-  const Type per_lane{Shape{lanes_of(in[3], x), x.shape[-1]}};
+  const Type per_lane{Shape{expect_lane_state(in[3], x), x.shape[-1]}};
   if (add) expect_type(in[4], x, "the residual");
   return {x, per_lane, per_lane, channels, channels};
 }
@@ -66,6 +57,14 @@ std::vector<Value> BatchNormOp::backward(Graph& graph, const Node& node, std::sp
 
 std::string BatchNormOp::attributes() const { return fmt::format("epsilon {}{}", epsilon, suffixes(relu, add)); }
 
+void BatchNormOp::expect_variance(const Type& x, int64_t lanes) {
+  if (x.shape.elements() == lanes * x.shape[-1])
+    throw InputError(
+        "a lane holds one value a channel ({} in {} lane{}), which has no variance; expected more samples a "
+        "lane: a larger batch or fewer lanes",
+        x.str(), lanes, lanes == 1 ? "" : "s");
+}
+
 std::shared_ptr<const Op> BatchNormOp::fused(bool with_relu, bool with_add) const {
   return std::make_shared<BatchNormOp>(epsilon, with_relu, with_add);
 }
@@ -79,7 +78,7 @@ std::vector<Type> BatchNormGradOp::infer(std::span<const Type> in) const {
   const auto rest = in.subspan(relu ? 2 : 1);
   expect_type(rest[0], x, "dy");
   expect_type(rest[1], channels, "gamma");
-  const Type per_lane{Shape{lanes_of(rest[4], x), x.shape[-1]}};
+  const Type per_lane{Shape{expect_lane_state(rest[4], x), x.shape[-1]}};
   expect_type(rest[2], per_lane, "the mean");
   expect_type(rest[3], per_lane, "the inverse deviation");
   std::vector<Type> out{x, channels, channels};

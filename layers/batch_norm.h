@@ -9,9 +9,10 @@ namespace lockstep {
 /// Ioffe and Szegedy, "Batch normalization", ICML 2015, algorithm 1, with the statistics of one lane:
 ///   y = gamma * (x - mean) / sqrt(variance + epsilon) + beta [+ residual] [then max(y, 0)]
 /// Inputs: x [N,C] or [N,H,W,C], gamma [C], beta [C], lane_state, and residual (as x) where `add`.
-/// Outputs: y; mean [L,C] and inverse deviation [L,C], one row a lane (logically all lanes, locally the one); the sum
-/// over samples of the mean [C] and of the biased variance [C], which summed over lanes and divided by the global
-/// number of samples are the batch's.
+/// Outputs: y; mean [L,C] and inverse deviation [L,C], one row a lane (logically all lanes, locally the one); the
+/// lane's number of samples times its mean [C] and times its biased variance [C]: summed over lanes and divided by the
+/// global number of samples they are the batch's mean, and the mean of the lanes' variances, by which training divides
+/// (so the running variance leaves out how far the lanes' means lie apart).
 /// Mean and variance are over the lane's valid samples. Padding samples are normalised to 0, so that they stay finite
 /// through any depth of network. A lane without a valid sample has mean 0, variance 0 and sums 0.
 class BatchNormOp final : public Op {
@@ -25,6 +26,8 @@ class BatchNormOp final : public Op {
   std::string attributes() const override;
   /// The same with other work behind it; the residual is then the last input.
   std::shared_ptr<const Op> fused(bool with_relu, bool with_add) const;
+  /// For the kernels' makers: throws InputError where a lane of x holds one value a channel, which has no variance.
+  static void expect_variance(const Type& x, int64_t lanes);
 
   const float epsilon;
   const bool relu, add;

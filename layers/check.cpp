@@ -29,9 +29,12 @@ void expect_type(const Type& given, const Type& expected, const char* what) {
 
 void expect_step_state(const Type& type) { expect_type(type, step_state_type(), "the step state"); }
 
-void expect_lane_state(const Type& type) {
+int64_t expect_lane_state(const Type& type, const Type& batch) {
   const int64_t lanes = type.shape.rank() > 0 ? type.shape[0] : 0;
   expect_type(type, lane_state_type(lanes), "the lane state");
+  if (lanes < 1 || batch.shape.rank() < 1 || batch.shape[0] % lanes != 0)
+    throw InputError("got {} and {} lanes, expected a batch that the lanes divide", batch.str(), lanes);
+  return lanes;
 }
 
 std::vector<Rule> elementwise_rules(size_t inputs) {

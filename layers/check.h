@@ -18,8 +18,8 @@ void expect_image(const Type& type);
 /// The other input must be of exactly this type; `what` names it: "dy", "the second input".
 void expect_type(const Type& given, const Type& expected, const char* what);
 void expect_step_state(const Type& type);
-/// u8[lanes, 16]
-void expect_lane_state(const Type& type);
+/// u8[lanes, 16], for a batch that the lanes divide. Returns the lanes.
+int64_t expect_lane_state(const Type& type, const Type& batch);
 
 /// All `inputs` inputs and the output sharded alike, along any of the first four dimensions: what elementwise
 /// operators can do.

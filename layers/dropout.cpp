@@ -18,12 +18,8 @@ DropoutOp::DropoutOp(float rate, uint32_t layer) : rate(rate), layer(layer) {
 std::vector<Type> DropoutOp::infer(std::span<const Type> in) const {
   expect_count(in, 3);
   expect_float(in[0]);
-  if (in[0].shape.rank() < 1) throw InputError("got {}, expected a batch dimension", in[0].str());
   expect_step_state(in[1]);
-  expect_lane_state(in[2]);
-  const int64_t lanes = in[2].shape[0];
-  if (lanes < 1 || in[0].shape[0] % lanes != 0)
-    throw InputError("got {} and {} lanes, expected a batch that the lanes divide", in[0].str(), lanes);
+  expect_lane_state(in[2], in[0]);
   return {in[0]};
 }
 

@@ -12,7 +12,7 @@ void expect_loss_inputs(std::span<const Type> in) {
   expect_float(in[0]);
   if (in[0].shape.rank() != 2) throw InputError("got {}, expected one row of classes a sample: f32[N, K]", in[0].str());
   expect_type(in[1], {Shape{in[0].shape[0]}, DType::i32}, "the label tensor");
-  expect_lane_state(in[2]);
+  expect_lane_state(in[2], in[0]);
 }
 
 }  // namespace

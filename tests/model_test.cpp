@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "launch/lockstep.h"
+#include "tests/errors.h"
 #include "tests/sample.h"
 
 namespace lockstep {
@@ -188,6 +189,19 @@ TEST(Model, ANetworkWithoutASoftmaxIsRefused) {
   } catch (const InputError& error) {
     EXPECT_STREQ(error.what(), "the model ends in 'dense', expected a softmax, which cross-entropy needs");
   }
+}
+
+TEST(Model, BatchNormOfOneValueALaneIsRefused) {
+  Runtime runtime;
+  const Symbol x = BatchNormalization().named("norm")(Dense(8)(Flatten()(Input({8, 8, 1}))));
+  Model model(Network("n", Dense(10, {.activation = Activation::softmax})(x)), runtime);
+  model.compile({});
+  const auto data = prepare_data("digits").data.train;
+  const auto fit = [&](int64_t batch) {
+    return test::error_of([&] { model.fit(data, {.steps = 1, .run = {.batch = batch, .lanes = 8}}); });
+  };
+  EXPECT_TRUE(test::says(fit(8), {"layer 'norm'", "one value a channel", "f32[1, 8]", "fewer lanes"})) << fit(8);
+  EXPECT_EQ(fit(16), "");
 }
 
 TEST(Model, OptimizersOutOfRangeAreRefused) {

@@ -31,7 +31,11 @@ void finish_plan(StepPlan& plan, const KernelTable& kernels, const FixedLocation
   plan.kernels.clear();
   for (const Node& node : plan.graph.nodes()) {
     const Signature signature = signature_of(plan, node);
-    plan.kernels.push_back(node.op->reuse() == Reuse::View ? Kernel{} : kernels.make(*node.op, signature));
+    try {
+      plan.kernels.push_back(node.op->reuse() == Reuse::View ? Kernel{} : kernels.make(*node.op, signature));
+    } catch (const InputError& error) {
+      throw InputError("layer '{}': {}", node.name, error.what());
+    }
     needs.push_back({plan.kernels.back().workspace, plan.kernels.back().packed});
   }
   plan.memory = plan_memory(plan.graph, plan.local, plan.order, needs, fixed);

@@ -18,7 +18,7 @@ struct StepPlan {
 
 /// Passes schedule, make and memory over a placed graph: fills order, kernels and memory. The kernels are made in the
 /// calling thread, which must be the one that runs them. Throws Error where an operator's inference over the local
-/// types disagrees with the placement.
+/// types disagrees with the placement, InputError with the node's name where no kernel can be made for them.
 void finish_plan(StepPlan& plan, const KernelTable& kernels, const FixedLocations& fixed);
 
 /// Number of slots of the stack of lane sums: lane l writes slot popcount(l).

@@ -111,6 +111,7 @@ void apply(const Rows& rows, int64_t valid, const Apply& a) {
 }  // namespace
 
 Kernel make(const BatchNormOp& op, const Signature& signature) {
+  BatchNormOp::expect_variance(signature.in[0], signature.in[3].shape[0]);
   const Rows rows(signature.in[0], signature.in[3].shape[0]);
   return {.workspace = rows.workspace(1),
           .run = [rows, epsilon = op.epsilon, relu = op.relu, add = op.add](Stream&, const Args& args) {
