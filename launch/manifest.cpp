@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -17,6 +18,8 @@ namespace lockstep {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::array run_files{"manifest.json", "metrics.jsonl", "weights.safetensors"};
 
 /// A file under a temporary name that is removed again unless it is kept under another.
 class TemporaryFile {
@@ -86,8 +89,14 @@ void write_atomically(const fs::path& path, std::string_view contents) {
   file.keep_as(path);
 }
 
+void discard_run_directory(const fs::path& directory) noexcept {
+  std::error_code error;
+  for (const char* name : run_files) fs::remove(directory / name, error);
+  fs::remove(directory, error);  // only where it is empty
+}
+
 void prepare_run_directory(const fs::path& directory) {
-  for (const char* name : {"manifest.json", "metrics.jsonl", "weights.safetensors"}) {
+  for (const char* name : run_files) {
     std::error_code error;
     if (fs::exists(directory / name, error))
       throw InputError("output directory '{}' holds another run ({} is there); give a new one", directory.string(),

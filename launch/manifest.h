@@ -13,6 +13,9 @@ namespace lockstep {
 /// or when it holds a file of a run already.
 void prepare_run_directory(const std::filesystem::path& directory);
 
+/// Removes the files of a run that was refused before its first step, and the directory where nothing else is in it.
+void discard_run_directory(const std::filesystem::path& directory) noexcept;
+
 /// Writes a file so that whoever looks finds the old contents or the new, never a part: a temporary file beside it,
 /// synced, then renamed. Throws Error with the system's reason; then the old file is as it was.
 void write_atomically(const std::filesystem::path& path, std::string_view contents);

@@ -218,6 +218,12 @@ TEST_F(Cli, RefusedInputLeavesNoFolder) {
     EXPECT_EQ(run("train --out " + path("none") + " " + refused).code, 2) << refused;
     EXPECT_FALSE(fs::exists(path("none"))) << refused;
   }
+  std::ofstream(path("logits.json")) << R"({"layers": [{"type": "Input", "shape": [8, 8, 1]}, {"type": "Flatten"},
+    {"type": "Dense", "units": 10}]})";
+  const Outcome logits = run("train --model " + path("logits.json") + " --out " + path("none"));
+  EXPECT_EQ(logits.code, 2) << logits.text;
+  EXPECT_TRUE(logits.says("expected a softmax")) << logits.text;
+  EXPECT_FALSE(fs::exists(path("none")));
 }
 
 TEST_F(Cli, LimitsOfOpenMPAreToldAndNotWaitedFor) {

@@ -132,7 +132,7 @@ void train(const Options& options, Runtime& runtime) {
   const Data& sets = data.data;
   Model model(network(options, sets.train->image_shape(), sets.train->classes()), runtime);
   model.compile({.optimizer = chosen});
-  // Everything that can be refused is refused before a folder is made.
+  // Most of what can be refused is refused before a folder is made; planning the step may refuse more.
   FitOptions fit{
       .epochs = options.epochs, .steps = options.steps, .augmentation = augmentation, .schedule = decay, .run = run};
   const FitLength length = model.check(*sets.train, fit);
@@ -157,7 +157,9 @@ void train(const Options& options, Runtime& runtime) {
   if (speaks && !options.quiet) print_header(job);
 
   Progress progress({.quiet = options.quiet, .steps = length.steps});
+  bool begun = false;
   fit.on_step = [&](const Report& report) {
+    begun = true;
     if (metrics) metrics->step(report);
     progress.step(report);
   };
@@ -165,7 +167,13 @@ void train(const Options& options, Runtime& runtime) {
     if (metrics) metrics->epoch(report);
     progress.epoch(report);
   };
-  const History history = model.fit(sets.train, fit);
+  History history;
+  try {
+    history = model.fit(sets.train, fit);
+  } catch (const InputError&) {
+    if (records && !begun) discard_run_directory(options.out);
+    throw;
+  }
 
   Json result{{"steps", history.steps}};
   if (!history.epochs.empty()) {
