@@ -57,10 +57,10 @@ Kernel weight_grad(const Conv2dWeightGradOp& op, const Conv2dAttributes& conv, c
                             op.bias);
 }
 
-/// out[n,p,q,:] = x[n, p * stride, q * stride, :], for out as large as the gradient `dy`.
-void take_strided(const Tensor& x, Size2 stride, const Shape& dy, float* out) {
-  const int64_t width = x.shape()[2], channels = x.shape()[3], rows = dy[1], columns = dy[2];
-  parallel_for(dy[0] * rows, columns * channels * 8, [&](int64_t begin, int64_t end) {
+/// out[n,p,q,:] = x[n, p * stride[0], q * stride[1], :], of shape `taken`.
+void take_strided(const Tensor& x, Size2 stride, const Shape& taken, float* out) {
+  const int64_t width = x.shape()[2], channels = taken[3], rows = taken[1], columns = taken[2];
+  parallel_for(taken[0] * rows, columns * channels * 8, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t line = row / rows * x.shape()[1] + row % rows * stride[0];
       const float* from = x.as() + line * width * channels;
