@@ -3,6 +3,6 @@
 
 namespace lockstep {
 
-CudaStatus cuda_status() { return {.text = "built without"}; }
+CudaStatus cuda_status() { return {.runtime = {}, .devices = 0, .text = "built without"}; }
 
 }  // namespace lockstep
