@@ -75,7 +75,7 @@ def main():
     version = subprocess.run([BUILD / "lockstep", "version"], capture_output=True, text=True, check=True).stdout
     print(version, end="")
     print(f"  pytorch        {torch.__version__}, python {platform.python_version()}, {CORES} cores\n")
-    cases = [("seed_cnn", "224x224x3", 32, 2), ("lenet5", "28x28x1", 64, 200)]
+    cases = [("seed_cnn", "224x224x3", 32, 2), ("lenet5", "28x28x1", 64, 400)]
     for model, image, batch, steps in cases:
         ours = Side("lockstep", batch, steps, lockstep(model, image, batch, CORES))
         peers = [Side(f"PyTorch {mode}", batch, steps, pytorch(model, image, batch, mode))
