@@ -1,7 +1,7 @@
 """Makes golden.json: ten training steps of two small networks in PyTorch, from weights and data given by formulas.
 
-In double precision: in single precision the weight gradient of a 1x1 convolution with stride 2 and 6 channels is wrong in
-the fifth digit on some processors (PyTorch 2.15 with AVX2; the oneDNN inside reads memory that it has not written).
+In double precision: in single precision the weight gradient of a 1x1 convolution with stride 2 and 6 channels is wrong on
+some processors (PyTorch 2.15 with AVX2; the oneDNN inside reads memory that it has not written).
 
 usage: make_golden.py > golden.json        (versions used are written into the file)
 """
