@@ -29,7 +29,7 @@ build_all() {
   cmake --build "$build" "$@"
 }
 
-# mpirun as it must be called on this machine: root needs leave, and more ranks than cores are fine here.
+# mpirun as it must be called on this machine: root needs leave.
 mpi_environment() {
   if [ "$(id -u)" -eq 0 ]; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
