@@ -9,19 +9,7 @@ import time
 import torch
 from torch import nn
 
-
-def seed_cnn(channels, classes):
-    def block(inputs, outputs, kernel):
-        return [nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2), nn.ReLU(), nn.MaxPool2d(2)]
-
-    return nn.Sequential(*block(channels, 32, 3), *block(32, 64, 3), *block(64, 128, 1),
-                         nn.Conv2d(128, classes, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-
-
-def lenet5(channels, classes):
-    return nn.Sequential(nn.Conv2d(channels, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-                         nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-                         nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, classes))
+from pytorch_models import MODELS
 
 
 def main():
@@ -29,7 +17,7 @@ def main():
     height, width, channels = map(int, image.split("x"))
     torch.set_num_threads(int(threads))
     torch.manual_seed(0)
-    model = {"seed_cnn": seed_cnn, "lenet5": lenet5}[name](channels, 10).to(memory_format=torch.channels_last)
+    model = MODELS[name](channels, 10).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), eps=1e-7, fused=True)
     loss_function = nn.CrossEntropyLoss()
     x = torch.rand(int(batch), channels, height, width).to(memory_format=torch.channels_last)

@@ -1,53 +1,105 @@
 // Times training steps on request: reads a number of steps a line from standard input, runs them on resident synthetic
-// data and prints the seconds they took. So a driver can interleave it with a peer that does the same.
+// data and prints the seconds they took. So a driver can interleave it with a peer that does the same. For the line
+// "bytes" it prints how many bytes rank 0's kernels read and write in a step, each input and output counted once.
 #include <CLI/CLI.hpp>
-#include <barrier>
 #include <chrono>
 #include <cstdio>
 #include <iostream>
 
+#include "benchmarks/meet.h"
+#include "launch/device.h"
+#include "launch/host_memory.h"
 #include "launch/lockstep.h"
-#include "layers/cpu/kernels.h"
+#include "layers/zoo/zoo.h"
 
 using namespace lockstep;
 
 namespace {
 
 struct Arguments {
-  std::string model = "seed_cnn", image = "224x224x3", numerics = "reproducible";
-  int64_t batch = 32;
+  std::string model = "seed_cnn", image = "224x224x3", numerics = "reproducible", optimizer = "adam";
+  std::string backend = "cpu", precision = "fp32";
+  int64_t batch = 32, classes = 10;
   int ranks = 2, threads = 1, lanes = 8;
+  bool resident = false;
 };
 
+/// What the kernels of a step read and write. Views and reductions, which on one rank move little, do not count.
+size_t traffic(const StepPlan& plan) {
+  size_t bytes = 0;
+  for (const Entry& entry : plan.order) {
+    const auto index = static_cast<size_t>(entry.node);
+    const Node& node = plan.graph.nodes()[index];
+    if (!plan.kernels[index].run || node.op->collective() || node.op->name() == "merge_lane") continue;
+    size_t once = 0;
+    for (const auto& values : {node.in, node.out})
+      for (Value value : values) once += plan.local[static_cast<size_t>(value.id)].bytes();
+    bytes += once * static_cast<size_t>(entry.when == When::EachLane ? plan.lanes : 1);
+  }
+  return bytes;
+}
+
+/// As many steps are under way as the trainer lets be: a device never waits for the host to read a result. With `again`
+/// on the batch that was brought before.
+void train(Trainer& trainer, const Batch& batch, float lr, int64_t steps, bool again) {
+  const size_t ahead = trainer.runs_ahead() ? Trainer::most_pending : 1;
+  for (int64_t i = 0; i < steps; ++i) {
+    if (trainer.pending() == ahead) trainer.wait();
+    again ? trainer.start_again(lr) : trainer.start(batch, lr);
+  }
+  while (trainer.pending()) trainer.wait();
+}
+
 void serve(const Arguments& a) {
-  const auto data = open_data(fmt::format("synthetic:{}/10/{}", a.image, a.batch)).train;
+  const auto data = open_data(fmt::format("synthetic:{}/{}/{}", a.image, a.classes, a.batch)).train;
   const Network network = zoo_model(a.model, data->image_shape(), data->classes());
-  const Numerics numerics = a.numerics == "fast" ? Numerics::fast : Numerics::reproducible;
-  const int lanes = numerics == Numerics::fast ? a.ranks : a.lanes;
-  std::barrier together(a.ranks);
+  const Optimizer optimizer = Optimizer::from_name(a.optimizer);
+  StepOptions options{.batch = a.batch, .lanes = a.lanes, .precision = precision_from_name(a.precision)};
+  if (a.numerics == "fast") options.numerics = Numerics::fast;
+  const int lanes = a.numerics == "fast" ? a.ranks : a.lanes;
   int64_t steps = 0;
+  bool count_bytes = false;
   Runtime runtime;
   runtime.run(a.ranks, [&](RankContext& rank) {
-    const auto backend = make_cpu_backend(a.threads);
-    Trainer trainer(network, {{a.batch, a.lanes, numerics}, Adam{}, 1}, rank.comm, *backend, cpu_kernels());
+    DeviceOptions chosen{.backend = backend_from_name(a.backend), .threads = a.threads, .step = options};
+    if (a.numerics == "accumulate") chosen.step.numerics = Numerics::fast;
+    const Device device = make_device(chosen, rank, runtime.distributed());
+    Trainer trainer(network, {.step = options, .optimizer = optimizer, .seed = 1}, device.comm(rank), *device.backend,
+                    device.kernels);
+    HostMemory memory(*device.backend);
     const int own = lanes / rank.comm.size();
     BatchFeed feed(data, {.batch = a.batch,
                           .lanes = lanes,
                           .first_lane = int64_t{own} * rank.comm.rank(),
                           .lane_count = own,
-                          .steps = 1});
+                          .steps = 1,
+                          .ahead = 1,
+                          .memory = &memory});
     const Batch& batch = feed.next();
+    bool again = false;
     while (true) {
-      if (rank.comm.rank() == 0 && !(std::cin >> steps)) steps = 0;
-      together.arrive_and_wait();
-      if (steps == 0) return;
-      const auto start = std::chrono::steady_clock::now();
-      for (int64_t i = 0; i < steps; ++i) trainer.train(batch, Adam{}.lr);
-      together.arrive_and_wait();
       if (rank.comm.rank() == 0) {
-        std::printf("%.6f\n", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-        std::fflush(stdout);
+        std::string line;
+        steps = 0;
+        count_bytes = std::getline(std::cin, line) && line == "bytes";
+        if (!count_bytes) steps = std::atoll(line.c_str());
       }
+      meet(rank.comm);
+      if (count_bytes) {
+        const size_t bytes = traffic(trainer.training_plan());
+        if (rank.comm.rank() == 0) fmt::print("{}\n", bytes);
+      } else if (steps <= 0) {
+        return;
+      } else {
+        const auto start = std::chrono::steady_clock::now();
+        train(trainer, batch, optimizer.lr(), steps, again);
+        again = a.resident;
+        meet(rank.comm);
+        if (rank.comm.rank() == 0)
+          fmt::print("{:.6f}\n", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+      }
+      if (rank.comm.rank() == 0) std::fflush(stdout);
+      meet(rank.comm);
     }
   });
 }
@@ -59,14 +111,25 @@ int main(int argc, char** argv) {
   CLI::App app{"Times training steps; reads a number of steps a line."};
   app.add_option("--model", a.model);
   app.add_option("--image", a.image);
+  app.add_option("--classes", a.classes);
   app.add_option("--batch", a.batch);
   app.add_option("--ranks", a.ranks);
   app.add_option("--threads", a.threads);
   app.add_option("--lanes", a.lanes);
-  app.add_option("--numerics", a.numerics)->check(CLI::IsMember({"reproducible", "fast"}));
+  app.add_option("--numerics", a.numerics,
+                 "reproducible; fast; or accumulate: the lanes of reproducible with the kernels of fast, which is what "
+                 "an accumulation of gradients without the promise costs")
+      ->check(CLI::IsMember({"reproducible", "fast", "accumulate"}));
+  app.add_option("--optimizer", a.optimizer);
+  app.add_option("--backend", a.backend)->check(CLI::IsMember({"cpu", "cuda"}));
+  app.add_option("--precision", a.precision);
+  app.add_flag("--resident", a.resident, "Leave the batch where the steps read it, instead of bringing it each time");
   CLI11_PARSE(app, argc, argv);
   try {
     serve(a);
+  } catch (const InputError& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return 2;
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}\n", error.what());
     return 1;

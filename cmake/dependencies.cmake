@@ -33,15 +33,11 @@ set_target_properties(DNNL::dnnl PROPERTIES
   IMPORTED_LOCATION "${DNNL_LIBRARY}" INTERFACE_INCLUDE_DIRECTORIES "${DNNL_INCLUDE_DIR}")
 message(STATUS "oneDNN ${dnnl_major}: ${DNNL_LIBRARY}")
 
-set(LOCKSTEP_CUDA_FOUND FALSE)
-if(LOCKSTEP_CUDA)
-  find_package(CUDAToolkit QUIET)
-  set(LOCKSTEP_CUDA_FOUND ${CUDAToolkit_FOUND})
-endif()
-if(LOCKSTEP_CUDA_FOUND)
-  message(STATUS "CUDA ${CUDAToolkit_VERSION}: ${CUDAToolkit_LIBRARY_DIR}")
-elseif(LOCKSTEP_CUDA STREQUAL "AUTO" OR NOT LOCKSTEP_CUDA)
-  message(STATUS "CUDA not found or not wanted: CPU only (LOCKSTEP_CUDA is ${LOCKSTEP_CUDA})")
-else()
-  message(FATAL_ERROR "LOCKSTEP_CUDA is ${LOCKSTEP_CUDA}, but no CUDA toolkit was found; CUDAToolkit_ROOT says where it is")
-endif()
+# Where cores, memory and devices are. Without pkg-config, which nothing else here needs.
+find_path(HWLOC_INCLUDE_DIR hwloc.h REQUIRED)
+find_library(HWLOC_LIBRARY hwloc REQUIRED)
+add_library(HWLOC::hwloc UNKNOWN IMPORTED)
+set_target_properties(HWLOC::hwloc PROPERTIES
+  IMPORTED_LOCATION "${HWLOC_LIBRARY}" INTERFACE_INCLUDE_DIRECTORIES "${HWLOC_INCLUDE_DIR}")
+
+include(cuda)

@@ -7,16 +7,20 @@ add_library(lockstep_options INTERFACE)
 target_include_directories(lockstep_options INTERFACE "${CMAKE_SOURCE_DIR}")
 # One floating-point environment: a*b+c is fused only where the source says std::fma, so that the vector body and the
 # scalar tail of a loop agree wherever a range starts.
-target_compile_options(lockstep_options INTERFACE
-  -Wall -Wextra -Wshadow=local -Wconversion -Wno-sign-conversion -ffp-contract=off -fno-math-errno)
+set(strict -Wall -Wextra -Wshadow=local -Wconversion -Wno-sign-conversion -ffp-contract=off -fno-math-errno)
+target_compile_options(lockstep_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${strict}>")
+# The same contract for CUDA. fmt's headers know nvcc for older than it is: without these two it cannot read them.
+target_compile_options(lockstep_options INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:--fmad=false;--extended-lambda>")
+target_compile_definitions(lockstep_options INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:FMT_USE_CONSTEXPR=1;FMT_CONSTEVAL=>")
 # GCC 12 sees overlapping copies in std::string where there are none (its bug 105651).
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  target_compile_options(lockstep_options INTERFACE -Wno-restrict)
+  target_compile_options(lockstep_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)
 endif()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  target_compile_options(lockstep_options INTERFACE -march=${LOCKSTEP_MARCH})
+  target_compile_options(lockstep_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=${LOCKSTEP_MARCH}>)
 endif()
 if(LOCKSTEP_SANITIZE)
-  target_compile_options(lockstep_options INTERFACE -fsanitize=${LOCKSTEP_SANITIZE} -fno-omit-frame-pointer -g)
+  target_compile_options(lockstep_options INTERFACE
+    "$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${LOCKSTEP_SANITIZE};-fno-omit-frame-pointer;-g>")
   target_link_options(lockstep_options INTERFACE -fsanitize=${LOCKSTEP_SANITIZE})
 endif()

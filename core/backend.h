@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "core/stream.h"
@@ -13,36 +15,52 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
+  /// "cpu", or the device: "cuda 0 (NVIDIA H200)".
   virtual std::string name() const = 0;
   /// The stream that kernels run on.
   virtual std::unique_ptr<Stream> compute_stream() = 0;
-  /// A stream that runs beside the compute stream, for communication.
+  /// A stream that runs beside the compute stream, for communication and for feeding.
   virtual std::unique_ptr<Stream> side_stream() = 0;
-  virtual std::unique_ptr<Event> event() = 0;
 
-  /// Zeroed memory, aligned to 64 bytes; only the planner's arenas call this. Throws Error with the size when refused.
+  /// Zeroed memory, aligned to 64 bytes (a device's to 256); only arenas call this. Throws Error with the size when
+  /// refused.
   virtual std::byte* allocate(size_t bytes) = 0;
   virtual void release(std::byte* memory) noexcept = 0;
+  /// Zeroed host memory that streams copy from and to without waiting: pinned, where there is a device.
+  virtual std::byte* allocate_host(size_t bytes) { return allocate(bytes); }
+  virtual void release_host(std::byte* memory) noexcept { release(memory); }
+  /// Bytes that `allocate` could still give; none where the backend does not know, as on the CPU.
+  virtual std::optional<size_t> free_memory() const { return std::nullopt; }
 
-  /// to[i] += from[i], n floats: the one addition that reductions use.
-  virtual void accumulate(float* to, const float* from, size_t n, Stream& stream) = 0;
-  /// Copies between host and device memory, or inside either.
-  virtual void copy(std::byte* to, const std::byte* from, size_t bytes, Stream& stream) = 0;
+  /// Copies now, between host and device or inside either: for set-up and results, not for steps. Waits for the copy,
+  /// not for what streams are doing.
+  virtual void copy(std::byte* to, const std::byte* from, size_t bytes) = 0;
+  /// Returns a function that enqueues to `stream` the work that `body` enqueues. On a device the work is recorded once
+  /// (`body` runs now, but its work does not), and replayed at each call with the same addresses; work on other streams
+  /// is part of it where these wait for an event of `stream` first, and `stream` for one of theirs at the end.
+  virtual std::function<void()> capture(Stream& stream, std::function<void()> body) {
+    static_cast<void>(stream);
+    return body;
+  }
 };
+
+/// Whose memory an Arena holds.
+enum class Memory : unsigned char { device, host };
 
 /// Owns memory of a backend.
 class Arena {
  public:
   Arena() = default;
-  Arena(Backend& backend, size_t bytes)
-      : backend_(&backend), data_(bytes ? backend.allocate(bytes) : nullptr), bytes_(bytes) {}
+  Arena(Backend& backend, size_t bytes, Memory kind = Memory::device) : backend_(&backend), kind_(kind), bytes_(bytes) {
+    if (bytes) data_ = kind == Memory::device ? backend.allocate(bytes) : backend.allocate_host(bytes);
+  }
   Arena(Arena&& other) noexcept { swap(other); }
   Arena& operator=(Arena&& other) noexcept {
     swap(other);
     return *this;
   }
   ~Arena() {
-    if (data_) backend_->release(data_);
+    if (data_) kind_ == Memory::device ? backend_->release(data_) : backend_->release_host(data_);
   }
 
   std::byte* data() const { return data_; }
@@ -51,11 +69,13 @@ class Arena {
  private:
   void swap(Arena& other) noexcept {
     std::swap(backend_, other.backend_);
+    std::swap(kind_, other.kind_);
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
   }
 
   Backend* backend_ = nullptr;
+  Memory kind_ = Memory::device;
   std::byte* data_ = nullptr;
   size_t bytes_ = 0;
 };

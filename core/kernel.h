@@ -30,6 +30,8 @@ struct Kernel {
   /// Called before `run` whenever parameters have changed, once for all lanes; may read only inputs that are
   /// parameters and writes only `packed` (weights in the layout that the library wants). Empty where not needed.
   std::function<void(Stream&, const Args&)> prepare = {};
+  /// Whether `run` enqueues the same work at every call, so that a device may record it and replay the record.
+  bool capturable = true;
 };
 
 /// The local types that a kernel is made for.

@@ -1,21 +1,37 @@
 // Ordered queues of work and the events that order work between them.
-// One thread enqueues to a stream; an event may be waited for by any stream of the same rank.
+// One thread enqueues to a stream; an event may be waited for by any stream of the same process and device kind.
 #pragma once
 
+#include <cstddef>
 #include <functional>
+#include <memory>
 
 namespace lockstep {
 
 class Event {
  public:
   virtual ~Event() = default;
+  /// Blocks the host until the work before the latest record is done; at once where there was no record.
+  virtual void synchronize() = 0;
+  /// Whether `synchronize` would return at once.
+  virtual bool reached() = 0;
 };
 
 class Stream {
  public:
   virtual ~Stream() = default;
-  /// Runs host work in stream order. The compute stream of the CPU runs it at once, in the calling thread.
+  /// Whether work runs on a device beside the host. Buffers are then device memory (or the pinned host memory of
+  /// Backend::allocate_host), and the calls below return before the work is done.
+  virtual bool on_device() const { return false; }
+  /// Runs host work in stream order. The compute stream of the CPU runs it at once, in the calling thread. On a
+  /// device's stream the work must not call the device.
   virtual void enqueue(std::function<void()> work) = 0;
+  /// Copies between host and device memory, or inside either.
+  virtual void copy(std::byte* to, const std::byte* from, size_t bytes) = 0;
+  /// to[i] += from[i], n floats: the one addition that reductions use.
+  virtual void accumulate(float* to, const float* from, size_t n) = 0;
+
+  virtual std::unique_ptr<Event> event() = 0;
   /// Marks the event as reached when all work enqueued so far is done.
   virtual void record(Event& event) = 0;
   /// Work enqueued from now on starts after the latest record of `event`. Rethrows what the recording stream threw.

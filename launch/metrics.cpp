@@ -49,8 +49,10 @@ MetricsWriter::~MetricsWriter() { ::close(descriptor_); }
 
 void MetricsWriter::write(const char* kind, const Report& r) {
   const std::string line = fmt::format(
-      "{{\"kind\":\"{}\",\"epoch\":{},\"step\":{},\"loss\":{},\"accuracy\":{},\"images_per_second\":{}}}\n", kind,
-      r.epoch, r.step, json_number(r.loss), json_number(r.accuracy), json_number(r.images_per_second));
+      "{{\"kind\":\"{}\",\"epoch\":{},\"step\":{},\"loss\":{},\"accuracy\":{},\"images_per_second\":{},\"data_share\":{"
+      "}}}\n",
+      kind, r.epoch, r.step, json_number(r.loss), json_number(r.accuracy), json_number(r.images_per_second),
+      json_number(r.data_share));
   size_t at = 0;
   while (at < line.size()) {
     const ssize_t n = ::write(descriptor_, line.data() + at, line.size() - at);

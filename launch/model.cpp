@@ -4,12 +4,14 @@
 #include <array>
 #include <chrono>
 #include <cmath>
+#include <deque>
 #include <mutex>
 
+#include "core/cpu/streams.h"
+#include "core/cuda/cuda.h"
 #include "core/error.h"
 #include "core/plan/dump.h"
-#include "layers/cpu/kernels.h"
-#include "layers/cpu/library.h"
+#include "launch/host_memory.h"
 
 namespace lockstep {
 
@@ -40,9 +42,55 @@ struct Totals {
   int64_t samples = 0;
 };
 
+/// A step that is under way.
+struct Started {
+  Report report;
+  int64_t samples = 0;
+  double waited = 0;  // seconds for its batch, while nothing was computed
+  bool ends_epoch = false;
+};
+
+/// Turns the results of steps into reports, of steps and of epochs.
+class Meter {
+ public:
+  Report step(const Started& started, const StepResult& result) {
+    Report report = started.report;
+    report.loss = result.loss;
+    report.accuracy = result.accuracy;
+    const double seconds = seconds_since(step_start_);
+    step_start_ = std::chrono::steady_clock::now();
+    report.images_per_second = static_cast<double>(started.samples) / seconds;
+    report.data_share = std::min(started.waited / seconds, 1.0);
+    totals_.loss += double{result.loss} * static_cast<double>(started.samples);
+    totals_.correct += double{result.accuracy} * static_cast<double>(started.samples);
+    totals_.samples += started.samples;
+    waited_ += started.waited;
+    return report;
+  }
+  /// The epoch that ends with the step of `report`.
+  Report epoch(Report report) {
+    const auto samples = static_cast<double>(totals_.samples);
+    const double seconds = seconds_since(epoch_start_);
+    report.loss = static_cast<float>(totals_.loss / samples);
+    report.accuracy = static_cast<float>(totals_.correct / samples);
+    report.images_per_second = samples / seconds;
+    report.data_share = std::min(waited_ / seconds, 1.0);
+    totals_ = {};
+    waited_ = 0;
+    epoch_start_ = std::chrono::steady_clock::now();
+    return report;
+  }
+
+ private:
+  std::chrono::steady_clock::time_point step_start_ = std::chrono::steady_clock::now(), epoch_start_ = step_start_;
+  Totals totals_;
+  double waited_ = 0;
+};
+
 /// What each rank says, by rank; at most 127 characters.
-std::vector<std::string> gather(Communicator& comm, Stream& stream, const std::string& mine) {
+std::vector<std::string> gather(Communicator& comm, const std::string& mine) {
   using Text = std::array<char, 128>;
+  WorkerStream stream;
   Text text{};
   mine.copy(text.data(), text.size() - 1);
   std::vector<Text> all(static_cast<size_t>(comm.size()));
@@ -54,20 +102,20 @@ std::vector<std::string> gather(Communicator& comm, Stream& stream, const std::s
   return said;
 }
 
-/// Kernels of one instruction set have the bits of no other.
-void check_instruction_sets(Communicator& comm, Stream& stream) {
-  const auto all = gather(comm, stream, "oneDNN " + onednn_version() + " on " + onednn_isa());
+/// Kernels of one instruction set, or GPU, or library have the bits of no other.
+void check_alike(Communicator& comm, const Device& device) {
+  const auto all = gather(comm, computes_with(device));
   for (size_t rank = 1; rank < all.size(); ++rank)
     if (all[rank] != all[0])
       throw InputError(
-          "rank 0 computes with {}, rank {} with {}: their bits differ; set ONEDNN_MAX_CPU_ISA to what all have (such "
-          "as AVX2), or lift the promise with fast numerics",
-          all[0], rank, all[rank]);
+          "rank 0 computes with {}, rank {} with {}: their bits differ; {}, or lift the promise with fast numerics",
+          all[0], rank, all[rank],
+          device.engines ? "use GPUs of one kind" : "set ONEDNN_MAX_CPU_ISA to what all have (such as AVX2)");
 }
 
 /// Every rank must have ended with the same bits: a rank that has not is named.
-void check_equal_weights(Communicator& comm, Stream& stream, const std::string& sha256) {
-  const auto all = gather(comm, stream, sha256);
+void check_equal_weights(Communicator& comm, const std::string& sha256) {
+  const auto all = gather(comm, sha256);
   for (size_t rank = 1; rank < all.size(); ++rank)
     if (all[rank] != all[0])
       throw Error("ranks ended with different weights: rank 0 has sha256 {}, rank {} has {}", all[0], rank, all[rank]);
@@ -86,14 +134,16 @@ void Model::compile(const CompileOptions& options) {
     throw InputError("the learning rate is {}, expected a number above 0", lr);
   optimizer_ = options.optimizer;
   slots_.clear();
+  loss_scale_ = {};
   steps_done_ = epochs_done_ = 0;
 }
 
 int Model::ranks(const RunOptions& options) const {
   if (runtime_.distributed()) return runtime_.size();
   if (options.ranks > 0) return options.ranks;
-  if (options.numerics == Numerics::fast) return 1;
-  return runtime_.auto_ranks(options.lanes, std::max(options.threads, 1));
+  const bool fast = options.numerics == Numerics::fast;
+  if (uses_cuda(options.backend)) return Runtime::fitting_ranks(cuda_status().devices, fast ? 0 : options.lanes);
+  return fast ? 1 : runtime_.auto_ranks(options.lanes, std::max(options.threads, 1));
 }
 
 int Model::threads(const RunOptions& options) const {
@@ -115,35 +165,39 @@ void Model::check_data(const Dataset& data) const {
 }
 
 void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& on_pass) {
-  const StepOptions step{options.batch, options.lanes, options.numerics};
+  const StepOptions step{
+      .batch = options.batch, .lanes = options.lanes, .numerics = options.numerics, .precision = options.precision};
   check_batch(step, ranks(options));
+  const DeviceOptions choice{options.backend, options.comm, threads(options), step, options.engines};
   runtime_.run(ranks(options), [&](RankContext& rank) {
-    const auto backend = make_cpu_backend(threads(options));
-    Trainer trainer(network_, {step, optimizer_, options.seed, options.check_finite, on_pass}, rank.comm, *backend,
-                    cpu_kernels());
-    const auto stream = backend->side_stream();
-    if (runtime_.distributed() && options.numerics == Numerics::reproducible)
-      check_instruction_sets(rank.comm, *stream);
+    Device device = make_device(choice, rank, runtime_.distributed());
+    Trainer trainer(network_, {step, optimizer_, options.seed, options.check_finite, on_pass}, device.comm(rank),
+                    *device.backend, device.kernels);
+    if (rank.comm.size() > 1 && options.numerics == Numerics::reproducible) check_alike(rank.comm, device);
     if (!weights_.empty()) trainer.variables().set(weights_);
     if (!slots_.empty()) trainer.variables().set_slots(slots_);
-    body(rank, trainer, *stream);
-    check_equal_weights(rank.comm, *stream, trainer.variables().sha256());
+    trainer.variables().set_loss_scale(loss_scale_);
+    body(rank, trainer, device);
+    if (rank.comm.rank() == 0) keep_timed_choices(device, options.numerics);
+    check_equal_weights(rank.comm, trainer.variables().sha256());
   });
 }
 
-void Model::keep(RankContext& rank, Trainer& trainer) {
+void Model::keep(RankContext& rank, Trainer& trainer, const Device& device) {
   // Threads share this object, and all hold the same: one writes. Processes have one each.
   if (rank.comm.rank() != 0 && !runtime_.distributed()) return;
   kept_.weights = trainer.variables().get();
   kept_.slots = trainer.variables().get_slots();
+  kept_.loss_scale = trainer.variables().loss_scale();
   kept_.sha256 = trainer.variables().sha256();
+  kept_.engines = device.engines ? device.engines->json() : "";
 }
 
 FitLength Model::check(const Dataset& data, const FitOptions& options) const {
   constexpr int64_t most = int64_t{1} << 31;
   check_data(data);
   const RunOptions& run = options.run;
-  check_batch({run.batch, run.lanes, run.numerics}, ranks(run));
+  check_batch({.batch = run.batch, .lanes = run.lanes, .numerics = run.numerics}, ranks(run));
   for (const auto& [name, number] : {std::pair{"epochs", options.epochs}, {"steps", options.steps}})
     if (number && (*number < 1 || *number > most)) throw InputError("{} is {}, expected 1 to {}", name, *number, most);
   const int64_t steps_per_epoch = (data.size() + run.batch - 1) / run.batch;
@@ -156,50 +210,54 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
   const auto [epochs, steps_per_epoch, steps] = check(*data, options);
   History history;
   on_ranks(options.run, [&, steps_per_epoch = steps_per_epoch, steps = steps, epochs = epochs](
-                            RankContext& rank, Trainer& trainer, Stream&) {
+                            RankContext& rank, Trainer& trainer, Device& device) {
+    HostMemory memory(*device.backend);
     FeedOptions feeding = feed_options(options.run, rank.comm);
     feeding.shuffle = options.shuffle;
     feeding.augmentation = options.augmentation;
     feeding.first_step = steps_done_;
     feeding.first_epoch = epochs_done_;
     feeding.steps = steps;
+    feeding.memory = &memory;
     BatchFeed feed(data, feeding);
     const bool reports = rank.comm.rank() == 0;
     const bool writes = reports || runtime_.distributed();  // threads share the history
-    Totals totals;
-    auto epoch_start = std::chrono::steady_clock::now();
+    Meter meter;
+    const auto finish_step = [&](const Started& step) {
+      Report report = meter.step(step, trainer.wait());
+      if (!writes) return;
+      if (reports && options.on_step) options.on_step(report);
+      if (!step.ends_epoch) return;
+      report = meter.epoch(report);
+      if (reports && options.on_epoch) options.on_epoch(report);
+      history.epochs.push_back(report);
+    };
+    // On a device the next step is under way before the host looks at the last one's result.
+    const size_t ahead = trainer.runs_ahead() ? 1 : 0;
+    std::deque<Started> started;
     for (int64_t i = 0; i < steps; ++i) {
       const auto start = std::chrono::steady_clock::now();
       const Batch& batch = feed.next();
-      const StepResult result = trainer.train(batch, options.schedule.at(optimizer_.lr(), i, steps));
-      totals.loss += double{result.loss} * static_cast<double>(batch.samples);
-      totals.correct += double{result.accuracy} * static_cast<double>(batch.samples);
-      totals.samples += batch.samples;
-      if (!writes) continue;
-      Report report{.epoch = batch.epoch,
-                    .epochs = epochs_done_ + epochs,
-                    .step = batch.step,
-                    .step_in_epoch = batch.step_in_epoch,
-                    .steps_per_epoch = steps_per_epoch,
-                    .loss = result.loss,
-                    .accuracy = result.accuracy,
-                    .images_per_second = static_cast<double>(batch.samples) / seconds_since(start)};
-      if (reports && options.on_step) options.on_step(report);
-      if (!batch.end_of_epoch && i + 1 < steps) continue;
-      const auto samples = static_cast<double>(totals.samples);
-      report.loss = static_cast<float>(totals.loss / samples);
-      report.accuracy = static_cast<float>(totals.correct / samples);
-      report.images_per_second = samples / seconds_since(epoch_start);
-      if (reports && options.on_epoch) options.on_epoch(report);
-      history.epochs.push_back(report);
-      totals = {};
-      epoch_start = std::chrono::steady_clock::now();
+      const double waited = trainer.pending() > 0 && !trainer.ready() ? 0 : seconds_since(start);
+      trainer.start(batch, options.schedule.at(optimizer_.lr(), i, steps));
+      started.push_back({.report = {.epoch = batch.epoch,
+                                    .epochs = epochs_done_ + epochs,
+                                    .step = batch.step,
+                                    .step_in_epoch = batch.step_in_epoch,
+                                    .steps_per_epoch = steps_per_epoch},
+                         .samples = batch.samples,
+                         .waited = waited,
+                         .ends_epoch = batch.end_of_epoch || i + 1 == steps});
+      for (; started.size() > ahead; started.pop_front()) finish_step(started.front());
     }
-    keep(rank, trainer);
+    for (; !started.empty(); started.pop_front()) finish_step(started.front());
+    keep(rank, trainer, device);
   });
   weights_ = std::move(kept_.weights);
   slots_ = std::move(kept_.slots);
+  loss_scale_ = kept_.loss_scale;
   weights_sha256_ = std::move(kept_.sha256);
+  engines_ = std::move(kept_.engines);
   steps_done_ += steps;
   epochs_done_ += epochs;
   history.steps = steps;
@@ -209,7 +267,7 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
 Evaluation Model::evaluate(std::shared_ptr<const Dataset> data, const RunOptions& options) {
   check_data(*data);
   Evaluation evaluation;
-  on_ranks(options, [&](RankContext& rank, Trainer& trainer, Stream&) {
+  on_ranks(options, [&](RankContext& rank, Trainer& trainer, Device&) {
     FeedOptions feeding = feed_options(options, rank.comm);
     feeding.steps = (data->size() + options.batch - 1) / options.batch;
     BatchFeed feed(data, feeding);
@@ -233,7 +291,8 @@ std::vector<float> Model::predict(std::shared_ptr<const Dataset> data, const Run
   check_data(*data);
   const auto classes = static_cast<size_t>(network_.output_shape().elements());
   std::vector<float> predictions;
-  on_ranks(options, [&](RankContext& rank, Trainer& trainer, Stream& stream) {
+  on_ranks(options, [&](RankContext& rank, Trainer& trainer, Device&) {
+    WorkerStream stream;
     FeedOptions feeding = feed_options(options, rank.comm);
     feeding.steps = (data->size() + options.batch - 1) / options.batch;
     BatchFeed feed(data, feeding);
@@ -261,7 +320,7 @@ std::string Model::plan(const RunOptions& options, const std::string& pass) {
   std::mutex mutex;
   on_ranks(
       options,
-      [&](RankContext& rank, Trainer& trainer, Stream&) {
+      [&](RankContext& rank, Trainer& trainer, Device&) {
         const StepPlan& plan = trainer.training_plan();
         const std::lock_guard lock(mutex);
         if (rank.comm.rank() == 0) text["step"] = dump(plan);

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "launch/data/dataset.h"
+#include "launch/device.h"
 #include "launch/report.h"
 #include "launch/runtime.h"
 #include "launch/trainer.h"
@@ -33,6 +34,10 @@ struct RunOptions {
   int threads = 0;  // a rank; 0: 1 in reproducible mode, else the cores divided by the ranks
   uint64_t seed = 0;
   bool check_finite = false;
+  Precision precision = Precision::fp32;
+  BackendChoice backend = BackendChoice::automatic;
+  CommChoice comm = CommChoice::automatic;
+  std::filesystem::path engines = {};  // of an earlier run, to compute with the same algorithms; empty: chosen anew
 };
 
 struct FitOptions {
@@ -90,22 +95,26 @@ class Model {
   /// Of the weights after the last fit or evaluate.
   const std::string& weights_sha256() const { return weights_sha256_; }
 
+  /// As JSON, which algorithms the libraries were told to use in the last run on GPUs; empty on the CPU.
+  const std::string& engines() const { return engines_; }
+
   /// Ranks and threads that a run with these options gets.
   int ranks(const RunOptions& options) const;
   int threads(const RunOptions& options) const;
 
  private:
-  using Body = std::function<void(RankContext&, Trainer&, Stream&)>;
-  /// Runs `body` on each rank with a trainer that holds the model's weights and a stream for communication.
+  using Body = std::function<void(RankContext&, Trainer&, Device&)>;
+  /// Runs `body` on each rank with its device and a trainer that holds the model's weights.
   void on_ranks(const RunOptions& options, const Body& body, const OnPass& on_pass = {});
   void check_data(const Dataset& data) const;
-  void keep(RankContext& rank, Trainer& trainer);
+  void keep(RankContext& rank, Trainer& trainer, const Device& device);
 
   /// What a run leaves; taken over when all ranks have ended well.
   struct Kept {
     Weights weights;
     std::vector<Weights> slots;
-    std::string sha256;
+    std::string sha256, engines;
+    LossScale loss_scale;
   };
 
   Network network_;
@@ -114,7 +123,8 @@ class Model {
   Optimizer optimizer_ = Adam{};
   Weights weights_;
   std::vector<Weights> slots_;
-  std::string weights_sha256_;
+  LossScale loss_scale_;
+  std::string weights_sha256_, engines_;
   int64_t steps_done_ = 0, epochs_done_ = 0;  // since compile
 };
 

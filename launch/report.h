@@ -12,6 +12,7 @@ struct Report {
   float loss = 0;      // mean over the samples of the step, or of the epoch
   float accuracy = 0;  // 0 to 1
   double images_per_second = 0;
+  double data_share = 0;  // 0 to 1: the part of the time in which computing waited for the data feed
 };
 
 }  // namespace lockstep

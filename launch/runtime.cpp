@@ -132,9 +132,9 @@ int Runtime::local_size() const {
   return static_cast<int>(std::ranges::count(hosts_, hosts_[static_cast<size_t>(rank())]));
 }
 
-int Runtime::auto_ranks(int lanes, int threads) const {
+int Runtime::fitting_ranks(int places, int lanes) {
   int ranks = 1;
-  while (ranks * 2 <= cores_ / std::max(threads, 1) && lanes % (ranks * 2) == 0) ranks *= 2;
+  while (ranks * 2 <= places && lanes % (ranks * 2) == 0) ranks *= 2;
   return ranks;
 }
 

@@ -2,6 +2,7 @@
 // first thing in main, used by the main thread.
 #pragma once
 
+#include <algorithm>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -54,7 +55,9 @@ class Runtime {
   /// Cores that the ranks on this host may use together: mpirun may bind each of them to some of its own.
   int cores() const { return cores_; }
   /// The largest power of two that is at most cores / threads and divides `lanes`; at least 1.
-  int auto_ranks(int lanes, int threads) const;
+  int auto_ranks(int lanes, int threads) const { return fitting_ranks(cores_ / std::max(threads, 1), lanes); }
+  /// The largest power of two that is at most `places` and divides `lanes`; at least 1.
+  static int fitting_ranks(int places, int lanes);
 
  private:
   struct Failure {

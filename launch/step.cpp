@@ -12,10 +12,11 @@
 namespace lockstep {
 
 void check_batch(const StepOptions& options, int ranks) {
-  const auto [batch, lanes, numerics] = options;
+  const int64_t batch = options.batch;
+  const int lanes = options.lanes;
   constexpr int64_t most = int64_t{1} << 31;
   if (batch < 1 || batch > most) throw InputError("batch is {}, expected 1 to {}", batch, most);
-  if (numerics == Numerics::fast) {
+  if (options.numerics == Numerics::fast) {
     if (batch % ranks != 0)
       throw InputError("batch {} does not divide by {} ranks; {} or {} would fit", batch, ranks,
                        std::max<int64_t>(ranks, batch / ranks * ranks), (batch / ranks + 1) * ranks);
@@ -43,7 +44,7 @@ class Planner {
       : options_(options),
         target_(target),
         lanes_(options.numerics == Numerics::fast ? target.comm.size() : options.lanes),
-        built_(network.build(options.batch, lanes_, training)) {
+        built_(network.build(options.batch, lanes_, training, compute_type(options.precision))) {
     check_batch(options, target.comm.size());
     step_.images = built_.input;
   }
@@ -55,11 +56,13 @@ class Planner {
   const Type& placed_type(Value value) const { return placed_.graph.type(value); }
   const Built& built() const { return built_; }
 
-  void add_loss() {
+  /// Where `scaled`, with the loss scale, which the gradient is multiplied by.
+  void add_loss(bool scaled) {
     Builder builder(graph(), options_.batch, lanes_, false);
     step_.labels = graph().source("labels", {Shape{options_.batch}, DType::i32}, Role::LaneInput);
-    const auto out =
-        graph().add("loss", std::make_shared<CrossEntropyOp>(), {logits(), step_.labels, builder.lane_state()});
+    std::vector<Value> in{logits(), step_.labels, builder.lane_state()};
+    if (scaled) in.push_back(scale_ = graph().source(std::string(loss_scale_name), loss_scale_type(), Role::State));
+    const auto out = graph().add("loss", std::make_shared<CrossEntropyOp>(scaled), std::move(in));
     step_.loss = out.at(0);
     step_.correct = out.at(1);
   }
@@ -101,16 +104,25 @@ class Planner {
     return value;
   }
 
-  /// A node that runs once a step and writes its outputs where `in_place` lie.
+  /// A node that runs once a step, behind the reductions that it reads.
+  std::vector<Value> after_lanes(const std::string& name, std::shared_ptr<const Op> op, std::vector<Value> in) {
+    auto out = placed_.graph.add(name, std::move(op), std::move(in));
+    extend();
+    return out;
+  }
+
+  /// The same, with outputs where `in_place` lie.
   void update(const std::string& name, std::shared_ptr<const Op> op, std::vector<Value> in,
               const std::vector<Value>& in_place) {
-    const auto out = placed_.graph.add(name, std::move(op), std::move(in));
-    extend();
+    const auto out = after_lanes(name, std::move(op), std::move(in));
     for (size_t k = 0; k < out.size(); ++k) {
       placed_.graph.set_role(out[k], placed_.graph.info(in_place[k]).role);
       fixed_[out[k].id] = fixed_.at(in_place[k].id);
     }
   }
+
+  /// The loss scale, where there is one.
+  Value scale() const { return scale_; }
 
   /// The placed graph's StepState; the optimizer reads it, so it exists in training.
   Value step_state() {
@@ -161,6 +173,7 @@ class Planner {
   PlacedGraph placed_;
   FixedLocations fixed_;
   size_t largest_ = 0;
+  Value scale_;
   Step step_;
 };
 
@@ -172,12 +185,22 @@ void stack_sums(const Graph& graph, std::span<const Value> values, size_t offset
   }
 }
 
+/// With loss scaling: what all updates take, {loss scale, whether all gradients are finite}. Totals are the same on all
+/// ranks, so this is as well. The gaps between gradients are zeros.
+std::vector<Value> add_finite(Planner& planner, const std::vector<Bucket>& buckets) {
+  std::vector<Value> gradients;
+  for (const Bucket& bucket : buckets)
+    if (bucket.gradients) gradients.push_back(bucket.gradients);
+  if (!planner.scale() || gradients.empty()) return {};
+  return {planner.scale(), planner.after_lanes("finite", std::make_shared<FiniteOp>(), gradients).at(0)};
+}
+
 }  // namespace
 
 Step plan_training(const Network& network, const Optimizer& optimizer, const StepOptions& options,
                    const StepTarget& target) {
   Planner planner(network, options, target, true);
-  planner.add_loss();
+  planner.add_loss(options.scales_loss());
   std::vector<Value> others{planner.step().loss, planner.step().correct};
   for (const auto& tracked : planner.built().tracked) others.push_back(tracked.sum);
   planner.passed("network");
@@ -205,6 +228,7 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
   planner.passed("reduce");
 
   const Value step_state = planner.step_state();
+  const std::vector<Value> scaling = add_finite(planner, buckets);
   for (const Bucket& bucket : buckets) {
     if (!bucket.gradients) continue;
     const size_t offset = bucket.begin;
@@ -216,8 +240,11 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
                                    {Region::Slot, target.layout.parameter_bytes * static_cast<size_t>(slot) + offset}));
     std::vector<Value> in{kept[0], bucket.gradients, step_state};
     in.insert(in.end(), kept.begin() + 1, kept.end());
-    planner.update(name, optimizer.op(), in, kept);
+    in.insert(in.end(), scaling.begin(), scaling.end());
+    planner.update(name, optimizer.op(!scaling.empty()), in, kept);
   }
+  // Behind the updates, which read the scale that this step's gradients have.
+  if (!scaling.empty()) planner.update("loss_scale", std::make_shared<LossScaleOp>(), scaling, {scaling[0]});
   for (size_t i = 0; i < planner.built().tracked.size(); ++i) {
     const auto& [moving, sum, momentum] = planner.built().tracked[i];
     planner.update(planner.graph().info(moving).name + "/track", std::make_shared<MovingAverageOp>(momentum),
@@ -230,7 +257,7 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
 
 Step plan_evaluation(const Network& network, const StepOptions& options, const StepTarget& target) {
   Planner planner(network, options, target, false);
-  planner.add_loss();
+  planner.add_loss(false);
   const std::vector<Value> wanted{planner.step().loss, planner.step().correct};
   fuse(planner.graph(), wanted);
   planner.fix_variables();
@@ -245,7 +272,9 @@ Step plan_evaluation(const Network& network, const StepOptions& options, const S
 
 Step plan_prediction(const Network& network, const StepOptions& options, const StepTarget& target) {
   Planner planner(network, options, target, false);
-  const Value output = planner.built().output;
+  Value output = planner.built().output;
+  if (const ValueInfo info = planner.graph().info(output); info.type.dtype != DType::f32)
+    output = planner.graph().add1(info.name + "/f32", std::make_shared<CastOp>(DType::f32), {output});
   fuse(planner.graph(), std::vector<Value>{output});
   planner.fix_variables();
   // A view is kept by keeping what it looks at.

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 
 #include "core/plan/step_plan.h"
 #include "launch/variables.h"
 #include "layers/optimizers/optimizer.h"
+#include "layers/precision.h"
 #include "parallel/buckets.h"
 
 namespace lockstep {
@@ -14,6 +16,10 @@ struct StepOptions {
   int64_t batch = 32;  // global
   int lanes = 8;       // the global batch is cut into these
   Numerics numerics = Numerics::reproducible;
+  Precision precision = Precision::fp32;
+  std::optional<bool> loss_scaling = std::nullopt;  // none: where the precision is fp16
+
+  bool scales_loss() const { return loss_scaling.value_or(precision == Precision::fp16); }
 };
 
 /// A plan and the values that the outside reads and writes.
@@ -40,12 +46,14 @@ struct StepTarget {
   OnPass on_pass = {};
 };
 
-/// forward, loss, backward, reductions and update.
+/// forward, loss, backward, reductions and update. With loss scaling, the update is skipped where a gradient of the
+/// global batch is not finite, on all ranks alike; the loss is reported without the scale, and batch norm's moving
+/// statistics are updated all the same, as in PyTorch.
 Step plan_training(const Network& network, const Optimizer& optimizer, const StepOptions& options,
                    const StepTarget& target);
 /// forward and loss in inference mode; sums reduced as in training.
 Step plan_evaluation(const Network& network, const StepOptions& options, const StepTarget& target);
-/// forward in inference mode.
+/// forward in inference mode; predictions are f32.
 Step plan_prediction(const Network& network, const StepOptions& options, const StepTarget& target);
 
 }  // namespace lockstep

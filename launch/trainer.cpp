@@ -1,7 +1,6 @@
 #include "launch/trainer.h"
 
 #include <cmath>
-#include <cstring>
 
 #include "core/error.h"
 #include "core/log.h"
@@ -15,89 +14,160 @@ Trainer::Trainer(const Network& network, const TrainerOptions& options, Communic
       comm_(comm),
       backend_(backend),
       kernels_(kernels),
-      variables_(network, backend, options.optimizer.slots(), options.seed) {}
+      variables_(network, backend, options.optimizer.slots(), options.seed),
+      results_(backend, InputStage::slots * sizeof(StepResult), Memory::host) {}
 
-Trainer::Engine& Trainer::engine(std::optional<Engine>& slot, Step step) {
-  StepPlan plan = std::move(step.plan);
+Trainer::Engine::Engine(Step planned, Backend& backend, VariableMemory& variables)
+    : step(std::move(planned)), executor(std::move(step.plan), backend, variables), inputs(backend, executor, step) {}
+
+StepTarget Trainer::target() { return {variables_.layout(), kernels_, backend_, comm_, options_.on_pass}; }
+
+Trainer::Engine& Trainer::engine(std::optional<Engine>& slot, const Plan& plan) {
+  if (slot) return *slot;
+  Step step = plan(options_.step);
   log().debug("rank {}: planned a step of {} nodes over {} lanes, arena {} bytes", comm_.rank(),
-              plan.graph.nodes().size(), plan.lanes, plan.memory.size(Region::Arena));
-  slot.emplace(std::move(step), Executor(std::move(plan), backend_, variables_.memory()));
+              step.plan.graph.nodes().size(), step.plan.lanes, step.plan.memory.size(Region::Arena));
+  check_memory(step.plan, plan);
+  slot.emplace(std::move(step), backend_, variables_.memory());
   slot->executor.check_finite(options_.check_finite);
+  if (!options_.replay) slot->executor.never_replay();
   return *slot;
 }
 
 Trainer::Engine& Trainer::training() {
-  if (training_) return *training_;
-  return engine(training_, plan_training(network_, options_.optimizer, options_.step,
-                                         {variables_.layout(), kernels_, backend_, comm_, options_.on_pass}));
+  return engine(training_, [this](const StepOptions& options) {
+    return plan_training(network_, options_.optimizer, options, target());
+  });
 }
 
-Trainer::Engine& Trainer::inference(std::optional<Engine>& slot, Plan plan) {
-  if (slot) return *slot;
-  return engine(slot,
-                plan(network_, options_.step, {variables_.layout(), kernels_, backend_, comm_, options_.on_pass}));
+Trainer::Engine& Trainer::evaluation() {
+  return engine(evaluation_,
+                [this](const StepOptions& options) { return plan_evaluation(network_, options, target()); });
+}
+
+Trainer::Engine& Trainer::prediction() {
+  return engine(prediction_,
+                [this](const StepOptions& options) { return plan_prediction(network_, options, target()); });
+}
+
+void Trainer::check_memory(const StepPlan& plan, const Plan& plan_again) const {
+  const auto free = backend_.free_memory();
+  const auto needed = [](const StepPlan& p) { return Executor::bytes(p) + InputStage::bytes(p); };
+  const size_t need = needed(plan);
+  if (!free || need <= *free) return;
+  // Most of it grows with the batch: from there down to the first that fits.
+  const StepOptions& given = options_.step;
+  const int64_t unit = given.numerics == Numerics::fast ? comm_.size() : given.lanes;
+  StepOptions smaller = given;
+  smaller.batch =
+      static_cast<int64_t>(static_cast<double>(given.batch) * static_cast<double>(*free) / static_cast<double>(need)) /
+      unit * unit;
+  while (smaller.batch > 0 && needed(plan_again(smaller).plan) > *free)
+    smaller.batch -= std::max<int64_t>(smaller.batch / 16 / unit, 1) * unit;
+  constexpr double gib = 0x1p30;
+  throw InputError("batch {} needs {:.2f} GiB on {}, {:.2f} GiB are free; {}", given.batch,
+                   static_cast<double>(need) / gib, backend_.name(), static_cast<double>(*free) / gib,
+                   smaller.batch > 0 ? fmt::format("a batch of {} would fit", smaller.batch)
+                                     : "no batch would fit: use a smaller model or images");
 }
 
 const StepPlan& Trainer::training_plan() { return training().executor.plan(); }
 
-void Trainer::feed(Engine& engine, const Batch& batch, float lr) const {
-  const auto& [step, executor] = engine;
-  const auto write = [&](Value value, int lane, const void* data, size_t bytes) {
-    if (value) std::memcpy(executor.tensor(value, lane).data, data, bytes);
+StepResult Trainer::sums(Engine& engine) const {
+  StepResult result;
+  const auto read = [&](Value value, float& to) {
+    backend_.copy(reinterpret_cast<std::byte*>(&to), engine.executor.tensor(value).data, sizeof to);
   };
-  const size_t image_bytes = executor.tensor(step.images).type.bytes();
-  const auto labels = batch.labels.size() / batch.lanes.size();
-  for (int lane = 0; lane < executor.plan().lanes; ++lane) {
-    const auto at = static_cast<size_t>(lane);
-    write(step.images, lane, reinterpret_cast<const std::byte*>(batch.images.data()) + at * image_bytes, image_bytes);
-    write(step.labels, lane, batch.labels.data() + at * labels, labels * sizeof(int32_t));
-    write(step.lane_state, lane, &batch.lanes[at], sizeof(LaneState));
-  }
-  const StepState state{options_.seed, static_cast<uint64_t>(batch.step), batch.samples, lr, 0};
-  write(step.step_state, 0, &state, sizeof state);
+  read(engine.step.loss, result.loss);
+  read(engine.step.correct, result.accuracy);
+  return result;
 }
 
-StepResult Trainer::sums(const Engine& engine) const {
-  return {*engine.executor.tensor(engine.step.loss).as(), *engine.executor.tensor(engine.step.correct).as()};
-}
-
-StepResult Trainer::train(const Batch& batch, float lr) {
+void Trainer::enqueue(int64_t step, int64_t samples, const std::function<void(Engine&)>& feed) {
+  if (pending_.size() == most_pending) throw Error("{} steps are under way, no more may be", pending_.size());
   Engine& engine = training();
-  feed(engine, batch, lr);
+  Stream& compute = engine.executor.stream();
+  const size_t slot = (last_.slot + 1) % InputStage::slots;
   try {
-    engine.executor.run();
+    feed(engine);
+    engine.executor.enqueue();
+    comm_.watch(compute);
   } catch (const InputError&) {
     throw;
   } catch (const Error& error) {
-    throw Error("step {}: {}", batch.step, error.what());
+    throw Error("step {}: {}", step, error.what());
   }
+  auto& result = reinterpret_cast<StepResult*>(results_.data())[slot];
+  const auto read = [&](Value value, float& to) {
+    compute.copy(reinterpret_cast<std::byte*>(&to), engine.executor.tensor(value).data, sizeof to);
+  };
+  read(engine.step.loss, result.loss);
+  read(engine.step.correct, result.accuracy);
+  if (!done_[slot]) done_[slot] = compute.event();
+  compute.record(*done_[slot]);
+  last_ = {step, samples, slot};
+  pending_.push_back(last_);
   if (evaluation_) evaluation_->executor.parameters_changed();
   if (prediction_) prediction_->executor.parameters_changed();
-  StepResult result = sums(engine);
-  const auto samples = static_cast<float>(batch.samples);
+}
+
+void Trainer::start(const Batch& batch, float lr) {
+  enqueue(batch.step, batch.samples, [&](Engine& engine) {
+    engine.inputs.put(batch, {options_.seed, static_cast<uint64_t>(batch.step), batch.samples, lr, 0});
+  });
+  training_->inputs.release();
+}
+
+void Trainer::start_again(float lr) {
+  if (!training_) throw Error("no batch was started yet");
+  const int64_t step = last_.step + 1, samples = last_.samples;
+  enqueue(step, samples, [&](Engine& engine) {
+    engine.inputs.put({options_.seed, static_cast<uint64_t>(step), samples, lr, 0});
+  });
+}
+
+StepResult Trainer::wait() {
+  if (pending_.empty()) throw Error("no step is under way");
+  const Pending oldest = pending_.front();
+  pending_.pop_front();
+  try {
+    done_[oldest.slot]->synchronize();
+    comm_.check();
+  } catch (const InputError&) {
+    throw;
+  } catch (const Error& error) {
+    throw Error("step {}: {}", oldest.step, error.what());
+  }
+  StepResult result = reinterpret_cast<const StepResult*>(results_.data())[oldest.slot];
+  const auto samples = static_cast<float>(oldest.samples);
   result.loss /= samples;
   result.accuracy /= samples;
   if (!std::isfinite(result.loss))
     throw Error("step {}: the loss is {}; run again with --check-finite to see the first node that yields it",
-                batch.step, result.loss);
+                oldest.step, result.loss);
   return result;
 }
 
 StepResult Trainer::evaluate(const Batch& batch) {
-  Engine& engine = inference(evaluation_, plan_evaluation);
-  feed(engine, batch);
+  Engine& engine = evaluation();
+  engine.inputs.put(batch,
+                    {.seed = options_.seed, .step = static_cast<uint64_t>(batch.step), .samples = batch.samples});
   engine.executor.run();
+  comm_.check();
   return sums(engine);
 }
 
 std::vector<float> Trainer::predict(const Batch& batch) {
-  Engine& engine = inference(prediction_, plan_prediction);
-  feed(engine, batch);
+  Engine& engine = prediction();
+  engine.inputs.put(batch,
+                    {.seed = options_.seed, .step = static_cast<uint64_t>(batch.step), .samples = batch.samples});
   engine.executor.run();
   std::vector<float> predictions;
   for (int lane = 0; lane < engine.executor.plan().lanes; ++lane) {
     const Tensor out = engine.executor.tensor(engine.step.predictions, lane);
-    predictions.insert(predictions.end(), out.as(), out.as() + out.elements());
+    const size_t before = predictions.size();
+    predictions.resize(before + static_cast<size_t>(out.elements()));
+    backend_.copy(reinterpret_cast<std::byte*>(predictions.data() + before), out.data, out.type.bytes());
   }
   return predictions;
 }

@@ -1,9 +1,13 @@
 // One rank's engine: its variables and its planned steps. Used by the rank's own thread; all ranks make the same calls.
 #pragma once
 
+#include <array>
+#include <deque>
+#include <functional>
 #include <optional>
 
 #include "launch/data/feed.h"
+#include "launch/input_stage.h"
 #include "launch/step.h"
 
 namespace lockstep {
@@ -20,6 +24,7 @@ struct TrainerOptions {
   uint64_t seed = 0;
   bool check_finite = false;
   OnPass on_pass = {};  // while a step is planned
+  bool replay = true;   // on a device: record a step and replay it, where all of it can be; the bits are the same
 };
 
 class Trainer {
@@ -28,9 +33,25 @@ class Trainer {
   Trainer(const Network& network, const TrainerOptions& options, Communicator& comm, Backend& backend,
           const KernelTable& kernels);
 
-  /// One step at learning rate `lr` on this rank's part of a global batch. Throws Error with the step when the loss is
-  /// not finite.
-  StepResult train(const Batch& batch, float lr);
+  /// Enqueues one step at learning rate `lr` on this rank's part of a global batch, which may be changed afterwards. On
+  /// a device the step is under way when it returns; at most `most_pending` steps may be.
+  void start(const Batch& batch, float lr);
+  /// The same on the batch of the last start, which is on the device already, as the step after it.
+  void start_again(float lr);
+  static constexpr size_t most_pending = InputStage::slots - 1;
+  size_t pending() const { return pending_.size(); }
+  /// Whether the steps that were started are done.
+  bool ready() const { return pending_.empty() || done_[pending_.back().slot]->reached(); }
+  /// Whether `start` returns before the step is done, so that it pays to start the next one before waiting.
+  bool runs_ahead() { return training().executor.stream().on_device(); }
+  /// The result of the oldest step that was started and not waited for. Throws Error with the step when its loss is not
+  /// finite.
+  StepResult wait();
+  /// One step, from start to end.
+  StepResult train(const Batch& batch, float lr) {
+    start(batch, lr);
+    return wait();
+  }
   /// Sums of loss and of correct predictions over the global batch, not divided.
   StepResult evaluate(const Batch& batch);
   /// This rank's predictions, [lane_count * batch / lanes, …], padding included.
@@ -42,15 +63,21 @@ class Trainer {
  private:
   /// A planned step with its executor.
   struct Engine {
+    Engine(Step planned, Backend& backend, VariableMemory& variables);
     Step step;
     Executor executor;
+    InputStage inputs;
   };
-  using Plan = Step (*)(const Network&, const StepOptions&, const StepTarget&);
-  Engine& engine(std::optional<Engine>& slot, Step step);
+  using Plan = std::function<Step(const StepOptions&)>;
+  Engine& engine(std::optional<Engine>& slot, const Plan& plan);
   Engine& training();
-  Engine& inference(std::optional<Engine>& slot, Plan plan);
-  void feed(Engine& engine, const Batch& batch, float lr = 0) const;
-  StepResult sums(const Engine& engine) const;
+  Engine& evaluation();
+  Engine& prediction();
+  StepTarget target();
+  /// Throws Error that says what the step needs, what is free, and which batch would fit.
+  void check_memory(const StepPlan& plan, const Plan& plan_again) const;
+  void enqueue(int64_t step, int64_t samples, const std::function<void(Engine&)>& feed);
+  StepResult sums(Engine& engine) const;
 
   const Network& network_;
   TrainerOptions options_;
@@ -58,7 +85,17 @@ class Trainer {
   Backend& backend_;
   const KernelTable& kernels_;
   VariableStore variables_;
+  Arena results_;  // StepResult[slots] in host memory: sums, not divided; outlives the steps that write it
   std::optional<Engine> training_, evaluation_, prediction_;
+
+  /// A step that was started.
+  struct Pending {
+    int64_t step = 0, samples = 0;
+    size_t slot = 0;
+  };
+  std::deque<Pending> pending_;
+  Pending last_;
+  std::array<std::unique_ptr<Event>, InputStage::slots> done_;  // by slot
 };
 
 }  // namespace lockstep

@@ -7,6 +7,7 @@
 
 #include "core/plan/executor.h"
 #include "layers/network.h"
+#include "layers/optimizers/loss_scale.h"
 
 namespace lockstep {
 
@@ -18,13 +19,17 @@ using Weights = std::map<std::string, std::vector<float>>;
 struct VariableLayout {
   explicit VariableLayout(const Network& network);
 
-  std::map<std::string, Location> where;
+  std::map<std::string, Location> where;  // of every variable, and of the loss scale
   size_t parameter_bytes = 0, state_bytes = 0;
 };
 
+/// The loss scale's name among the values of a step. Variables have a '/' in theirs.
+inline constexpr std::string_view loss_scale_name = "loss_scale";
+
 class VariableStore {
  public:
-  /// Allocates parameters, states and `slots` optimizer variables a parameter, and fills them from the seed.
+  /// Allocates parameters, states and `slots` optimizer variables a parameter, and fills them from the seed. The loss
+  /// scale starts as LossScale{}; it changes only where a step scales its loss. `backend` must outlive the store.
   VariableStore(const Network& network, Backend& backend, int slots, uint64_t seed);
 
   const VariableLayout& layout() const { return layout_; }
@@ -37,16 +42,23 @@ class VariableStore {
   std::vector<Weights> get_slots() const;
   /// `slots` as get_slots gave them.
   void set_slots(const std::vector<Weights>& slots);
+  LossScale loss_scale() const;
+  void set_loss_scale(const LossScale& scale);
   /// SHA-256, in hex, over all variables in the network's order: name, shape, then the values' bytes. The same for
   /// every number of ranks, strategy and memory layout.
   std::string sha256() const;
-  /// The same over the optimizer's variables.
+  /// The same over the optimizer's variables and the loss scale.
   std::string slots_sha256() const;
 
  private:
-  float* data(const Variable& variable) const;
-  float* slot_data(int slot, const Variable& variable) const;
+  /// On the device, where there is one.
+  std::byte* data(const std::string& name) const;
+  std::byte* slot_data(int slot, const Variable& variable) const;
+  /// The variable's values, which lie at `from`.
+  std::vector<float> read(const std::byte* from, const Variable& variable) const;
+  void write(std::byte* to, std::span<const float> values);
 
+  Backend& backend_;
   std::vector<Variable> variables_;
   VariableLayout layout_;
   VariableMemory memory_;

@@ -12,11 +12,11 @@ float checked_epsilon(float epsilon) {
   return epsilon;
 }
 
-/// One value a channel of x.
+/// One value a channel of x, f32 whatever x is.
 Type channels_type(const Type& x) { return {Shape{x.shape[-1]}}; }
 
 void expect_normalisable(const Type& x) {
-  if (x.dtype != DType::f32 || (x.shape.rank() != 2 && x.shape.rank() != 4))
+  if (!is_float(x.dtype) || (x.shape.rank() != 2 && x.shape.rank() != 4))
     throw InputError("got {}, expected f32[N, C] or f32[N, H, W, C]", x.str());
 }
 

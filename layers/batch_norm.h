@@ -12,7 +12,7 @@ namespace lockstep {
 /// Outputs: y; mean [L,C] and inverse deviation [L,C], one row a lane (logically all lanes, locally the one); the
 /// lane's number of samples times its mean [C] and times its biased variance [C]: summed over lanes and divided by the
 /// global number of samples they are the batch's mean, and the mean of the lanes' variances, by which training divides
-/// (so the running variance leaves out how far the lanes' means lie apart).
+/// (so the running variance leaves out how far the lanes' means lie apart). y has the type of x; all others are f32.
 /// Mean and variance are over the lane's valid samples. Padding samples are normalised to 0, so that they stay finite
 /// through any depth of network. A lane without a valid sample has mean 0, variance 0 and sums 0.
 class BatchNormOp final : public Op {
@@ -35,7 +35,7 @@ class BatchNormOp final : public Op {
 
 /// Inputs: x, y (only where `relu`: its mask is y > 0), dy, gamma, mean, inverse deviation, lane_state.
 /// Outputs: dx, dgamma [C], dbeta [C] (terms of sums over lanes), and the residual's gradient where `add`.
-/// dx and the residual's gradient are 0 for padding samples.
+/// dx and the residual's gradient are 0 for padding samples, and have the type of x; all others are f32.
 class BatchNormGradOp final : public Op {
  public:
   BatchNormGradOp(bool relu, bool add) : relu(relu), add(add) {}

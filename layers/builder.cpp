@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "core/step_state.h"
+#include "layers/cast.h"
 #include "layers/relu.h"
 #include "layers/softmax.h"
 
@@ -47,6 +48,14 @@ Value Builder::add1(std::string_view suffix, std::shared_ptr<const Op> op, std::
   return add(suffix, std::move(op), std::move(in)).at(0);
 }
 
+Value Builder::cast(Value x, DType to) {
+  return type(x).dtype == to ? x : add1("cast", std::make_shared<CastOp>(to), {x});
+}
+
+Value Builder::softmax(std::string_view suffix, Value x) {
+  return add1(suffix, std::make_shared<SoftmaxOp>(), {cast(x, DType::f32)});
+}
+
 Value Builder::activate(Value x, Activation activation) {
   switch (activation) {
     case Activation::linear:
@@ -54,7 +63,7 @@ Value Builder::activate(Value x, Activation activation) {
     case Activation::relu:
       return add1("relu", std::make_shared<ReluOp>(), {x});
     case Activation::softmax:
-      return add1("softmax", std::make_shared<SoftmaxOp>(), {x});
+      return softmax("softmax", x);
   }
   return x;
 }

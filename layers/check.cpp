@@ -15,11 +15,15 @@ Value only_input(std::span<const Value> in) {
 }
 
 void expect_float(const Type& type) {
+  if (!is_float(type.dtype)) throw InputError("got {}, expected elements of type f32, f16 or bf16", type.str());
+}
+
+void expect_f32(const Type& type) {
   if (type.dtype != DType::f32) throw InputError("got {}, expected elements of type f32", type.str());
 }
 
 void expect_image(const Type& type) {
-  if (type.dtype != DType::f32 || type.shape.rank() != 4)
+  if (!is_float(type.dtype) || type.shape.rank() != 4)
     throw InputError("got {}, expected images f32[N, H, W, C]", type.str());
 }
 

@@ -12,8 +12,11 @@ namespace lockstep {
 void expect_count(std::span<const Type> in, size_t count);
 /// The input of a layer that takes one.
 Value only_input(std::span<const Value> in);
+/// f32, f16 and bf16: what activations may be.
+constexpr bool is_float(DType type) { return type == DType::f32 || type == DType::f16 || type == DType::bf16; }
 void expect_float(const Type& type);
-/// f32[N, H, W, C]
+void expect_f32(const Type& type);
+/// [N, H, W, C] of any floating-point type.
 void expect_image(const Type& type);
 /// The other input must be of exactly this type; `what` names it: "dy", "the second input".
 void expect_type(const Type& given, const Type& expected, const char* what);

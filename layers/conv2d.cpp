@@ -34,7 +34,7 @@ std::vector<Type> Conv2dOp::infer(std::span<const Type> in) const {
   const int64_t filters = in[1].shape.rank() == 4 ? in[1].shape[0] : 0;
   expect_type(in[1], {kernel_shape(conv, in[0].shape[3], filters)}, "the kernel");
   if (bias) expect_type(in[2], {Shape{filters}}, "the bias");
-  return {{output_shape(conv, in[0].shape, filters)}};
+  return {{output_shape(conv, in[0].shape, filters), in[0].dtype}};
 }
 
 std::vector<Rule> Conv2dOp::rules() const {
@@ -72,8 +72,8 @@ std::vector<Type> Conv2dDataGradOp::infer(std::span<const Type> in) const {
   Shape dx = x;
   dx[0] = in[1].shape[0];
   expect_type(in[0], {kernel_shape(conv, x[3], in[1].shape[3])}, "the kernel");
-  expect_type(in[1], {output_shape(conv, dx, in[1].shape[3])}, "dy");
-  return {{dx}};
+  expect_type(in[1], {output_shape(conv, dx, in[1].shape[3]), in[1].dtype}, "dy");
+  return {{dx, in[1].dtype}};
 }
 
 std::vector<Rule> Conv2dDataGradOp::rules() const { return {{{replicate, shard(0)}, {shard(0)}}}; }
@@ -83,7 +83,7 @@ std::vector<Type> Conv2dWeightGradOp::infer(std::span<const Type> in) const {
   expect_image(in[0]);
   expect_image(in[1]);
   const Shape &x = in[0].shape, &dy = in[1].shape;
-  expect_type(in[1], {output_shape(conv, x, dy[3])}, "dy");
+  expect_type(in[1], {output_shape(conv, x, dy[3]), in[0].dtype}, "dy");
   std::vector<Type> out = {{kernel_shape(conv, x[3], dy[3])}};
   if (bias) out.push_back({Shape{dy[3]}});
   return out;

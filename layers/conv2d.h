@@ -12,7 +12,7 @@ struct Conv2dAttributes {
 };
 
 /// y[N,P,Q,K] = conv(x[N,H,W,C], w[K,R,S,C/groups]) (+ b[K]), cross-correlation as everywhere in the field; with
-/// `relu`, max(y, 0). Inputs: x, w, and b where `bias`.
+/// `relu`, max(y, 0). Inputs: x, w, and b where `bias`. y has the type of x; w and b are f32.
 class Conv2dOp final : public Op {
  public:
   Conv2dOp(Conv2dAttributes attributes, bool bias, bool relu) : conv(attributes), bias(bias), relu(relu) {}
@@ -26,7 +26,7 @@ class Conv2dOp final : public Op {
   const bool bias, relu;
 };
 
-/// dx from (w, dy), where x had the type `x`'s shape with the batch size of dy.
+/// dx from (w, dy), of dy's type, where x had the shape `x` with the batch size of dy.
 class Conv2dDataGradOp final : public Op {
  public:
   Conv2dDataGradOp(Conv2dAttributes attributes, Shape x) : conv(attributes), x(x) {}
@@ -38,7 +38,8 @@ class Conv2dDataGradOp final : public Op {
   const Shape x;  // dimension 0 is not used: it follows dy
 };
 
-/// dw (and db where `bias`) from (x, dy): sums over the batch, so Partial where the batch is sharded.
+/// dw (and db where `bias`), f32, from (x, dy), of one type: sums over the batch, so Partial where the batch is
+/// sharded.
 class Conv2dWeightGradOp final : public Op {
  public:
   Conv2dWeightGradOp(Conv2dAttributes attributes, bool bias) : conv(attributes), bias(bias) {}

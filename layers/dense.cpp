@@ -11,7 +11,7 @@ namespace lockstep {
 namespace {
 
 void expect_matrix(const Type& type) {
-  if (type.dtype != DType::f32 || type.shape.rank() != 2)
+  if (!is_float(type.dtype) || type.shape.rank() != 2)
     throw InputError("got {}, expected f32[N, features]; use Flatten before Dense", type.str());
 }
 
@@ -24,7 +24,7 @@ std::vector<Type> DenseOp::infer(std::span<const Type> in) const {
   const int64_t units = in[1].shape[0];
   expect_type(in[1], {Shape{units, in[0].shape[1]}, DType::f32}, "the kernel");
   if (bias) expect_type(in[2], {Shape{units}, DType::f32}, "the bias");
-  return {{Shape{in[0].shape[0], units}, DType::f32}};
+  return {{Shape{in[0].shape[0], units}, in[0].dtype}};
 }
 
 std::vector<Rule> DenseOp::rules() const {
@@ -52,15 +52,17 @@ std::string DenseOp::attributes() const { return fmt::format("{}{}", bias ? "+bi
 std::vector<Type> DenseDataGradOp::infer(std::span<const Type> in) const {
   expect_count(in, 2);
   expect_matrix(in[0]);
-  expect_type(in[1], {Shape{in[1].shape[0], in[0].shape[0]}}, "dy");
-  return {{Shape{in[1].shape[0], in[0].shape[1]}, DType::f32}};
+  expect_f32(in[0]);
+  expect_matrix(in[1]);
+  expect_type(in[1], {Shape{in[1].shape[0], in[0].shape[0]}, in[1].dtype}, "dy");
+  return {{Shape{in[1].shape[0], in[0].shape[1]}, in[1].dtype}};
 }
 
 std::vector<Type> DenseWeightGradOp::infer(std::span<const Type> in) const {
   expect_count(in, 2);
   expect_matrix(in[0]);
   expect_matrix(in[1]);
-  expect_type(in[1], {Shape{in[0].shape[0], in[1].shape[1]}}, "dy");
+  expect_type(in[1], {Shape{in[0].shape[0], in[1].shape[1]}, in[0].dtype}, "dy");
   const int64_t units = in[1].shape[1];
   std::vector<Type> out{{Shape{units, in[0].shape[1]}, DType::f32}};
   if (bias) out.push_back({Shape{units}, DType::f32});

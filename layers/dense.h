@@ -5,7 +5,8 @@
 
 namespace lockstep {
 
-/// y[N,K] = x[N,F] w[K,F]^T (+ b[K]); with `relu`, max(y, 0). Inputs: x, w, and b where `bias`.
+/// y[N,K] = x[N,F] w[K,F]^T (+ b[K]); with `relu`, max(y, 0). Inputs: x, w, and b where `bias`. y has the type of x; w
+/// and b are f32.
 class DenseOp final : public Op {
  public:
   DenseOp(bool bias, bool relu) : bias(bias), relu(relu) {}
@@ -18,7 +19,7 @@ class DenseOp final : public Op {
   const bool bias, relu;
 };
 
-/// dx[N,F] from (w[K,F], dy[N,K]).
+/// dx[N,F], of dy's type, from (w[K,F], dy[N,K]).
 class DenseDataGradOp final : public Op {
  public:
   std::string_view name() const override { return "dense_data_grad"; }
@@ -26,7 +27,7 @@ class DenseDataGradOp final : public Op {
   std::vector<Rule> rules() const override { return {{{replicate, shard(0)}, {shard(0)}}}; }
 };
 
-/// dw[K,F] (and db[K] where `bias`) from (x[N,F], dy[N,K]): sums over the batch.
+/// dw[K,F] (and db[K] where `bias`), f32, from (x[N,F], dy[N,K]), of one type: sums over the batch.
 class DenseWeightGradOp final : public Op {
  public:
   explicit DenseWeightGradOp(bool bias) : bias(bias) {}

@@ -56,8 +56,8 @@ struct Variable {
 /// Handed to Layer::build: adds nodes and variables under the layer's name.
 class Builder {
  public:
-  Builder(Graph& graph, int64_t batch, int64_t lanes, bool training)
-      : graph_(graph), batch_(batch), lanes_(lanes), training_(training) {}
+  Builder(Graph& graph, int64_t batch, int64_t lanes, bool training, DType compute = DType::f32)
+      : graph_(graph), batch_(batch), lanes_(lanes), training_(training), compute_(compute) {}
 
   bool training() const { return training_; }
   /// Samples in the global batch.
@@ -79,6 +79,10 @@ class Builder {
   /// Adds a node named "<layer>", or "<layer>/<suffix>" where suffix is not empty.
   std::vector<Value> add(std::string_view suffix, std::shared_ptr<const Op> op, std::vector<Value> in);
   Value add1(std::string_view suffix, std::shared_ptr<const Op> op, std::vector<Value> in);
+  /// The images as the network computes: "<layer>/cast" where that is in 16 bits, else `x` itself.
+  Value to_compute_type(Value x) { return cast(x, compute_); }
+  /// "<layer>/softmax" behind `x`, in f32: behind a "<layer>/cast" where x is not. `suffix` as in `add`.
+  Value softmax(std::string_view suffix, Value x);
   /// "<layer>/relu" or "<layer>/softmax" behind `x`; `x` itself for linear.
   Value activate(Value x, Activation activation);
   /// At the end of each training step: moving = momentum * moving + (1 - momentum) * sum / samples, where `sum` is a
@@ -96,10 +100,12 @@ class Builder {
 
  private:
   std::string full_name(std::string_view suffix) const;
+  Value cast(Value x, DType to);
 
   Graph& graph_;
   int64_t batch_, lanes_;
   bool training_;
+  DType compute_;
   std::string layer_;
   uint32_t layer_index_ = 0;
   std::vector<Variable> variables_;

@@ -17,7 +17,7 @@ std::vector<Type> MaxPoolOp::infer(std::span<const Type> in) const {
   if (window.size[0] * window.size[1] > 256)
     throw InputError("max pooling window {}x{}: expected at most 256 elements", window.size[0], window.size[1]);
   const Shape y = window_output(window, in[0].shape);
-  return {{y}, {y, DType::u8}};
+  return {{y, in[0].dtype}, {y, DType::u8}};
 }
 
 std::vector<Rule> MaxPoolOp::rules() const { return {batch_rule(1, 2)}; }
@@ -38,9 +38,10 @@ std::vector<Type> MaxPoolGradOp::infer(std::span<const Type> in) const {
   dx[0] = in[1].shape[0];
   const Shape y = window_output(window, dx);
   expect_type(in[0], {y, DType::u8}, "argmax");
-  expect_type(in[1], {y}, "dy");
-  if (relu) expect_type(in[2], {y}, "y");
-  return {{dx}};
+  const DType dtype = in[1].dtype;
+  expect_type(in[1], {y, dtype}, "dy");
+  if (relu) expect_type(in[2], {y, dtype}, "y");
+  return {{dx, dtype}};
 }
 
 std::vector<Rule> MaxPoolGradOp::rules() const { return {batch_rule(relu ? 3 : 2)}; }

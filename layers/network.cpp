@@ -13,7 +13,7 @@ namespace lockstep {
 
 Value Input::build(Builder& builder, std::span<const Value> in) const {
   if (!in.empty()) throw InputError("an Input takes no input");
-  for (const char* own : {"labels", "lane_state", "step_state"})
+  for (const char* own : {"labels", "lane_state", "step_state", "loss_scale"})
     if (name == own) throw InputError("an Input cannot have this name, which the training step uses");
   std::vector<int64_t> dims{builder.batch()};
   for (int64_t dim : shape) {
@@ -100,16 +100,18 @@ int64_t Network::parameters() const {
                          [](int64_t sum, const NetworkLayer& l) { return sum + l.parameters; });
 }
 
-Built Network::build(int64_t batch, int64_t lanes, bool training) const {
+Built Network::build(int64_t batch, int64_t lanes, bool training, DType compute) const {
   Built built;
-  Builder builder(built.graph, batch, lanes, training);
+  Builder builder(built.graph, batch, lanes, training, compute);
   std::vector<Value> values;
   for (size_t i = 0; i < layers_.size(); ++i) {
     builder.enter(layers_[i].layer->name, static_cast<uint32_t>(i));
     std::vector<Value> in;
     for (int source : layers_[i].inputs) in.push_back(values[static_cast<size_t>(source)]);
     values.push_back(layers_[i].layer->build(builder, in));
-    if (layers_[i].layer->type() == "Input") built.input = values.back();
+    if (layers_[i].layer->type() != "Input") continue;
+    built.input = values.back();
+    values.back() = builder.to_compute_type(built.input);
   }
   built.output = values.back();
   built.tracked = builder.tracked();

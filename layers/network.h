@@ -40,8 +40,9 @@ class Network {
   Shape output_shape() const;
   int64_t parameters() const;
 
-  /// The forward graph for a global batch cut into lanes.
-  Built build(int64_t batch, int64_t lanes, bool training) const;
+  /// The forward graph for a global batch cut into lanes, with activations of the type `compute` between the images and
+  /// what a softmax takes, which are f32.
+  Built build(int64_t batch, int64_t lanes, bool training, DType compute = DType::f32) const;
   /// Keras' table: layer, output shape, parameters, and what it is connected to where that is not the line above.
   std::string summary() const;
 

@@ -5,7 +5,7 @@
 
 namespace lockstep {
 
-/// y[..., k] = exp(x[..., k] - max) / sum over the last dimension of exp(x - max).
+/// y[..., k] = exp(x[..., k] - max) / sum over the last dimension of exp(x - max). f32 only, as its gradient.
 class SoftmaxOp final : public Op {
  public:
   std::string_view name() const override { return "softmax"; }

@@ -121,22 +121,24 @@ std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& 
 
 void add_reduction_kernels(KernelTable& kernels, Numerics numerics, Communicator& comm, Backend& backend,
                            size_t largest) {
-  kernels.add<MergeLaneOp>([&backend](const MergeLaneOp& op, const Signature&) {
-    return Kernel{.run = [&backend, n = static_cast<size_t>(op.floats)](Stream& stream, const Args& args) {
-      merge_lane(backend, stream, args.out[0].as(), n, args.slot_bytes, args.lane);
+  kernels.add<MergeLaneOp>([](const MergeLaneOp& op, const Signature&) {
+    return Kernel{.run = [n = static_cast<size_t>(op.floats)](Stream& stream, const Args& args) {
+      merge_lane(stream, args.out[0].as(), n, args.slot_bytes, args.lane);
     }};
   });
   if (numerics == Numerics::fast) {
     kernels.add<AllReduceOp>([&comm](const AllReduceOp&, const Signature& signature) {
       return Kernel{.run = [&comm, n = static_cast<size_t>(signature.in[0].shape.elements())](
-                               Stream& stream, const Args& args) { comm.all_reduce(args.in[0].as(), n, stream); }};
+                               Stream& stream, const Args& args) { comm.all_reduce(args.in[0].as(), n, stream); },
+                    .capturable = comm.capturable()};
     });
     return;
   }
   const auto tree = std::make_shared<TreeAllReduce>(comm, backend, largest);
-  kernels.add<AllReduceOp>([tree](const AllReduceOp&, const Signature& signature) {
+  kernels.add<AllReduceOp>([tree, &comm](const AllReduceOp&, const Signature& signature) {
     return Kernel{.run = [tree, n = static_cast<size_t>(signature.in[0].shape.elements())](
-                             Stream& stream, const Args& args) { tree->run(args.in[0].as(), n, stream); }};
+                             Stream& stream, const Args& args) { tree->run(args.in[0].as(), n, stream); },
+                  .capturable = comm.capturable()};
   });
 }
 

@@ -26,7 +26,7 @@ struct Range {
 }  // namespace
 
 TreeAllReduce::TreeAllReduce(Communicator& communicator, Backend& backend, size_t max_n)
-    : communicator_(communicator), backend_(backend), max_n_(max_n) {
+    : communicator_(communicator), max_n_(max_n) {
   const int ranks = communicator.size();
   if (!std::has_single_bit(static_cast<unsigned>(ranks))) {
     const auto below = static_cast<int>(std::bit_floor(static_cast<unsigned>(ranks)));
@@ -52,7 +52,7 @@ void TreeAllReduce::double_up(float* data, size_t n, Stream& stream) {
     const Message message{communicator_.rank() ^ distance, reinterpret_cast<const std::byte*>(data), n * sizeof(float),
                           scratch_.data(), n * sizeof(float)};
     communicator_.exchange({&message, 1}, stream);
-    backend_.accumulate(data, scratch, n, stream);
+    stream.accumulate(data, scratch, n);
   }
 }
 
@@ -72,7 +72,7 @@ void TreeAllReduce::halve_and_gather(float* data, size_t n, Stream& stream) {
     const Message message{step.peer, reinterpret_cast<const std::byte*>(data + step.given.begin),
                           step.given.size() * sizeof(float), scratch_.data(), range.size() * sizeof(float)};
     communicator_.exchange({&message, 1}, stream);
-    backend_.accumulate(data + range.begin, reinterpret_cast<const float*>(scratch_.data()), range.size(), stream);
+    stream.accumulate(data + range.begin, reinterpret_cast<const float*>(scratch_.data()), range.size());
     steps[depth++] = step;
   }
   while (depth-- > 0) {
@@ -84,11 +84,11 @@ void TreeAllReduce::halve_and_gather(float* data, size_t n, Stream& stream) {
   }
 }
 
-void merge_lane(Backend& backend, Stream& stream, float* sum_of_lane, size_t n, size_t slot_stride_bytes, int lane) {
+void merge_lane(Stream& stream, float* sum_of_lane, size_t n, size_t slot_stride_bytes, int lane) {
   float* slot = sum_of_lane;
   for (int carry = lane; carry & 1; carry >>= 1) {
     auto* below = reinterpret_cast<float*>(reinterpret_cast<std::byte*>(slot) - slot_stride_bytes);
-    backend.accumulate(below, slot, n, stream);
+    stream.accumulate(below, slot, n);
     slot = below;
   }
 }

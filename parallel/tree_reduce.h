@@ -26,7 +26,6 @@ class TreeAllReduce {
   void halve_and_gather(float* data, size_t n, Stream& stream);
 
   Communicator& communicator_;
-  Backend& backend_;
   size_t max_n_;
   Arena scratch_;
 };
@@ -34,6 +33,6 @@ class TreeAllReduce {
 /// The tree inside a rank. Lane `lane` (counted from 0 in its rank) has just written its `n` terms into slot
 /// popcount(lane) of a stack whose slots lie `slot_stride_bytes` apart; `sum_of_lane` points to that slot. Adds
 /// finished neighbours, as a binary counter carries: after the last of a power of two lanes the whole sum is in slot 0.
-void merge_lane(Backend& backend, Stream& stream, float* sum_of_lane, size_t n, size_t slot_stride_bytes, int lane);
+void merge_lane(Stream& stream, float* sum_of_lane, size_t n, size_t slot_stride_bytes, int lane);
 
 }  // namespace lockstep

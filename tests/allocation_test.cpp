@@ -49,18 +49,12 @@ class CountingBackend final : public Backend {
   std::string name() const override { return cpu_->name(); }
   std::unique_ptr<Stream> compute_stream() override { return cpu_->compute_stream(); }
   std::unique_ptr<Stream> side_stream() override { return cpu_->side_stream(); }
-  std::unique_ptr<Event> event() override { return cpu_->event(); }
   std::byte* allocate(size_t bytes) override {
     ++allocations;
     return cpu_->allocate(bytes);
   }
   void release(std::byte* memory) noexcept override { cpu_->release(memory); }
-  void accumulate(float* to, const float* from, size_t n, Stream& stream) override {
-    cpu_->accumulate(to, from, n, stream);
-  }
-  void copy(std::byte* to, const std::byte* from, size_t bytes, Stream& stream) override {
-    cpu_->copy(to, from, bytes, stream);
-  }
+  void copy(std::byte* to, const std::byte* from, size_t bytes) override { cpu_->copy(to, from, bytes); }
 
   int allocations = 0;
 

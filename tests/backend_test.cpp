@@ -30,7 +30,7 @@ class BackendTest : public ::testing::Test {
   testing::Watchdog watchdog_{"backend_test"};
   std::unique_ptr<Backend> backend_ = make_cpu_backend(1);
   std::unique_ptr<Stream> compute_ = backend_->compute_stream(), side_ = backend_->side_stream();
-  std::unique_ptr<Event> event_ = backend_->event();
+  std::unique_ptr<Event> event_ = compute_->event();
 };
 
 TEST_F(BackendTest, MemoryIsZeroedAndAligned) {
@@ -58,7 +58,7 @@ TEST_F(BackendTest, AccumulateAddsEveryElementOnce) {
     for (const size_t offset : {0, 1, 5}) {  // any alignment
       std::vector<float> to(n + offset + 1, 3.0F), from(n + offset + 1);
       for (size_t i = 0; i < from.size(); ++i) from[i] = static_cast<float>(i);
-      backend_->accumulate(to.data() + offset, from.data() + offset, n, *compute_);
+      compute_->accumulate(to.data() + offset, from.data() + offset, n);
       for (size_t i = 0; i < to.size(); ++i) {
         const bool inside = i >= offset && i < offset + n;
         ASSERT_EQ(to[i], inside ? 3.0F + static_cast<float>(i) : 3.0F)
@@ -72,8 +72,8 @@ TEST_F(BackendTest, CopyMovesBytesInStreamOrder) {
   const std::vector<int> from{1, 2, 3};
   std::vector<int> middle(3), to(3);
   const auto bytes = [](auto& v) { return reinterpret_cast<std::byte*>(const_cast<int*>(v.data())); };
-  backend_->copy(bytes(middle), bytes(from), 12, *side_);
-  backend_->copy(bytes(to), bytes(middle), 12, *side_);
+  side_->copy(bytes(middle), bytes(from), 12);
+  side_->copy(bytes(to), bytes(middle), 12);
   side_->synchronize();
   EXPECT_EQ(to, from);
 }
@@ -130,7 +130,7 @@ TEST_F(BackendTest, EventsOfTheComputeStreamAreReached) {
 }
 
 TEST_F(BackendTest, ExceptionsReachWaitsBehindThem) {
-  const auto before = backend_->event();
+  const auto before = compute_->event();
   const auto other = backend_->side_stream();
   bool later_ran = false;
   side_->enqueue([] {});
@@ -216,9 +216,9 @@ TEST_F(BackendTest, ThreadsDoNotChangeTheSum) {
     one[i] = two[i] = 1.0F / static_cast<float>(i + 1);
     from[i] = 1.0F / static_cast<float>(2 * i + 1);
   }
-  backend_->accumulate(one.data(), from.data(), n, *compute_);
+  compute_->accumulate(one.data(), from.data(), n);
   const auto threaded = make_cpu_backend(2);
-  threaded->accumulate(two.data(), from.data(), n, *threaded->compute_stream());
+  threaded->compute_stream()->accumulate(two.data(), from.data(), n);
   EXPECT_EQ(one, two);
 }
 

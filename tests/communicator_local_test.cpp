@@ -1,11 +1,14 @@
-// Ranks as threads: the conformance suite for 1 to 8 of them, and how an abort releases them.
+// Ranks as threads: the conformance suite for 1 to 8 of them, on the CPU's memory and on a device's, and how an abort
+// releases them.
 #include "parallel/comm/local.h"
 
 #include <atomic>
 #include <thread>
 
+#include "parallel/comm/staged.h"
 #include "tests/communicator_conformance.h"
 #include "tests/errors.h"
+#include "tests/fake_device.h"
 
 namespace lockstep::testing {
 namespace {
@@ -19,13 +22,46 @@ void on_ranks(int ranks, const std::function<void(Communicator&)>& body) {
   for (std::thread& thread : threads) thread.join();
 }
 
+using Body = std::function<void(Communicator&, Backend&)>;
+
 template <int ranks>
 struct LocalRanks {
-  static void run(const std::function<void(Communicator&)>& body) { on_ranks(ranks, body); }
+  static void run(const Body& body) {
+    on_ranks(ranks, [&](Communicator& comm) {
+      const auto backend = make_cpu_backend(1);
+      body(comm, *backend);
+    });
+  }
+};
+
+template <int ranks>
+struct DeviceRanks {
+  static constexpr bool host_waits = true;
+  static void run(const Body& body) {
+    on_ranks(ranks, [&](Communicator& comm) {
+      FakeDevice backend(HostWork::refused);
+      body(comm, backend);
+    });
+  }
+};
+
+template <int ranks>
+struct StagedRanks {
+  static constexpr bool host_waits = true;
+  static void run(const Body& body) {
+    on_ranks(ranks, [&](Communicator& comm) {
+      FakeDevice backend(HostWork::allowed);
+      body(*make_staged(comm, backend), backend);
+    });
+  }
 };
 
 using Ranks = ::testing::Types<LocalRanks<1>, LocalRanks<2>, LocalRanks<3>, LocalRanks<4>, LocalRanks<8>>;
 INSTANTIATE_TYPED_TEST_SUITE_P(Local, CommunicatorConformance, Ranks);
+using OnDevice = ::testing::Types<DeviceRanks<1>, DeviceRanks<2>, DeviceRanks<3>, DeviceRanks<4>, DeviceRanks<8>>;
+INSTANTIATE_TYPED_TEST_SUITE_P(LocalOnDevice, CommunicatorConformance, OnDevice);
+using Staged = ::testing::Types<StagedRanks<1>, StagedRanks<3>>;
+INSTANTIATE_TYPED_TEST_SUITE_P(StagedLocal, CommunicatorConformance, Staged);
 
 TEST(LocalTest, NoRanksAreRefused) { EXPECT_THROW(make_local(0), Error); }
 
@@ -56,6 +92,59 @@ TEST(LocalTest, AbortReleasesWaitingRanks) {
     EXPECT_THROW(comm.split(0, 0), Error);
   });
   EXPECT_EQ(released, 3);
+}
+
+TEST(LocalTest, AbortReleasesRanksThatWaitOnADevice) {
+  const Watchdog watchdog("abort on a device", std::chrono::seconds(10));
+  std::atomic<int> called{0}, released{0};
+  on_ranks(4, [&](Communicator& comm) {
+    FakeDevice backend(HostWork::refused);
+    const auto stream = backend.side_stream();
+    Buffer data(backend, terms(comm.rank(), 1000));
+    comm.all_reduce(data.floats(), 1000, *stream);
+    ++called;
+    while (called < 4) std::this_thread::yield();  // an abort would reach those who are still in their first call
+    if (comm.rank() == 3) return comm.abort("disk full");
+    EXPECT_EQ(error_of<Error>([&] { comm.all_reduce(data.floats(), 1000, *stream); }), "rank 3: disk full");
+    ++released;
+    stream->synchronize();  // what was enqueued before ends
+  });
+  EXPECT_EQ(released, 3);
+}
+
+TEST(LocalTest, OnlyOneRankIsCapturable) {
+  EXPECT_TRUE(make_local(1)[0]->capturable());
+  EXPECT_FALSE(make_local(2)[0]->capturable());
+}
+
+TEST(LocalTest, ReduceScatterInPlace) {
+  on_ranks(3, [](Communicator& comm) {
+    const auto backend = make_cpu_backend(1);
+    const auto stream = backend->side_stream();
+    auto data = terms(comm.rank(), 30);
+    const auto mine = 10 * static_cast<size_t>(comm.rank());
+    comm.reduce_scatter(data.data(), data.data() + mine, 10, *stream);
+    stream->synchronize();
+    const auto begin = data.begin() + static_cast<std::ptrdiff_t>(mine);
+    EXPECT_EQ(std::vector<float>(begin, begin + 10), sums(3, 10, mine));
+  });
+}
+
+TEST(StagedTest, TakesNewMemoryForLargerCallsWhileSmallerAreUnderWay) {
+  on_ranks(2, [](Communicator& comm) {
+    FakeDevice backend(HostWork::allowed);
+    const auto staged = make_staged(comm, backend);
+    EXPECT_EQ(staged->kind(), "local, staged");
+    EXPECT_FALSE(staged->capturable());
+    const auto stream = backend.side_stream();
+    std::deque<Buffer> data;
+    for (size_t n = 10; n <= 1000000; n *= 10) {
+      data.emplace_back(backend, terms(comm.rank(), n));
+      staged->all_reduce(data.back().floats(), n, *stream);
+    }
+    stream->synchronize();
+    for (const Buffer& each : data) EXPECT_EQ(each.read(), sums(2, each.size()));
+  });
 }
 
 TEST(LocalTest, AFailingRankWithWorkUnderWayGetsToItsAbort) {

@@ -2,7 +2,9 @@
 #include <cstdio>
 
 #include "parallel/comm/mpi.h"
+#include "parallel/comm/staged.h"
 #include "tests/communicator_conformance.h"
+#include "tests/fake_device.h"
 
 namespace lockstep::testing {
 namespace {
@@ -11,10 +13,18 @@ namespace {
 Communicator* world = nullptr;
 
 struct MpiRanks {
-  static void run(const std::function<void(Communicator&)>& body) { body(*world); }
+  static void run(const std::function<void(Communicator&, Backend&)>& body) { body(*world, *make_cpu_backend(1)); }
 };
 
-INSTANTIATE_TYPED_TEST_SUITE_P(Mpi, CommunicatorConformance, ::testing::Types<MpiRanks>);
+struct StagedRanks {
+  static void run(const std::function<void(Communicator&, Backend&)>& body) {
+    FakeDevice backend(HostWork::allowed);
+    body(*make_staged(*world, backend), backend);
+  }
+};
+
+using Ranks = ::testing::Types<MpiRanks, StagedRanks>;
+INSTANTIATE_TYPED_TEST_SUITE_P(Mpi, CommunicatorConformance, Ranks);
 
 TEST(MpiTest, SeesTheRanksThatWereStarted) { EXPECT_EQ(world->size(), launched_ranks()); }
 
@@ -37,6 +47,11 @@ TEST(MpiTest, CallsFromTwoStreamsAtOnce) {
     ASSERT_EQ(one_data, expected_one);
     ASSERT_EQ(other_data, expected_other);
   }
+}
+
+TEST(MpiTest, StagedCallsMayBeRecorded) {
+  FakeDevice backend(HostWork::allowed);
+  EXPECT_TRUE(make_staged(*world, backend)->capturable());
 }
 
 TEST(MpiTest, PiecesOfAWrongSizeAreRefused) {

@@ -152,7 +152,7 @@ TEST(BatchFeed, ABatchStaysUntilTheNextIsTaken) {
   BatchFeed feed(data, {.batch = 4, .steps = 16, .ahead = 2});
   for (int64_t i = 0; i < 16; ++i) {
     const Batch& batch = feed.next();
-    const std::vector<float> before = batch.images;
+    const auto before = batch.images;
     // Time for the thread to go as far ahead as it may: two batches and the one in use.
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
     EXPECT_EQ(batch.images, before);

@@ -194,9 +194,10 @@ TEST(MetricsWriter, WritesALineAtOnce) {
   const testing::TemporaryFolder folder;
   const fs::path path = folder.path() / "metrics.jsonl";
   MetricsWriter metrics(path);
-  metrics.step({.epoch = 0, .step = 3, .loss = 0.7F, .accuracy = 1, .images_per_second = 1234.5});
+  metrics.step({.epoch = 0, .step = 3, .loss = 0.7F, .accuracy = 1, .images_per_second = 1234.5, .data_share = 0.25});
   EXPECT_EQ(read_text(path),
-            "{\"kind\":\"step\",\"epoch\":0,\"step\":3,\"loss\":0.7,\"accuracy\":1.0,\"images_per_second\":1234.5}\n");
+            "{\"kind\":\"step\",\"epoch\":0,\"step\":3,\"loss\":0.7,\"accuracy\":1.0,\"images_per_second\":1234.5,"
+            "\"data_share\":0.25}\n");
   metrics.epoch({.epoch = 1, .step = 9, .loss = std::nanf("")});
   std::istringstream lines(read_text(path));
   std::string line;
@@ -252,7 +253,8 @@ constexpr Report after(int64_t steps) {
           .steps_per_epoch = 10,
           .loss = 0.5F,
           .accuracy = 0.975F,
-          .images_per_second = 640};
+          .images_per_second = 640,
+          .data_share = 0.031};
 }
 
 TEST(Progress, PrintsPlainLinesNowAndThen) {
@@ -263,8 +265,8 @@ TEST(Progress, PrintsPlainLinesNowAndThen) {
   }
   out.progress->epoch(after(10));
   EXPECT_EQ(out.text(),
-            "epoch 1/2  step 3/10  loss 0.5000  accuracy 97.50 %  640 images/s  1 min 08 s left\n"
-            "epoch 1/2  loss 0.5000  accuracy 97.50 %  640 images/s\n");
+            "epoch 1/2  step 3/10  loss 0.5000  accuracy 97.50 %  640 images/s  waiting for data 3 %  1 min 08 s left\n"
+            "epoch 1/2  loss 0.5000  accuracy 97.50 %  640 images/s  waiting for data 3 %\n");
 }
 
 TEST(Progress, RedrawsOneLineOnATerminal) {
@@ -280,7 +282,8 @@ TEST(Progress, RedrawsOneLineOnATerminal) {
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
   EXPECT_TRUE(says(text, {"\r\x1b[Kepoch 1/2 [==                  ] step 1/10", "[==========          ] step 5/10"}));
   EXPECT_EQ(text.find("step 2/10"), std::string::npos);
-  EXPECT_EQ(text.substr(text.rfind('\r')), "\r\x1b[Kepoch 1/2  loss 0.5000  accuracy 97.50 %  640 images/s\n");
+  EXPECT_EQ(text.substr(text.rfind('\r')),
+            "\r\x1b[Kepoch 1/2  loss 0.5000  accuracy 97.50 %  640 images/s  waiting for data 3 %\n");
 }
 
 TEST(Progress, CountsTheTimeLeftFromWhereARestartBegan) {

@@ -2,120 +2,12 @@
 // that these tests would notice: ring reductions, swapped lanes and one flipped bit are caught.
 #include <gtest/gtest.h>
 
-#include <bit>
-#include <thread>
-
-#include "launch/data/open.h"
-#include "launch/trainer.h"
 #include "layers/cpu/kernels.h"
-#include "layers/ops.h"
 #include "layers/zoo/zoo.h"
-#include "parallel/comm/local.h"
+#include "tests/training.h"
 
-namespace lockstep {
+namespace lockstep::test {
 namespace {
-
-/// The first `size` samples of another set: a short last batch after few steps.
-class Head final : public Dataset {
- public:
-  Head(std::shared_ptr<const Dataset> inner, int64_t size) : inner_(std::move(inner)), size_(size) {}
-  int64_t size() const override { return size_; }
-  Shape image_shape() const override { return inner_->image_shape(); }
-  int classes() const override { return inner_->classes(); }
-  int32_t read(int64_t index, std::span<float> image) const override { return inner_->read(index, image); }
-  std::string content_sha256() const override { return inner_->content_sha256(); }
-
- private:
-  std::shared_ptr<const Dataset> inner_;
-  int64_t size_;
-};
-
-std::shared_ptr<const Dataset> digits(int64_t size) {
-  return std::make_shared<Head>(prepare_data("digits").data.train, size);
-}
-
-/// Everything that could go wrong in one net: batch norm with a residual, dropout, pooling, a branch, dense layers.
-Network mixed_network() {
-  const Symbol image = Input({8, 8, 1});
-  Symbol x = Conv2D(8, {3, 3}, {.padding = Padding::same, .use_bias = false})(image);
-  x = ReLU()(BatchNormalization()(x));
-  Symbol y = BatchNormalization()(Conv2D(8, {3, 3}, {.padding = Padding::same})(x));
-  x = ReLU()(Add()({y, x}));
-  x = Concatenate()({MaxPooling2D({2, 2})(x), AveragePooling2D({2, 2})(x)});
-  x = Dropout(0.3F)(Flatten()(x));
-  x = Dense(24, {.activation = Activation::relu})(x);
-  return Network("mixed", Dense(10, {.activation = Activation::softmax})(x));
-}
-
-struct RunSpec {
-  int ranks = 1;
-  int threads = 1;
-  int lanes = 8;
-  int64_t batch = 40, samples = 100, steps = 7;
-  Numerics numerics = Numerics::reproducible;
-  Optimizer optimizer = Adam{};
-  uint64_t seed = 7;
-  std::pair<int, int> swapped_lanes{0, 0};
-  bool flip_bit = false;
-};
-
-/// What a step leaves: its loss and a hash of variables, batch norm's statistics and the optimizer's variables.
-struct StepTrace {
-  uint32_t loss = 0, accuracy = 0;
-  std::string hash;
-  bool operator==(const StepTrace&) const = default;
-};
-
-void swap_lanes(Batch& batch, std::pair<int, int> lanes) {
-  const auto [a, b] = lanes;
-  if (a == b) return;
-  const auto swap_parts = [&](auto& data) {
-    const auto part = static_cast<ptrdiff_t>(data.size() / batch.lanes.size());
-    std::swap_ranges(data.begin() + a * part, data.begin() + (a + 1) * part, data.begin() + b * part);
-  };
-  swap_parts(batch.images);
-  swap_parts(batch.labels);
-  swap_parts(batch.lanes);
-}
-
-void train_rank(const Network& network, const RunSpec& run, Communicator& comm, std::vector<StepTrace>& trace) {
-  const auto backend = make_cpu_backend(run.threads);
-  Trainer trainer(network, {{run.batch, run.lanes, run.numerics}, run.optimizer, run.seed}, comm, *backend,
-                  cpu_kernels());
-  if (run.flip_bit) {
-    Weights weights = trainer.variables().get();
-    float& weight = weights.at("dense/kernel").at(3);
-    weight = std::bit_cast<float>(std::bit_cast<uint32_t>(weight) ^ 1U);
-    trainer.variables().set(weights);
-  }
-  const int lanes = run.numerics == Numerics::fast ? comm.size() : run.lanes;
-  const int own = lanes / comm.size();
-  BatchFeed feed(digits(run.samples), {.batch = run.batch,
-                                       .lanes = lanes,
-                                       .first_lane = int64_t{own} * comm.rank(),
-                                       .lane_count = own,
-                                       .shuffle = true,
-                                       .seed = run.seed,
-                                       .steps = run.steps});
-  for (int64_t i = 0; i < run.steps; ++i) {
-    Batch batch = feed.next();
-    swap_lanes(batch, run.swapped_lanes);
-    const StepResult result = trainer.train(batch, run.optimizer.lr());
-    trace.push_back({std::bit_cast<uint32_t>(result.loss), std::bit_cast<uint32_t>(result.accuracy),
-                     trainer.variables().sha256() + trainer.variables().slots_sha256()});
-  }
-}
-
-/// The trace of every rank.
-std::vector<std::vector<StepTrace>> train(const Network& network, const RunSpec& run) {
-  auto comms = make_local(run.ranks);
-  std::vector<std::vector<StepTrace>> traces(static_cast<size_t>(run.ranks));
-  std::vector<std::thread> threads;
-  for (size_t rank = 0; rank < comms.size(); ++rank)
-    threads.emplace_back([&, rank] { train_rank(network, run, *comms[rank], traces[rank]); });
-  for (std::thread& thread : threads) thread.join();
-  return traces;
-}
 
 std::vector<StepTrace> train_one(const RunSpec& run) { return train(mixed_network(), run)[0]; }
 
@@ -175,7 +67,93 @@ TEST(Numerics, OtherLanesAreAnotherContract) {
   EXPECT_NE(train_one({.lanes = 8}).back().hash, train_one({.lanes = 4}).back().hash);
 }
 
+TEST_P(EveryNumberOfRanks, GivesTheSameBitsWithALossScale) {
+  // So large that the first steps overflow and are skipped, on all ranks or on none.
+  const RunSpec run{.loss_scaling = true, .first_scale = LossScale{0x1p127F, 0}};
+  const auto one = train_one(run);
+  EXPECT_NE(one[0].hash, one[1].hash);
+  RunSpec many = run;
+  many.ranks = GetParam();
+  for (const auto& rank : train(mixed_network(), many)) EXPECT_EQ(rank, one);
+}
+
+/// What a rank's training has after each of its steps.
+struct Kept {
+  Weights weights;
+  std::vector<Weights> slots;
+  LossScale scale;
+  uint32_t loss = 0;
+};
+
+std::vector<Kept> train_and_keep(const Network& network, const StepOptions& step, const LossScale& first, int64_t steps,
+                                 const Optimizer& optimizer = Adam{}) {
+  const auto backend = make_cpu_backend(1);
+  const auto comms = make_local(1);
+  Trainer trainer(network, {.step = step, .optimizer = optimizer, .seed = 7}, *comms[0], *backend, cpu_kernels());
+  trainer.variables().set_loss_scale(first);
+  BatchFeed feed(digits(100), {.batch = step.batch, .lanes = step.lanes, .lane_count = step.lanes, .steps = steps});
+  std::vector<Kept> kept;
+  for (int64_t i = 0; i < steps; ++i) {
+    const StepResult result = trainer.train(feed.next(), optimizer.lr());
+    const VariableStore& variables = trainer.variables();
+    kept.push_back(
+        {variables.get(), variables.get_slots(), variables.loss_scale(), std::bit_cast<uint32_t>(result.loss)});
+  }
+  return kept;
+}
+
+TEST(LossScaling, ChangesNoBitWhereNothingOverflows) {
+  for (const Optimizer& optimizer : {Optimizer(Adam{}), Optimizer(SGD{.lr = 0.05F, .momentum = 0.9F})}) {
+    const auto plain = train_and_keep(mixed_network(), {.batch = 40}, {}, 7, optimizer);
+    const auto scaled = train_and_keep(mixed_network(), {.batch = 40, .loss_scaling = true}, {}, 7, optimizer);
+    for (size_t i = 0; i < plain.size(); ++i) {
+      EXPECT_EQ(scaled[i].weights, plain[i].weights) << i;
+      EXPECT_EQ(scaled[i].slots, plain[i].slots) << i;
+      EXPECT_EQ(scaled[i].loss, plain[i].loss) << i;
+      EXPECT_EQ(plain[i].scale, LossScale{}) << i;
+      EXPECT_EQ(scaled[i].scale, (LossScale{65536, static_cast<float>(i + 1)})) << i;
+    }
+  }
+}
+
+TEST(LossScaling, AStepThatOverflowsIsSkippedAndHalvesTheScale) {
+  const Network network = mixed_network();
+  const auto first = train_and_keep(network, {.batch = 40, .loss_scaling = true}, {0x1p127F, 5}, 2);
+  const auto backend = make_cpu_backend(1);
+  VariableStore start(network, *backend, 2, 7);
+  EXPECT_EQ(first[0].scale, (LossScale{0x1p126F, 0}));
+  EXPECT_EQ(first[0].slots, start.get_slots());
+  // The loss is that of a step without a scale, and finite.
+  EXPECT_EQ(first[0].loss, train_and_keep(network, {.batch = 40}, {}, 1)[0].loss);
+  const Weights before = start.get();
+  for (const Variable& variable : network.variables()) {
+    // Batch norm has seen the images all the same.
+    const bool same = first[0].weights.at(variable.name) == before.at(variable.name);
+    EXPECT_EQ(same, variable.trainable) << variable.name;
+  }
+}
+
+TEST(LossScaling, GrowsAfterTheInterval) {
+  const auto kept = train_and_keep(mixed_network(), {.batch = 40, .loss_scaling = true}, {1024, 1998}, 3);
+  EXPECT_EQ(kept[0].scale, (LossScale{1024, 1999}));
+  EXPECT_EQ(kept[1].scale, (LossScale{2048, 0}));
+  EXPECT_EQ(kept[2].scale, (LossScale{2048, 1}));
+  // Each step is divided by the scale that its own gradients have.
+  const auto plain = train_and_keep(mixed_network(), {.batch = 40}, {}, 3);
+  for (size_t i = 0; i < plain.size(); ++i) EXPECT_EQ(kept[i].weights, plain[i].weights) << i;
+}
+
+TEST(LossScaling, IsPartOfTheOptimizersState) {
+  const auto backend = make_cpu_backend(1);
+  VariableStore store(mixed_network(), *backend, 1, 7);
+  const std::string weights = store.sha256(), slots = store.slots_sha256();
+  store.set_loss_scale({512, 3});
+  EXPECT_EQ(store.loss_scale(), (LossScale{512, 3}));
+  EXPECT_EQ(store.sha256(), weights);
+  EXPECT_NE(store.slots_sha256(), slots);
+}
+
 TEST(Numerics, TrainingTwiceGivesTheSameBits) { EXPECT_EQ(train_one({}), train_one({})); }
 
 }  // namespace
-}  // namespace lockstep
+}  // namespace lockstep::test

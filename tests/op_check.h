@@ -1,4 +1,4 @@
-// For tests of operators: runs one operator's CPU kernel on owned buffers, compares so that NaN fails, and checks
+// For tests of operators: runs one operator's kernel on owned buffers, compares so that NaN fails, and checks
 // gradients by finite differences. Header-only; everything runs on the calling thread.
 #pragma once
 
@@ -14,11 +14,10 @@
 #include <span>
 #include <vector>
 
-#include "core/cpu/streams.h"
 #include "core/graph.h"
 #include "core/kernel.h"
-#include "layers/cpu/kernels.h"
 #include "tests/errors.h"
+#include "tests/test_backend.h"
 
 namespace lockstep::test {
 
@@ -54,6 +53,8 @@ class Buffer {
   bool guard_intact() const {
     return std::all_of(bytes_.end() - guard, bytes_.end(), [](std::byte b) { return b == guard_byte; });
   }
+  /// The data and the guard behind it.
+  std::span<std::byte> all() { return bytes_; }
 
  private:
   static constexpr ptrdiff_t guard = 64;
@@ -112,17 +113,31 @@ inline std::vector<Buffer> run_kernel(const Kernel& kernel, const Op& op, const 
   std::vector<Buffer> out;
   for (const Type& type : signature.out) out.emplace_back(type, 0xFF);
   if (op.reuse() == Reuse::View) out[0] = in[0].reshaped(signature.out[0]);
-  std::vector<Tensor> in_tensors, out_tensors;
-  for (const Buffer& buffer : in) in_tensors.push_back(buffer.tensor());
-  for (const Buffer& buffer : out) out_tensors.push_back(buffer.tensor());
-  if (in_place) out_tensors[0].data = in_tensors[0].data;
-
   const auto bytes = [](size_t n) { return Type{Shape{static_cast<int64_t>(n)}, DType::u8}; };
-  const Buffer workspace(bytes(kernel.workspace), 0xFF), packed(bytes(kernel.packed));
-  InlineStream stream;
-  const Args args{in_tensors, out_tensors, workspace.tensor().data, packed.tensor().data};
-  if (kernel.prepare) kernel.prepare(stream, args);
-  if (kernel.run) kernel.run(stream, args);
+  Buffer workspace(bytes(kernel.workspace), 0xFF), packed(bytes(kernel.packed));
+  std::vector<Buffer*> buffers;
+  for (Buffer& buffer : in) buffers.push_back(&buffer);
+  for (Buffer& buffer : out) buffers.push_back(&buffer);
+  buffers.insert(buffers.end(), {&workspace, &packed});
+
+  // On the backend under test, in its memory.
+  auto& [backend, kernels, stream] = test_backend();
+  std::vector<Arena> memory;
+  std::vector<Tensor> tensors;
+  for (Buffer* buffer : buffers) {
+    memory.emplace_back(*backend, buffer->all().size());
+    backend->copy(memory.back().data(), buffer->all().data(), buffer->all().size());
+    tensors.push_back({memory.back().data(), buffer->type()});
+  }
+  if (in_place) tensors[in.size()].data = tensors[0].data;
+  const std::span all(tensors);
+  const Args args{all.first(in.size()), all.subspan(in.size(), out.size()), all[in.size() + out.size()].data,
+                  all.back().data};
+  if (kernel.prepare) kernel.prepare(*stream, args);
+  if (kernel.run) kernel.run(*stream, args);
+  stream->synchronize();
+  for (size_t i = 0; i < buffers.size(); ++i)
+    backend->copy(buffers[i]->all().data(), memory[i].data(), buffers[i]->all().size());
 
   EXPECT_TRUE(workspace.guard_intact()) << op.name() << " wrote past its workspace";
   EXPECT_TRUE(packed.guard_intact()) << op.name() << " wrote past its packed memory";
@@ -132,13 +147,13 @@ inline std::vector<Buffer> run_kernel(const Kernel& kernel, const Op& op, const 
   return out;
 }
 
-/// Infers the output types, makes the CPU kernel and runs it.
+/// Infers the output types, makes the kernel and runs it.
 template <class OpClass>
 std::vector<Buffer> run_op(const OpClass& op, const std::vector<Buffer>& in, bool in_place = false) {
   Signature signature;
   for (const Buffer& buffer : in) signature.in.push_back(buffer.type());
   signature.out = op.infer(signature.in);
-  return run_kernel(cpu::make(op, signature), op, signature, in, in_place);
+  return run_kernel(make_kernel(test_backend().kernels, op, signature), op, signature, in, in_place);
 }
 
 /// |got - expected| <= absolute + relative * |expected| for all elements; NaN on either side fails.
@@ -170,8 +185,9 @@ inline testing::AssertionResult same_bits(const Buffer& a, const Buffer& b) {
   return testing::AssertionSuccess();
 }
 
-/// Runs a graph's nodes in order on the CPU; `values` holds the sources by Value id and gets every result.
-inline void run_graph(const Graph& graph, std::map<int, Buffer>& values, const KernelTable& kernels = cpu_kernels()) {
+/// Runs a graph's nodes in order; `values` holds the sources by Value id and gets every result.
+inline void run_graph(const Graph& graph, std::map<int, Buffer>& values,
+                      const KernelTable& kernels = test_backend().kernels) {
   for (const Node& node : graph.nodes()) {
     Signature signature;
     std::vector<Buffer> in;
@@ -193,7 +209,7 @@ struct GradientCheck {
   double tolerance = 1e-2;
   size_t elements = 48;  // how many elements of each input are tried, spread evenly
   bool loss = false;     // output 0 is the loss itself: backward gets no dy
-  const KernelTable& kernels = cpu_kernels();
+  const KernelTable& kernels = test_backend().kernels;
 };
 
 /// Builds op → backward and compares the gradients of the inputs named by `inputs` with central differences of

@@ -106,6 +106,11 @@ TEST(CrossEntropy, RefusesLabelsOutsideTheClasses) {
   for (int32_t label : {-1, 10}) {
     const std::vector<Buffer> in{input(2, 10), labels_of({4, label}), lane(2)};
     const auto refused = fmt::format("the label of sample 1 of the lane is {}, expected 0 to 9", label);
+    if (on_cuda()) {  // where a kernel cannot throw: a loss that ends the run
+      EXPECT_TRUE(std::isnan(run_op(CrossEntropyOp(), in)[0][0]));
+      EXPECT_TRUE(std::isnan(run_op(CrossEntropyGradOp(), in)[0][10]));
+      continue;
+    }
     EXPECT_EQ(error_of<Error>([&] { run_op(CrossEntropyOp(), in); }), refused);
     EXPECT_EQ(error_of<Error>([&] { run_op(CrossEntropyGradOp(), in); }), refused);
   }

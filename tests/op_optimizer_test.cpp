@@ -22,20 +22,30 @@ struct Flat {
   /// Updates elements begin … end, every output in its input's memory.
   template <class OpClass>
   void update(const OpClass& op, const Buffer& sum, uint64_t step, int64_t begin, int64_t end) {
+    TestBackend& on = test_backend();
+    std::vector<Arena> memory;
+    const auto placed = [&](const Buffer& buffer) {
+      memory.emplace_back(*on.backend, buffer.type().bytes());
+      on.backend->copy(memory.back().data(), buffer.tensor().data, buffer.type().bytes());
+      return memory.back().data();
+    };
     const Type type{Shape{end - begin}};
     const auto part = [&](const Buffer& buffer) {
-      return Tensor{buffer.tensor().data + begin * int64_t{sizeof(float)}, type};
+      return Tensor{placed(buffer) + begin * int64_t{sizeof(float)}, type};
     };
     const Buffer state = state_buffer(StepState{.step = step, .samples = samples, .lr = lr});
-    std::vector<Tensor> in{part(kept[0]), part(sum), state.tensor()}, out;
-    for (size_t i = 1; i < kept.size(); ++i) in.push_back(part(kept[i]));
+    std::vector<Tensor> out;
     for (const Buffer& buffer : kept) out.push_back(part(buffer));
+    std::vector<Tensor> in{out[0], part(sum), {placed(state), state.type()}};
+    in.insert(in.end(), out.begin() + 1, out.end());
     Signature signature;
     for (const Tensor& tensor : in) signature.in.push_back(tensor.type);
     signature.out = op.infer(signature.in);
     ASSERT_EQ(signature.out.size(), out.size());
-    InlineStream stream;
-    cpu::make(op, signature).run(stream, {in, out});
+    on.kernels.make(op, signature).run(*on.stream, {in, out});
+    on.stream->synchronize();
+    for (size_t i = 0; i < kept.size(); ++i)
+      on.backend->copy(kept[i].tensor().data, memory[i].data(), kept[i].type().bytes());
   }
   std::vector<Buffer> kept;
 };

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "parallel/comm/local.h"
 #include "tests/errors.h"
+#include "tests/fake_device.h"
 #include "tests/tree_reference.h"
 #include "tests/watchdog.h"
 
@@ -46,6 +47,22 @@ TEST(TreeReduceTest, SameBitsForEveryNumberOfRanks) {
               << "lanes " << lanes << " ranks " << ranks << " rank " << comm.rank() << " n " << n;
         });
       }
+    }
+  }
+}
+
+TEST(TreeReduceTest, SameBitsOnADevicesMemory) {
+  const Watchdog watchdog("tree on a device", std::chrono::seconds(120));
+  for (const size_t n : {size_t{7}, size_t{2049}, size_t{131073}}) {
+    const Lanes values = random_lanes(8, n);
+    const auto expected = tree_sum(values, 0, 8);
+    for (int ranks = 1; ranks <= 8; ranks *= 2) {
+      on_ranks(ranks, [&](Communicator& comm, Backend&, Stream&) {
+        FakeDevice device(HostWork::refused);
+        const auto stream = device.side_stream();
+        EXPECT_TRUE(same_bits(reduce_on_rank(comm, *stream, device, values, n % 3), expected))
+            << "ranks " << ranks << " rank " << comm.rank() << " n " << n;
+      });
     }
   }
 }

@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "parallel/tree_reduce.h"
+#include "tests/device_buffer.h"
 
 namespace lockstep::testing {
 
@@ -47,17 +47,19 @@ inline std::vector<float> reduce_on_rank(Communicator& comm, Stream& stream, Bac
                                          size_t offset = 0) {
   const size_t n = lanes[0].size(), own = lanes.size() / static_cast<size_t>(comm.size());
   const size_t stride = n + 3;
-  std::vector<float> stack(offset + stride * (std::bit_width(own) + 1), 1e30F);  // garbage must never be added
+  // Garbage must never be added.
+  Buffer stack(backend, std::vector<float>(offset + stride * (std::bit_width(own) + 1), 1e30F));
   for (size_t lane = 0; lane < own; ++lane) {
-    float* slot = stack.data() + offset + stride * static_cast<size_t>(std::popcount(lane));
-    const float* terms = lanes[static_cast<size_t>(comm.rank()) * own + lane].data();
-    stream.enqueue([=] { std::copy_n(terms, n, slot); });
-    merge_lane(backend, stream, slot, n, stride * sizeof(float), static_cast<int>(lane));
+    const size_t slot = offset + stride * static_cast<size_t>(std::popcount(lane));
+    const auto& terms = lanes[static_cast<size_t>(comm.rank()) * own + lane];
+    stream.copy(stack.bytes(slot), reinterpret_cast<const std::byte*>(terms.data()), n * sizeof(float));
+    merge_lane(stream, stack.floats(slot), n, stride * sizeof(float), static_cast<int>(lane));
   }
   TreeAllReduce tree(comm, backend, n);
-  tree.run(stack.data() + offset, n, stream);
+  tree.run(stack.floats(offset), n, stream);
   stream.synchronize();
-  const auto first = stack.begin() + static_cast<std::ptrdiff_t>(offset);
+  const auto all = stack.read();
+  const auto first = all.begin() + static_cast<std::ptrdiff_t>(offset);
   return {first, first + static_cast<std::ptrdiff_t>(n)};
 }
 

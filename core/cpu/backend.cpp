@@ -14,8 +14,6 @@ namespace lockstep {
 namespace {
 
 constexpr size_t cache_line = 64, huge_page = size_t{2} << 20;
-// Below this many floats, waking threads costs more than they save.
-constexpr size_t worth_threads = size_t{1} << 16;
 
 class CpuBackend final : public Backend {
  public:
@@ -36,7 +34,6 @@ class CpuBackend final : public Backend {
   std::string name() const override { return "cpu"; }
   std::unique_ptr<Stream> compute_stream() override { return std::make_unique<InlineStream>(); }
   std::unique_ptr<Stream> side_stream() override { return std::make_unique<WorkerStream>(); }
-  std::unique_ptr<Event> event() override { return std::make_unique<CpuEvent>(); }
 
   std::byte* allocate(size_t bytes) override {
     const size_t alignment = bytes >= huge_page ? huge_page : cache_line;
@@ -53,18 +50,8 @@ class CpuBackend final : public Backend {
 
   void release(std::byte* memory) noexcept override { std::free(memory); }
 
-  void accumulate(float* to, const float* from, size_t n, Stream& stream) override {
-    stream.enqueue([=] {
-    // On a worker stream OpenMP has one thread. Elements are independent: the threads don't change the bits.
-#pragma omp parallel for simd schedule(static) if (n >= worth_threads && omp_get_max_threads() > 1)
-      for (size_t i = 0; i < n; ++i) to[i] += from[i];
-    });
-  }
-
-  void copy(std::byte* to, const std::byte* from, size_t bytes, Stream& stream) override {
-    stream.enqueue([=] {
-      if (bytes) std::memcpy(to, from, bytes);
-    });
+  void copy(std::byte* to, const std::byte* from, size_t bytes) override {
+    if (bytes) std::memcpy(to, from, bytes);
   }
 };
 

@@ -2,6 +2,8 @@
 
 #include <omp.h>
 
+#include <cstring>
+
 #include "core/cpu/await.h"
 #include "core/cpu/float_environment.h"
 
@@ -23,6 +25,11 @@ void WorkerQueue::push(std::function<void()> work) {
 uint64_t WorkerQueue::pushed() {
   std::lock_guard lock(mutex_);
   return count_pushed_;
+}
+
+uint64_t WorkerQueue::done() {
+  std::lock_guard lock(mutex_);
+  return count_done_;
 }
 
 void WorkerQueue::wait_for(uint64_t count) {
@@ -84,12 +91,25 @@ void WorkerQueue::stop(bool discard) {
   finished_.notify_all();
 }
 
+void CpuStream::copy(std::byte* to, const std::byte* from, size_t bytes) {
+  enqueue([=] {
+    if (bytes) std::memcpy(to, from, bytes);
+  });
+}
+
+void CpuStream::accumulate(float* to, const float* from, size_t n) {
+  // Below this many floats, waking threads costs more than they save.
+  constexpr size_t worth_threads = size_t{1} << 16;
+  enqueue([=] {
+  // On a worker stream OpenMP has one thread. Elements are independent: the threads don't change the bits.
+#pragma omp parallel for simd schedule(static) if (n >= worth_threads && omp_get_max_threads() > 1)
+    for (size_t i = 0; i < n; ++i) to[i] += from[i];
+  });
+}
+
 void InlineStream::record(Event& event) { static_cast<CpuEvent&>(event).queue.reset(); }
 
-void InlineStream::wait(Event& event) {
-  auto& reached = static_cast<CpuEvent&>(event);
-  if (reached.queue) reached.queue->wait_for(reached.count);
-}
+void InlineStream::wait(Event& event) { event.synchronize(); }
 
 WorkerStream::WorkerStream()
     : thread_([queue = queue_] {

@@ -21,6 +21,8 @@ class WorkerQueue {
   void push(std::function<void()> work);
   /// How many pieces have been pushed.
   uint64_t pushed();
+  /// How many are done.
+  uint64_t done();
   /// Returns when the first `count` pieces are done; rethrows when one of them threw. Work that has not begun is run
   /// here, in its order: waking a sleeping thread would take longer than many a piece.
   void wait_for(uint64_t count);
@@ -45,12 +47,25 @@ class WorkerQueue {
 
 /// A point in a worker's queue. Reached where there is no queue.
 struct CpuEvent final : Event {
+  void synchronize() override {
+    if (queue) queue->wait_for(count);
+  }
+  bool reached() override { return !queue || queue->done() >= count; }
+
   std::shared_ptr<WorkerQueue> queue;
   uint64_t count = 0;
 };
 
+/// What both kinds share: copies and sums are host work like any other.
+class CpuStream : public Stream {
+ public:
+  void copy(std::byte* to, const std::byte* from, size_t bytes) override;
+  void accumulate(float* to, const float* from, size_t n) override;
+  std::unique_ptr<Event> event() override { return std::make_unique<CpuEvent>(); }
+};
+
 /// Runs work at once, in the calling thread; what it throws reaches the caller of `enqueue`.
-class InlineStream final : public Stream {
+class InlineStream final : public CpuStream {
  public:
   void enqueue(std::function<void()> work) override { work(); }
   void record(Event& event) override;
@@ -62,7 +77,7 @@ class InlineStream final : public Stream {
 /// Runs work in order beside the caller, on a thread that sleeps while there is none, or in a thread that waits for it.
 /// Once a piece of work has thrown, the stream stays failed: later work is dropped, and every wait behind that piece
 /// rethrows.
-class WorkerStream final : public Stream {
+class WorkerStream final : public CpuStream {
  public:
   WorkerStream();
   /// Runs what is queued, unless an exception is being handled: then it drops what has not begun, so that a failing

@@ -3,6 +3,8 @@
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
+#include "core/cuda/check.h"
+
 namespace lockstep {
 
 CudaStatus cuda_status() {
@@ -16,6 +18,39 @@ CudaStatus cuda_status() {
                     ? fmt::format("{}, {} device{}", status.runtime, status.devices, status.devices == 1 ? "" : "s")
                     : fmt::format("{}, no device: {}", status.runtime, cudaGetErrorString(error));
   return status;
+}
+
+std::vector<CudaDevice> cuda_devices() {
+  std::vector<CudaDevice> devices;
+  const int count = cuda_status().devices;
+  for (int i = 0; i < count; ++i) {
+    cudaDeviceProp properties{};
+    cuda::check(cudaGetDeviceProperties(&properties, i), "cudaGetDeviceProperties");
+    devices.push_back(
+        {i, properties.name,
+         fmt::format("{:04x}:{:02x}:{:02x}.0", properties.pciDomainID, properties.pciBusID, properties.pciDeviceID),
+         properties.major, properties.minor, properties.multiProcessorCount, properties.totalGlobalMem});
+  }
+  return devices;
+}
+
+CudaLink cuda_link(int a, int b) {
+  if (a == b) return CudaLink::self;
+  int access = 0, atomics = 0;
+  cuda::check(cudaDeviceCanAccessPeer(&access, a, b), "cudaDeviceCanAccessPeer");
+  if (!access) return CudaLink::none;
+  // Between two cards only NVLink carries atomic operations.
+  cuda::check(cudaDeviceGetP2PAttribute(&atomics, cudaDevP2PAttrNativeAtomicSupported, a, b),
+              "cudaDeviceGetP2PAttribute");
+  return atomics ? CudaLink::nvlink : CudaLink::pcie;
+}
+
+void cuda_enable_peer(int peer) {
+  const cudaError_t status = cudaDeviceEnablePeerAccess(peer, 0);
+  if (status == cudaErrorPeerAccessAlreadyEnabled)
+    static_cast<void>(cudaGetLastError());
+  else
+    cuda::check(status, "cudaDeviceEnablePeerAccess");
 }
 
 }  // namespace lockstep

@@ -1,7 +1,12 @@
-// What this build and this machine have of CUDA. Any thread may ask.
+// What this build and this machine have of CUDA, and the backend that computes there. Any thread may ask.
 #pragma once
 
+#include <cstdint>
+#include <memory>
 #include <string>
+#include <vector>
+
+#include "core/backend.h"
 
 namespace lockstep {
 
@@ -12,5 +17,28 @@ struct CudaStatus {
 };
 
 CudaStatus cuda_status();
+
+struct CudaDevice {
+  int index = 0;
+  std::string name;  // "NVIDIA H200"
+  std::string pci;   // "0000:18:00.0"
+  int major = 0, minor = 0, multiprocessors = 0;
+  size_t memory = 0;  // bytes
+};
+
+/// All devices; empty where there are none.
+std::vector<CudaDevice> cuda_devices();
+
+/// How device `a` reaches the memory of device `b`.
+enum class CudaLink : uint8_t { self, nvlink, pcie, none };
+CudaLink cuda_link(int a, int b);
+
+/// Lets kernels on the calling thread's device reach the memory of device `peer`, where `cuda_link` is not none. Costs
+/// memory on the peer.
+void cuda_enable_peer(int peer);
+
+/// Device `device`, for the calling thread, which becomes its rank's thread.
+/// Throws InputError that says why where there is no such device or the build has no CUDA.
+std::unique_ptr<Backend> make_cuda_backend(int device);
 
 }  // namespace lockstep

@@ -1,7 +1,8 @@
 #include "core/plan/executor.h"
 
 #include <algorithm>
-#include <cmath>
+#include <cstring>
+#include <utility>
 
 #include "core/error.h"
 
@@ -25,22 +26,37 @@ bool outlives_plan(Region region) {
   return region == Region::Parameter || region == Region::State || region == Region::Slot;
 }
 
+/// What an executor allocates for the region, all lanes.
+size_t owned_bytes(const StepPlan& plan, Region region) {
+  if (region == Region::Total || outlives_plan(region)) return 0;
+  size_t bytes = plan.memory.size(region);
+  if (region == Region::Sum) bytes = std::max(bytes, plan.memory.size(Region::Total));
+  return bytes * copies(region, plan.lanes);
+}
+
+/// "nan", "inf" or "-inf" where the element of a floating-point type is one of them, else empty.
+std::string_view not_finite(const std::byte* element, DType dtype) {
+  uint32_t bits = 0;
+  std::memcpy(&bits, element, size_of(dtype));
+  const uint32_t infinity = dtype == DType::f32 ? 0x7F800000 : dtype == DType::f16 ? 0x7C00 : 0x7F80;
+  const uint32_t sign = dtype == DType::f32 ? 0x80000000 : 0x8000;
+  if ((bits & infinity) != infinity) return {};
+  if ((bits & ~sign) != infinity) return "nan";
+  return bits & sign ? "-inf" : "inf";
+}
+
 }  // namespace
 
 Executor::Executor(StepPlan plan, Backend& backend, VariableMemory& variables)
     : plan_(std::move(plan)),
+      backend_(backend),
       variables_(variables),
       compute_(backend.compute_stream()),
       side_(backend.side_stream()) {
-  auto& bytes = plan_.memory.bytes;
   // Total is the memory of Sum's first slot.
   size_t& sum = plan_.memory.size(Region::Sum);
   sum = std::max(sum, plan_.memory.size(Region::Total));
-  for (size_t i = 0; i < region_count; ++i) {
-    const auto region = static_cast<Region>(i);
-    if (region != Region::Total && !outlives_plan(region))
-      arenas_[i] = Arena(backend, bytes[i] * copies(region, plan_.lanes));
-  }
+  for (size_t i = 0; i < region_count; ++i) arenas_[i] = Arena(backend, owned_bytes(plan_, static_cast<Region>(i)));
   const auto& nodes = plan_.graph.nodes();
   ready_.resize(nodes.size());
   done_.resize(nodes.size());
@@ -50,9 +66,11 @@ Executor::Executor(StepPlan plan, Backend& backend, VariableMemory& variables)
     const auto index = static_cast<size_t>(entry.node);
     const Node& node = nodes[index];
     if (node.op->collective()) {
-      ready_[index] = backend.event();
-      done_[index] = backend.event();
+      ready_[index] = compute_->event();
+      done_[index] = side_->event();
+      if (!side_done_) side_done_ = side_->event();
     }
+    if (!plan_.kernels[index].capturable) capturable_ = false;
     const int lanes = entry.when == When::EachLane ? plan_.lanes : 1;
     for (int lane = 0; lane < lanes; ++lane) bound_[index].push_back(bind(node, index, lane, entry.when));
     for (Bound& bound : bound_[index]) {  // the spans point into the vectors, which stay where they are from here on
@@ -89,6 +107,17 @@ std::byte* Executor::address(const Location& location, int lane) const {
     default:
       return arenas_[at].data() + offset;
   }
+}
+
+size_t Executor::bytes(const StepPlan& plan) {
+  size_t sum = 0;
+  for (size_t i = 0; i < region_count; ++i) sum += owned_bytes(plan, static_cast<Region>(i));
+  return sum;
+}
+
+std::span<std::byte> Executor::region(Region region) const {
+  const Arena& arena = arenas_[static_cast<size_t>(region)];
+  return {arena.data(), arena.bytes()};
 }
 
 Tensor Executor::tensor(Value value, int lane) const {
@@ -136,27 +165,44 @@ void Executor::run_entry(const Entry& entry, int lane) {
   }
 }
 
-void Executor::run() {
-  if (stale_) prepare();
-  stale_ = std::ranges::any_of(plan_.order, [](const Entry& e) { return e.when == When::AfterLanes; });
+void Executor::enqueue_step(bool prepares) {
+  if (prepares) prepare();
   for (int lane = 0; lane < plan_.lanes; ++lane)
     for (const Entry& entry : plan_.order)
       if (entry.when == When::EachLane || (entry.when == When::LastLane && lane == plan_.lanes - 1))
         run_entry(entry, lane);
   for (const Entry& entry : plan_.order)
     if (entry.when == When::AfterLanes) run_entry(entry, plan_.lanes - 1);
+  if (!side_done_) return;
+  // Who waits for the compute stream waits for all: also for a collective that no node reads.
+  side_->record(*side_done_);
+  compute_->wait(*side_done_);
+}
+
+void Executor::enqueue() {
+  const bool prepares = stale_;
+  stale_ = std::ranges::any_of(plan_.order, [](const Entry& e) { return e.when == When::AfterLanes; });
+  if (check_finite_ || !capturable_ || !std::exchange(begun_, true)) return enqueue_step(prepares);
+  auto& replay = replay_[prepares];
+  if (!replay) replay = backend_.capture(*compute_, [this, prepares] { enqueue_step(prepares); });
+  replay();
+}
+
+void Executor::run() {
+  enqueue();
   compute_->synchronize();
-  side_->synchronize();
 }
 
 void Executor::check(const Node& node, const Bound& bound, int lane) const {
   for (const Tensor& out : bound.out) {
-    if (out.type.dtype != DType::f32) continue;
-    const float* data = out.as();
+    const DType dtype = out.type.dtype;
+    if (dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16) continue;
+    std::vector<std::byte> data(out.type.bytes());
+    backend_.copy(data.data(), out.data, data.size());
     for (int64_t i = 0; i < out.elements(); ++i)
-      if (!std::isfinite(data[i]))
+      if (const auto found = not_finite(data.data() + static_cast<size_t>(i) * size_of(dtype), dtype); !found.empty())
         throw Error("node '{}' ({}) yields {} at element {} of {}, lane {} of this rank", node.name, node.op->name(),
-                    data[i], i, out.type.str(), lane);
+                    found, i, out.type.str(), lane);
   }
 }
 

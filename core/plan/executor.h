@@ -16,18 +16,30 @@ struct VariableMemory {
 
 class Executor {
  public:
-  /// Allocates the plan's arenas. `variables` must be as large as the plan says and outlive the executor.
+  /// Allocates the plan's arenas. `variables` must be as large as the plan says; they and the backend outlive the
+  /// executor.
   Executor(StepPlan plan, Backend& backend, VariableMemory& variables);
+  /// Bytes that the constructor allocates.
+  static size_t bytes(const StepPlan& plan);
 
   const StepPlan& plan() const { return plan_; }
   /// Where the value lies; for Role::LaneInput and Role::Output that of lane `lane` (index in this rank).
   Tensor tensor(Value value, int lane = 0) const;
+  /// The whole of a region that the executor owns: all lanes of it.
+  std::span<std::byte> region(Region region) const;
+  /// The stream of the kernels.
+  Stream& stream() { return *compute_; }
   /// Must be called after parameters were written by anyone but this executor's own nodes.
   void parameters_changed() { stale_ = true; }
-  /// Runs all nodes for all lanes, then what follows; returns when all is done.
+  /// Enqueues all nodes for all lanes, then what follows. On a device the first step is enqueued node by node, so that
+  /// libraries load what they need; later ones replay its record where all kernels allow it.
+  void enqueue();
+  /// The same; returns when all is done.
   void run();
-  /// From now on `run` checks every f32 output right after its node and throws Error that names the first node with a
-  /// NaN or infinity.
+  /// From now on every step is enqueued node by node.
+  void never_replay() { capturable_ = false; }
+  /// From now on `enqueue` checks every floating-point output right after its node and throws Error that names the
+  /// first node with a NaN or infinity.
   void check_finite(bool on) { check_finite_ = on; }
 
  private:
@@ -38,18 +50,23 @@ class Executor {
   std::byte* address(const Location& location, int lane) const;
   Bound bind(const Node& node, size_t index, int lane, When when) const;
   void prepare();
+  void enqueue_step(bool prepares);
   void run_entry(const Entry& entry, int lane);
   void check(const Node& node, const Bound& bound, int lane) const;
 
   StepPlan plan_;
+  Backend& backend_;
   VariableMemory& variables_;
   std::array<Arena, region_count> arenas_;
   std::unique_ptr<Stream> compute_, side_;
   std::vector<std::unique_ptr<Event>> ready_, done_;  // by node; only collectives have them
+  std::unique_ptr<Event> side_done_;                  // only where there are collectives
   std::vector<std::vector<Bound>> bound_;             // by node, by lane (one where it runs once a step)
   std::vector<std::vector<int>> waits_;               // by node: the collectives whose outputs it reads
   bool stale_ = true;
   bool check_finite_ = false;
+  bool capturable_ = true, begun_ = false;
+  std::function<void()> replay_[2];  // without and with `prepare`
 };
 
 }  // namespace lockstep

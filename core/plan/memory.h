@@ -28,8 +28,8 @@ struct Location {
   size_t offset = 0;
 };
 
-/// Bytes rounded up to the alignment of every value: a cache line, and the widest vector.
-constexpr size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+/// Bytes rounded up to the alignment of every value and workspace: what GPU libraries assume of memory.
+constexpr size_t aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 /// Where values lie that something outside the step's graph fixes (parameters, sums), by value id.
 using FixedLocations = std::map<int, Location>;

@@ -30,12 +30,14 @@ void run(int argc, char** argv, Runtime& runtime) {
   auto* evaluate = app.add_subcommand("evaluate", "Test trained weights");
   auto* summary = app.add_subcommand("summary", "Print a model's layers, shapes and parameters");
   auto* plan = app.add_subcommand("plan", "Print the planned training step: nodes, placements, memory, reductions");
+  auto* topology = app.add_subcommand("topology", "Print ranks, hosts, GPUs and links, and measure their bandwidths");
   app.add_subcommand("version", "Print versions of Lockstep and of all that it is linked with");
   for (auto* verb : {train, evaluate, summary, plan}) cli::add_model_options(*verb, options);
   for (auto* verb : {train, evaluate, plan}) cli::add_run_options(*verb, options);
   for (auto* verb : {train, evaluate}) cli::add_compute_options(*verb, options);
   for (auto* verb : {train, plan}) cli::add_optimizer_options(*verb, options);
   cli::add_training_options(*train, options);
+  cli::add_topology_options(*topology, options);
   plan->add_option("--pass", options.pass, "The graph after a pass: network, fuse, autodiff, place or reduce; or step")
       ->capture_default_str();
   evaluate->add_option("--weights", options.weights, "A weights.safetensors file")->required();
@@ -56,11 +58,13 @@ void run(int argc, char** argv, Runtime& runtime) {
   }
   refuse_unknown(app, chosen());
   if (app.get_subcommands().empty())
-    throw InputError("a command is missing, expected one of train, evaluate, summary, plan, version (see --help)");
+    throw InputError(
+        "a command is missing, expected one of train, evaluate, summary, plan, topology, version (see --help)");
   const std::string verb = chosen().get_name();
   if (verb == "train") cli::train(options, runtime);
   if (verb == "evaluate") cli::evaluate(options, runtime);
   if (verb == "plan") cli::plan(options, runtime);
+  if (verb == "topology") cli::topology(options, runtime);
   const bool speaks = runtime.rank() == 0;
   if (verb == "summary" && speaks) cli::summary(options);
   if (verb == "version" && speaks) cli::version();

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "core/cuda/cuda.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "layers/zoo/zoo.h"
@@ -12,7 +13,8 @@
 namespace lockstep::cli {
 
 void add_model_options(CLI::App& app, Options& options) {
-  app.add_option("--model", options.model, "seed_cnn, lenet5, resnet18, or a JSON file")->capture_default_str();
+  app.add_option("--model", options.model, "seed_cnn, lenet5, resnet18, resnet50, or a JSON file")
+      ->capture_default_str();
   app.add_option("--data", options.data, "digits, idx:DIR (MNIST format), synthetic:HxWxC/CLASSES/COUNT")
       ->capture_default_str();
   app.add_option("--resize", options.resize, "Resize images to S or HxW (bilinear)");
@@ -31,6 +33,14 @@ void add_run_options(CLI::App& app, Options& options) {
   app.add_option("--seed", options.seed, "Seed of all random numbers")
       ->capture_default_str()
       ->check([](const std::string& text) { return text.starts_with("-") ? "expected a number from 0" : ""; });
+  app.add_option("--backend", options.backend, "cuda (GPUs), cpu, or auto: GPUs where there are any")
+      ->capture_default_str();
+  app.add_option("--precision", options.precision, "fp32; on GPUs also tf32, bf16 or fp16, with weights kept in fp32")
+      ->capture_default_str();
+  app.add_option("--comm", options.comm,
+                 "How ranks on GPUs exchange data: nccl, mpi (over host memory), local (threads), or auto")
+      ->capture_default_str();
+  app.add_option("--engines", options.engines, "An engines.json of an earlier run, to use the same GPU algorithms");
   app.add_option("--log", options.log, "What to say on stderr, from this on: debug, info, warning or error")
       ->capture_default_str();
 }
@@ -38,7 +48,8 @@ void add_run_options(CLI::App& app, Options& options) {
 void add_compute_options(CLI::App& app, Options& options) {
   app.add_option("--normalise", options.normalise, "auto (measure the training set), none, or MEAN/STD")
       ->capture_default_str();
-  app.add_flag("--check-finite", options.check_finite, "Stop at the first node that yields NaN or infinity");
+  app.add_flag("--check-finite", options.check_finite,
+               "Stop at the first node that yields NaN or infinity, also where fp16 would skip the step");
 }
 
 void add_optimizer_options(CLI::App& app, Options& options) {
@@ -70,7 +81,11 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
                  .lanes = options.lanes,
                  .threads = options.threads.value_or(0),
                  .seed = options.seed,
-                 .check_finite = options.check_finite};
+                 .check_finite = options.check_finite,
+                 .precision = precision_from_name(options.precision),
+                 .backend = backend_from_name(options.backend),
+                 .comm = comm_from_name(options.comm),
+                 .engines = options.engines};
   const std::vector<std::string> modes{"reproducible", "fast"};
   if (options.numerics == modes[1])
     run.numerics = Numerics::fast;
@@ -84,6 +99,11 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
     if (runtime.distributed() && run.ranks != runtime.size())
       throw InputError("--ranks is {}, but mpirun started {} ranks; leave --ranks out", run.ranks, runtime.size());
   }
+  if (const bool cuda = uses_cuda(run.backend); !cuda && run.precision != Precision::fp32)
+    throw InputError("--precision {}: the CPU computes in fp32; expected a GPU (CUDA: {})", options.precision,
+                     run.backend == BackendChoice::cpu ? "--backend is cpu" : cuda_status().text);
+  else if (!cuda && run.comm == CommChoice::nccl)
+    throw InputError("--comm nccl: the ranks compute on the CPU, expected GPUs");
   if (options.threads && *options.threads < 1)
     throw InputError("--threads is {}, expected a number from 1", *options.threads);
   return run;

@@ -36,6 +36,7 @@ struct Options {
   std::string log = "warning";
   std::string pass = "step";
   bool quiet = false, check_finite = false;
+  std::string backend = "auto", precision = "fp32", comm = "auto", engines;
 };
 
 void add_model_options(CLI::App& app, Options& options);
@@ -43,6 +44,7 @@ void add_run_options(CLI::App& app, Options& options);
 void add_compute_options(CLI::App& app, Options& options);
 void add_optimizer_options(CLI::App& app, Options& options);
 void add_training_options(CLI::App& app, Options& options);
+void add_topology_options(CLI::App& app, Options& options);
 
 /// Each throws InputError with the nearest valid value.
 RunOptions run_options(const Options& options, const Runtime& runtime);
@@ -56,6 +58,7 @@ void train(const Options& options, Runtime& runtime);
 void evaluate(const Options& options, Runtime& runtime);
 void summary(const Options& options);
 void plan(const Options& options, Runtime& runtime);
+void topology(const Options& options, Runtime& runtime);
 void version();
 
 }  // namespace lockstep::cli

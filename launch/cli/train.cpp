@@ -15,6 +15,7 @@
 #include "launch/weights_file.h"
 #include "layers/cpu/library.h"
 #include "parallel/comm/mpi.h"
+#include "parallel/comm/nccl.h"
 
 namespace lockstep::cli {
 
@@ -38,6 +39,7 @@ struct Job {
 
 /// A run that must share its cores is right, but slow, and its times say little.
 void warn_of_shared_cores(const Job& job) {
+  if (uses_cuda(job.run.backend)) return;
   const int here = job.runtime.distributed() ? job.runtime.local_size() : job.ranks();
   const int threads = job.model.threads(job.run);
   const int cores = job.runtime.cores();
@@ -56,8 +58,15 @@ void print_header(const Job& job) {
   const Network& network = job.model.network();
   fmt::print("ranks {} ({}), hosts {}\n", job.ranks(), job.runtime.distributed() ? "mpi" : "threads of one process",
              fmt::join(hosts, ", "));
-  fmt::print("backend cpu (CUDA: {}), {} thread{} a rank\n", cuda_status().text, job.model.threads(job.run),
-             job.model.threads(job.run) == 1 ? "" : "s");
+  if (uses_cuda(job.run.backend)) {
+    std::vector<std::string> names;
+    for (const CudaDevice& device : cuda_devices()) names.push_back(device.name);
+    fmt::print("backend cuda ({}; CUDA {}), precision {}\n", fmt::join(names, ", "), cuda_status().runtime,
+               job.options.precision);
+  } else {
+    fmt::print("backend cpu (CUDA: {}), {} thread{} a rank\n", cuda_status().text, job.model.threads(job.run),
+               job.model.threads(job.run) == 1 ? "" : "s");
+  }
   fmt::print("model {}, {} parameters\n", network.name(), network.parameters());
   fmt::print("data {}, {} training and {} test images of {}\n", job.options.data, job.data.data.train->size(),
              job.data.data.test ? job.data.data.test->size() : 0, job.data.data.train->image_shape().str());
@@ -97,7 +106,11 @@ Json configuration(const Job& job) {
           {"strategy", o.strategy},
           {"seed", o.seed},
           {"ranks", job.ranks()},
-          {"threads", job.model.threads(job.run)}};
+          {"threads", job.model.threads(job.run)},
+          {"backend", uses_cuda(job.run.backend) ? "cuda" : "cpu"},
+          {"precision", o.precision},
+          {"comm", o.comm},
+          {"engines", o.engines}};
 }
 
 void describe(const Job& job, Json& text) {
@@ -105,6 +118,9 @@ void describe(const Job& job, Json& text) {
   text["communicator"] = job.runtime.distributed() ? "mpi" : "local";
   text["hosts"] = job.runtime.hosts();
   text["system"]["cores"] = job.runtime.cores();
+  text["system"]["gpus"] = Json::array();
+  for (const CudaDevice& device : cuda_devices())
+    text["system"]["gpus"].push_back({{"name", device.name}, {"pci", device.pci}, {"bytes", device.memory}});
   Json seeds = Json::array();  // as text: 64 bits are more than most readers' numbers hold
   for (int rank = 0; rank < job.ranks(); ++rank) seeds.push_back(std::to_string(Seed{job.run.seed}.for_rank(rank)));
   text["rank_seeds"] = seeds;
@@ -149,7 +165,10 @@ void train(const Options& options, Runtime& runtime) {
       manifest.emplace(Json{{"onednn", onednn_version()},
                             {"onednn_isa", onednn_isa()},
                             {"mpi", mpi_library_version()},
-                            {"cuda", cuda_status().text}});
+                            {"cuda", cuda_status().text},
+                            {"cudnn", cudnn_version()},
+                            {"cublas", cublas_version()},
+                            {"nccl", nccl_version()}});
       describe(job, manifest->json());
       manifest->write(options.out);
     });
@@ -190,6 +209,7 @@ void train(const Options& options, Runtime& runtime) {
   result["weights_sha256"] = model.weights_sha256();
   if (speaks) fmt::print("weights sha256 {}\n", model.weights_sha256());
   if (!records) return;
+  if (!model.engines().empty()) write_atomically(options.out + "/engines.json", model.engines());
   write_weights(options.out + "/weights.safetensors", model.network(), model.weights());
   manifest->json()["result"] = result;
   manifest->write(options.out);

@@ -5,7 +5,9 @@
 #include "launch/cli/options.h"
 #include "launch/system_info.h"
 #include "layers/cpu/library.h"
+#include "layers/cuda/kernels.h"
 #include "parallel/comm/mpi.h"
+#include "parallel/comm/nccl.h"
 
 namespace lockstep::cli {
 
@@ -16,6 +18,9 @@ void version() {
   auto libraries = library_versions();
   libraries["onednn"] = fmt::format("{}, uses {} here", onednn_version(), onednn_isa());
   libraries["cuda"] = cuda_status().text;
+  libraries["cudnn"] = cudnn_version().empty() ? "none" : cudnn_version();
+  libraries["cublas"] = cublas_version().empty() ? "none" : cublas_version();
+  libraries["nccl"] = nccl_version();
   libraries["mpi"] = mpi_library_version();
   for (const auto& [name, value] : libraries.items()) fmt::print("  {:<14} {}\n", name, value.get<std::string>());
   fmt::print("  {:<14} {}\n", "cpu", system_info()["cpu"].get<std::string>());

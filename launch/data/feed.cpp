@@ -19,7 +19,14 @@ BatchFeed::BatchFeed(std::shared_ptr<const Dataset> dataset, FeedOptions options
   if (dataset_->size() < 1) throw Error("a feed over an empty data set");
   steps_per_epoch_ = (dataset_->size() + o.batch - 1) / o.batch;
   // One more than are made ahead: the one that the caller is using.
-  ring_.resize(static_cast<size_t>(std::min(o.ahead, std::max<int64_t>(o.steps, 1)) + 1));
+  const auto slots = static_cast<size_t>(std::min(o.ahead, std::max<int64_t>(o.steps, 1)) + 1);
+  // All memory is taken here: it may be a device's, which belongs to this thread.
+  const auto count = static_cast<size_t>(o.lane_count * (o.batch / o.lanes));
+  const auto floats = static_cast<size_t>(dataset_->image_shape().elements());
+  for (size_t i = 0; i < slots; ++i)
+    ring_.push_back({.images = std::pmr::vector<float>(count * floats, o.memory),
+                     .labels = std::pmr::vector<int32_t>(count, o.memory),
+                     .lanes = std::pmr::vector<LaneState>(static_cast<size_t>(o.lane_count), o.memory)});
   producer_ = std::thread([this] { produce(); });
 }
 
@@ -90,9 +97,6 @@ void BatchFeed::fill(Batch& batch, int64_t index) const {
   batch.end_of_epoch = batch.step_in_epoch + 1 == steps_per_epoch_;
   const int64_t begin = batch.step_in_epoch * options_.batch;
   batch.samples = std::min(options_.batch, dataset_->size() - begin);
-  batch.images.resize(static_cast<size_t>(count) * floats);
-  batch.labels.resize(static_cast<size_t>(count));
-  batch.lanes.resize(static_cast<size_t>(options_.lane_count));
   for (int64_t lane = 0; lane < options_.lane_count; ++lane) {
     const int64_t position = first + lane * lane_size;
     batch.lanes[static_cast<size_t>(lane)] = {position, std::clamp<int64_t>(batch.samples - position, 0, lane_size)};

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <exception>
 #include <memory>
+#include <memory_resource>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -17,11 +18,11 @@ namespace lockstep {
 
 /// One rank's part of a global batch.
 struct Batch {
-  std::vector<float> images;     // [lane_count * batch / lanes, H, W, C], zeros where padded
-  std::vector<int32_t> labels;   // [lane_count * batch / lanes], 0 where padded
-  std::vector<LaneState> lanes;  // [lane_count]
-  int64_t samples = 0;           // real samples in the global batch
-  int64_t step = 0;              // counts over the whole run
+  std::pmr::vector<float> images;     // [lane_count * batch / lanes, H, W, C], zeros where padded
+  std::pmr::vector<int32_t> labels;   // [lane_count * batch / lanes], 0 where padded
+  std::pmr::vector<LaneState> lanes;  // [lane_count]
+  int64_t samples = 0;                // real samples in the global batch
+  int64_t step = 0;                   // counts over the whole run
   int64_t epoch = 0;
   int64_t step_in_epoch = 0;
   bool end_of_epoch = false;
@@ -38,6 +39,8 @@ struct FeedOptions {
   int64_t first_epoch = 0;
   int64_t steps = 0;  // how many batches to make
   int64_t ahead = 2;  // how many batches to prepare ahead
+  std::pmr::memory_resource* memory =
+      std::pmr::new_delete_resource();  // of the batches; used by the constructor's thread
 };
 
 /// Every epoch is ceil(size / batch) steps. The last batch of an epoch is short where the batch does not divide the

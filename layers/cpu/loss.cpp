@@ -7,6 +7,7 @@
 #include "core/step_state.h"
 #include "layers/cpu/kernels.h"
 #include "layers/cpu/softmax.h"
+#include "layers/optimizers/loss_scale.h"
 
 namespace lockstep::cpu {
 
@@ -62,14 +63,16 @@ Kernel make(const CrossEntropyOp&, const Signature& signature) {
   }};
 }
 
-Kernel make(const CrossEntropyGradOp&, const Signature& signature) {
+Kernel make(const CrossEntropyGradOp& op, const Signature& signature) {
   const int64_t lane = signature.in[0].shape[0], classes = signature.in[0].shape[1];
-  return {.run = [=](Stream&, const Args& args) {
+  return {.run = [lane, classes, scaled = op.scaled](Stream&, const Args& args) {
     const Samples samples(args, classes);
+    const float scale = scaled ? args.in[3].as<LossScale>()->scale : 1;
     float* dx = args.out[0].as();
     for (int64_t n = 0; n < samples.valid; ++n, dx += classes) {
       softmax_row(samples.row(n), dx, classes);
       dx[samples.label(n)] -= 1;
+      for_each_vec(classes, [=]<class V>(V, int64_t k) { store(dx + k, load<V>(dx + k) * broadcast<V>(scale)); });
     }
     std::fill(dx, args.out[0].as() + lane * classes, 0.0F);
   }};

@@ -11,7 +11,7 @@ MovingAverageOp::MovingAverageOp(float momentum) : momentum(momentum) {
 
 std::vector<Type> MovingAverageOp::infer(std::span<const Type> in) const {
   expect_count(in, 3);
-  expect_float(in[0]);
+  expect_f32(in[0]);
   expect_type(in[1], in[0], "the sum");
   expect_step_state(in[2]);
   return {in[0]};

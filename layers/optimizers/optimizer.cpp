@@ -32,10 +32,10 @@ int Optimizer::slots() const {
   return sgd()->momentum > 0 ? 1 : 0;
 }
 
-std::shared_ptr<const Op> Optimizer::op() const {
-  if (const SGD* s = sgd()) return std::make_shared<SgdOp>(s->momentum, s->nesterov, s->weight_decay);
+std::shared_ptr<const Op> Optimizer::op(bool scaled) const {
+  if (const SGD* s = sgd()) return std::make_shared<SgdOp>(s->momentum, s->nesterov, s->weight_decay, scaled);
   const Adam& a = *adam();
-  return std::make_shared<AdamOp>(a.beta_1, a.beta_2, a.epsilon, a.weight_decay);
+  return std::make_shared<AdamOp>(a.beta_1, a.beta_2, a.epsilon, a.weight_decay, scaled);
 }
 
 }  // namespace lockstep

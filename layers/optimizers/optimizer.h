@@ -18,8 +18,8 @@ struct SGD {
   float weight_decay = 0;
 };
 
-/// Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1, with Keras' defaults. Epsilon is
-/// added to the corrected deviation, as in the paper and in PyTorch.
+/// Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1, with Keras' defaults. Epsilon
+/// is added to the corrected deviation, as in the paper and in PyTorch.
 struct Adam {
   float lr = 0.001F;
   float beta_1 = 0.9F;
@@ -45,8 +45,8 @@ class Optimizer {
   /// Variables kept beside each parameter.
   int slots() const;
   /// The operator over a flat range: inputs (parameters, gradient sums, step_state, slots…), outputs (parameters,
-  /// slots…) in place.
-  std::shared_ptr<const Op> op() const;
+  /// slots…) in place. Where `scaled`, loss_scale and finite are inputs behind the slots: see SgdOp and AdamOp.
+  std::shared_ptr<const Op> op(bool scaled = false) const;
 
  private:
   std::variant<SGD, Adam> options_;

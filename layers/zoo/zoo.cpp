@@ -12,7 +12,8 @@ namespace {
 using Make = std::function<Network(const Shape&, int64_t)>;
 
 const std::map<std::string, Make>& models() {
-  static const std::map<std::string, Make> all{{"seed_cnn", seed_cnn}, {"lenet5", lenet5}, {"resnet18", resnet18}};
+  static const std::map<std::string, Make> all{
+      {"seed_cnn", seed_cnn}, {"lenet5", lenet5}, {"resnet18", resnet18}, {"resnet50", resnet50}};
   return all;
 }
 

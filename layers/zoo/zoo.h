@@ -17,6 +17,12 @@ Network lenet5(const Shape& image, int64_t classes);
 /// ResNet-18 (He et al., "Deep residual learning for image recognition", 2016) with the 3x3 stem used for CIFAR:
 /// 11,173,962 parameters for 10 classes.
 Network resnet18(const Shape& image, int64_t classes);
+/// ResNet-50 v1.5: a bottleneck's stride is in its 3x3 convolution, as in PyTorch's; 25,557,032 parameters for RGB
+/// images and 1000 classes. Padding is Keras' `same`, whose odd pixel goes after: where the stride is 2, windows lie
+/// one pixel further down and right than with PyTorch's symmetric padding, and all shapes are the same. The 7x7 stem
+/// and its pool stay for images of every size: below 64 pixels a side little is left of them, and resnet18 is the
+/// better choice.
+Network resnet50(const Shape& image, int64_t classes);
 
 std::vector<std::string> zoo_names();
 /// Throws InputError with the nearest name.

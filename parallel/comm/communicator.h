@@ -1,5 +1,6 @@
-// How ranks move data. Every call enqueues on the stream and returns; the host does not wait. All members of a
-// communicator make the same calls in the same order. One thread per rank uses a communicator.
+// How ranks move data. Every call enqueues on the stream and returns; the host does not wait, but where local.h and
+// nccl.h say so. All members of a communicator make the same calls in the same order. One thread per rank uses a
+// communicator.
 #pragma once
 
 #include <cstddef>
@@ -26,8 +27,10 @@ class Communicator {
 
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  /// "local", "mpi"
+  /// "local", "mpi", "mpi, staged", "nccl"
   virtual std::string_view kind() const = 0;
+  /// Whether calls on a device's stream may be recorded and replayed (Backend::capture).
+  virtual bool capturable() const = 0;
   /// Members with the same color form a new communicator, ordered by key, then by rank. Blocks until all have called.
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
 
@@ -43,6 +46,12 @@ class Communicator {
   /// Block r of `in` goes to rank r; block r of `out` comes from it. Blocks of `bytes`.
   virtual void all_to_all(const std::byte* in, std::byte* out, size_t bytes, Stream& stream) = 0;
   virtual void broadcast(std::byte* data, size_t bytes, int root, Stream& stream) = 0;
+
+  /// Calls that were recorded have just been replayed on `stream`: limits of time for them start here.
+  virtual void watch(Stream& stream) { static_cast<void>(stream); }
+  /// Throws Error where earlier calls have failed without their stream saying so, as those on a device can: results
+  /// count when the stream was synchronised and this returns.
+  virtual void check() {}
 
   /// Makes every pending and later call on every rank fail with Error("rank R: why") within seconds; with MPI it ends
   /// the processes. Never throws; may be called from any thread.

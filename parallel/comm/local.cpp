@@ -17,6 +17,8 @@ class Local final : public Communicator {
   int rank() const override { return rank_; }
   int size() const override { return boxes_->size(); }
   std::string_view kind() const override { return "local"; }
+  // A rank's host waits for the other ranks' at every call, which a replay would not do.
+  bool capturable() const override { return size() == 1; }
 
   std::unique_ptr<Communicator> split(int color, int key) override {
     if (color < 0) throw Error("rank {}: split with color {}, expected at least 0", rank_, color);
@@ -37,43 +39,33 @@ class Local final : public Communicator {
 
   void exchange(std::span<const Message> messages, Stream& stream) override {
     for (const Message& message : messages) check_peer(message.peer);
-    stream.enqueue([boxes = boxes_, me = rank_, list = std::vector(messages.begin(), messages.end())] {
-      boxes->exchange(me, list);
-    });
+    pass({{{messages.begin(), messages.end()}, Arrival::replaces}}, stream);
   }
 
   void all_reduce(float* data, size_t n, Stream& stream) override {
-    stream.enqueue([this, data, n] {
-      const auto start = [&](int chunk) { return n * static_cast<size_t>(wrap(chunk)) / static_cast<size_t>(size()); };
-      const auto length = [&](int chunk) {
-        return n * static_cast<size_t>(wrap(chunk) + 1) / static_cast<size_t>(size()) - start(chunk);
-      };
-      scratch_.resize(std::max(scratch_.size(), n / static_cast<size_t>(size()) + 1));
-      // Reduce-scatter: chunk r - 1 - step leaves, chunk r - 2 - step arrives with the sum so far.
-      for (int step = 0; step + 1 < size(); ++step) {
-        const int out = rank_ - 1 - step, in = out - 1;
-        pass_on(data + start(out), length(out), scratch_.data(), length(in));
-        for (size_t i = 0; i < length(in); ++i) data[start(in) + i] += scratch_[i];
-      }
-      // All-gather: now chunk r is complete here and travels around.
-      for (int step = 0; step + 1 < size(); ++step) {
-        const int out = rank_ - step, in = out - 1;
-        pass_on(data + start(out), length(out), data + start(in), length(in));
-      }
-    });
+    // Chunk r is summed by rank r, which reads it where the others have it. Cut where a cache line ends.
+    constexpr size_t line = 16;
+    const size_t lines = (n + line - 1) / line, ranks = static_cast<size_t>(size());
+    const size_t chunk = (lines + ranks - 1) / ranks * line;
+    const auto begin = [&](int rank) { return std::min(n, chunk * static_cast<size_t>(rank)); };
+    const auto bytes = [&](int rank) { return (begin(rank + 1) - begin(rank)) * sizeof(float); };
+    const auto at = [&](int rank) { return reinterpret_cast<std::byte*>(data + begin(rank)); };
+    std::vector<Message> adds, gathers;
+    for (int peer : others()) {
+      adds.push_back({peer, at(peer), bytes(peer), at(rank_), bytes(rank_)});
+      gathers.push_back({peer, at(rank_), bytes(rank_), at(peer), bytes(peer)});
+    }
+    pass({{std::move(adds), Arrival::adds}, {std::move(gathers), Arrival::replaces}}, stream);
   }
 
   void reduce_scatter(const float* in, float* out, size_t n, Stream& stream) override {
-    stream.enqueue([this, in, out, n] {
-      const auto block = [&](int index) { return in + n * static_cast<size_t>(wrap(index)); };
-      scratch_.resize(std::max(scratch_.size(), n));
-      std::copy_n(block(rank_ - 1), n, out);
-      for (int step = 0; step + 1 < size(); ++step) {
-        pass_on(out, n, scratch_.data(), n);
-        const float* mine = block(rank_ - 2 - step);
-        for (size_t i = 0; i < n; ++i) out[i] = scratch_[i] + mine[i];
-      }
-    });
+    const auto block = [&](int rank) { return reinterpret_cast<const std::byte*>(in + n * static_cast<size_t>(rank)); };
+    auto* sum = reinterpret_cast<std::byte*>(out);
+    const size_t bytes = n * sizeof(float);
+    if (sum != block(rank_)) stream.copy(sum, block(rank_), bytes);
+    std::vector<Message> adds;
+    for (int peer : others()) adds.push_back({peer, block(peer), bytes, sum, bytes});
+    pass({{std::move(adds), Arrival::adds}}, stream);
   }
 
   void all_gather(const std::byte* mine, std::byte* all, size_t bytes, Stream& stream) override {
@@ -106,27 +98,34 @@ class Local final : public Communicator {
   void abort(std::string_view why) noexcept override { boxes_->abort(rank_, why); }
 
  private:
-  int wrap(int rank) const { return (rank % size() + size()) % size(); }
+  /// The other ranks in the order in which their terms are added: the one before this, the one before that, …
+  std::vector<int> others() const {
+    std::vector<int> ranks;
+    for (int step = 1; step < size(); ++step) ranks.push_back((rank_ - step + size()) % size());
+    return ranks;
+  }
 
   void check_peer(int peer) const {
     if (peer < 0 || peer >= size()) throw Error("rank {}: peer {} is not in 0..{}", rank_, peer, size() - 1);
   }
 
-  /// One step around the ring: to the next rank, from the one before.
-  void pass_on(const float* send, size_t send_n, float* receive, size_t receive_n) {
-    const Message messages[] = {{.peer = wrap(rank_ + 1),
-                                 .send = reinterpret_cast<const std::byte*>(send),
-                                 .send_bytes = send_n * sizeof(float)},
-                                {.peer = wrap(rank_ - 1),
-                                 .receive = reinterpret_cast<std::byte*>(receive),
-                                 .receive_bytes = receive_n * sizeof(float)}};
-    boxes_->exchange(rank_, messages);
+  struct Round {
+    std::vector<Message> messages;
+    Arrival arrival;
+  };
+  void pass(std::vector<Round> rounds, Stream& stream) {
+    if (stream.on_device()) {
+      for (const Round& round : rounds) boxes_->exchange(rank_, round.messages, round.arrival, stream);
+      return;
+    }
+    stream.enqueue([boxes = boxes_, me = rank_, list = std::move(rounds)] {
+      for (const Round& round : list) boxes->exchange(me, round.messages, round.arrival);
+    });
   }
 
   std::shared_ptr<Mailboxes> boxes_;
   int rank_;
   int splits_ = 0;
-  std::vector<float> scratch_;  // touched by work on the stream only
 };
 
 }  // namespace

@@ -1,7 +1,7 @@
 #include "parallel/comm/mailbox.h"
 
 #include <algorithm>
-#include <cstring>
+#include <exception>
 #include <numeric>
 
 #include "core/cpu/await.h"
@@ -19,32 +19,58 @@ Mailboxes::Mailboxes(int members)
 Mailboxes::Mailboxes(std::shared_ptr<Fabric> fabric, std::vector<int> members)
     : fabric_(std::move(fabric)), members_(std::move(members)), boxes_(members_.size() * members_.size()) {}
 
-void Mailboxes::exchange(int me, std::span<const Message> messages) {
+void Mailboxes::exchange(int me, std::span<const Message> messages, Arrival arrival) {
+  HostHandover way;
+  exchange(me, messages, arrival, way);
+}
+
+void Mailboxes::exchange(int me, std::span<const Message> messages, Arrival arrival, Stream& stream) {
+  StreamHandover way(stream, fabric_->events[rank_of(me)]);
+  exchange(me, messages, arrival, way);
+}
+
+void Mailboxes::exchange(int me, std::span<const Message> messages, Arrival arrival, Handover& way) {
   std::vector<Post> posts;
   posts.reserve(messages.size());  // boxes keep pointers to its elements
+  std::unique_ptr<Event> ready;
+  const auto leaves = [me](const Message& message) { return message.send_bytes != 0 && message.peer != me; };
+  if (std::ranges::any_of(messages, leaves)) ready = way.announce();
   std::unique_lock lock(fabric_->mutex);
   try {
     if (fabric_->aborted) throw Error("{}", *fabric_->aborted);
     for (const Message& message : messages) {
       if (message.send_bytes == 0) continue;
-      posts.push_back({message.send, message.send_bytes, me});
+      posts.push_back({.data = message.send,
+                       .bytes = message.send_bytes,
+                       .receiver = message.peer,
+                       .ready = message.peer == me ? nullptr : ready.get(),
+                       .taken = nullptr});
       box(me, message.peer).push_back(&posts.back());
       wake(message.peer).notify_all();
     }
     for (const Message& message : messages) {
-      if (message.receive_bytes != 0) take(me, message, lock);
+      if (message.receive_bytes != 0) take(me, message, arrival, way, lock);
     }
     await(lock, wake(me), [&] {
       return fabric_->aborted || std::ranges::all_of(posts, [](const Post& post) { return post.state == Post::done; });
     });
     if (fabric_->aborted) throw Error("{}", *fabric_->aborted);
   } catch (...) {
-    withdraw(me, messages, posts, lock);
+    withdraw(me, posts, lock);
+    lock.unlock();
+    try {
+      finish(posts, way);
+    } catch (...) {  // the first error is the one that counts
+    }
     throw;
   }
+  lock.unlock();
+  finish(posts, way);
+  if (ready) fabric_->events[rank_of(me)].give_back(std::move(ready));
 }
 
-void Mailboxes::take(int me, const Message& message, std::unique_lock<std::mutex>& lock) {
+void Mailboxes::take(int me, const Message& message, Arrival arrival, Handover& way,
+                     std::unique_lock<std::mutex>& lock) {
   auto& incoming = box(message.peer, me);
   await(lock, wake(me), [&] { return fabric_->aborted || !incoming.empty(); });
   if (fabric_->aborted) throw Error("{}", *fabric_->aborted);
@@ -54,25 +80,35 @@ void Mailboxes::take(int me, const Message& message, std::unique_lock<std::mutex
                 post.bytes);
   }
   incoming.pop_front();
-  post.state = Post::being_copied;
+  post.state = Post::being_taken;
   lock.unlock();
-  // In place, as all_gather may be called, there is nothing to move, and others may be reading.
-  if (message.receive != post.data) std::memmove(message.receive, post.data, post.bytes);
+  std::unique_ptr<Event> taken;
+  std::exception_ptr error;
+  try {
+    taken = way.take(message, post.data, post.ready, arrival);
+  } catch (...) {
+    error = std::current_exception();
+  }
   lock.lock();
+  post.taken = std::move(taken);
   post.state = Post::done;
   wake(message.peer).notify_all();
+  if (error) std::rethrow_exception(error);
 }
 
-void Mailboxes::withdraw(int me, std::span<const Message> messages, std::vector<Post>& posts,
-                         std::unique_lock<std::mutex>& lock) {
-  for (const Message& message : messages) {
-    std::erase_if(box(me, message.peer), [&](const Post* post) {
-      return std::ranges::any_of(posts, [&](const Post& mine) { return &mine == post; });
-    });
+void Mailboxes::finish(std::vector<Post>& posts, Handover& way) {
+  for (Post& post : posts) {
+    if (!post.taken) continue;
+    way.finish(*post.taken);
+    fabric_->events[rank_of(post.receiver)].give_back(std::move(post.taken));
   }
-  // A peer may be copying: the caller must not free the buffer before that ends.
+}
+
+void Mailboxes::withdraw(int me, std::vector<Post>& posts, std::unique_lock<std::mutex>& lock) {
+  for (const Post& post : posts) std::erase(box(me, post.receiver), &post);
+  // A peer may be reading: the caller must not free the buffer before that ends.
   await(lock, wake(me),
-        [&] { return std::ranges::none_of(posts, [](const Post& post) { return post.state == Post::being_copied; }); });
+        [&] { return std::ranges::none_of(posts, [](const Post& post) { return post.state == Post::being_taken; }); });
 }
 
 std::shared_ptr<Mailboxes> Mailboxes::split(int sequence, int color, const std::vector<int>& members) {

@@ -78,6 +78,8 @@ class Mpi final : public Communicator {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   std::string_view kind() const override { return "mpi"; }
+  // What is enqueued owns its arguments and changes none: it may run any number of times.
+  bool capturable() const override { return true; }
 
   std::unique_ptr<Communicator> split(int color, int key) override {
     if (color < 0) throw Error("rank {}: split with color {}, expected at least 0", rank_, color);

@@ -1,0 +1,23 @@
+# The second backend, of all floors: one library, so that the whole of it can be absent, or emulated in tests.
+set(nccl_sources ${CMAKE_SOURCE_DIR}/parallel/comm/absent_nccl.cpp)
+if(LOCKSTEP_CUDA_FOUND)
+  file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/core/cuda/*.cpp ${CMAKE_SOURCE_DIR}/core/cuda/*.cu
+    ${CMAKE_SOURCE_DIR}/layers/cuda/*.cpp ${CMAKE_SOURCE_DIR}/layers/cuda/*.cu ${CMAKE_SOURCE_DIR}/layers/cuda/cudnn/*.cpp)
+  list(FILTER cuda_sources EXCLUDE REGEX "/absent\\.cpp$")
+  if(TARGET NCCL::nccl)
+    file(GLOB nccl_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/parallel/comm/nccl*.cpp)
+  endif()
+else()
+  set(cuda_sources ${CMAKE_SOURCE_DIR}/core/cuda/absent.cpp ${CMAKE_SOURCE_DIR}/layers/cuda/absent.cpp
+    ${CMAKE_SOURCE_DIR}/layers/cuda/engines.cpp)
+endif()
+add_library(lockstep_cuda STATIC ${cuda_sources} ${nccl_sources})
+target_link_libraries(lockstep_cuda PUBLIC lockstep_layers lockstep_parallel PRIVATE nlohmann_json::nlohmann_json)
+if(LOCKSTEP_CUDA_FOUND)
+  # cuDNN's headers take a minute to compile as it is.
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/layers/cuda/cudnn/convolution.cpp PROPERTIES COMPILE_OPTIONS -O1)
+  target_link_libraries(lockstep_cuda PRIVATE CUDA::cudart_static CUDA::cublasLt CUDA::nvrtc CUDNN::cudnn)
+  if(TARGET NCCL::nccl)
+    target_link_libraries(lockstep_cuda PRIVATE NCCL::nccl)
+  endif()
+endif()

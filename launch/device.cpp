@@ -1,0 +1,129 @@
+#include "launch/device.h"
+
+#include <cctype>
+#include <cstdlib>
+
+#include "core/cuda/cuda.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "launch/binding.h"
+#include "launch/manifest.h"
+#include "layers/cpu/kernels.h"
+#include "layers/cpu/library.h"
+#include "parallel/comm/local.h"
+#include "parallel/comm/nccl.h"
+#include "parallel/comm/staged.h"
+
+namespace lockstep {
+
+namespace {
+
+template <class Choice>
+Choice choice_of(const char* kind, const std::string& name, const std::vector<std::string>& names) {
+  const auto found = std::ranges::find(names, name);
+  if (found == names.end()) throw unknown(kind, name, names);
+  return static_cast<Choice>(found - names.begin());
+}
+
+/// The GPU of this rank: its own where there are enough.
+CudaDevice gpu_of(const RankContext& rank, CommChoice comm, bool distributed) {
+  const auto devices = cuda_devices();
+  const auto count = static_cast<int>(devices.size());
+  // Threads of one process may share a GPU, and so may processes that talk over MPI.
+  const bool shares =
+      comm == CommChoice::local || comm == CommChoice::mpi || (!distributed && comm != CommChoice::nccl);
+  if (rank.local_size > count && !shares)
+    throw InputError(
+        "{} ranks on {}, which has {} GPU{}: start {} rank{} there; or let ranks share a GPU: as threads of one "
+        "process without mpirun (--ranks {} --comm local), or over MPI (--comm mpi)",
+        rank.local_size, rank.host, count, count == 1 ? "" : "s", count, count == 1 ? "" : "s", rank.local_size);
+  return devices[static_cast<size_t>(rank.local_rank % count)];
+}
+
+std::unique_ptr<Communicator> device_comm(CommChoice choice, RankContext& rank, Backend& backend, bool distributed) {
+  const bool one_each = rank.local_size <= static_cast<int>(cuda_devices().size());
+  if (choice == CommChoice::local && distributed)
+    throw InputError("--comm local: the ranks were started by a launcher, expected mpi or nccl");
+  if (choice == CommChoice::mpi && !distributed)
+    throw InputError("--comm mpi: the ranks are threads of one process, expected local or nccl; or start with mpirun");
+  if (choice == CommChoice::automatic && rank.comm.size() > 1 && one_each && nccl_version() != "none")
+    choice = CommChoice::nccl;
+  if (rank.comm.size() == 1) return std::move(make_local(1)[0]);
+  if (choice == CommChoice::nccl) return make_nccl(rank.comm, backend);
+  return distributed ? make_staged(rank.comm, backend) : nullptr;
+}
+
+/// Where fast mode keeps its choices; empty where the environment names no folder.
+std::filesystem::path timed_choices(const Device& device) {
+  const char *cache = std::getenv("XDG_CACHE_HOME"), *home = std::getenv("HOME");
+  if (!cache && !home) return {};
+  std::string name = computes_with(device);
+  for (char& c : name)
+    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '.') c = '-';
+  return (cache ? std::filesystem::path(cache) : std::filesystem::path(home) / ".cache") / "lockstep" /
+         (name + ".json");
+}
+
+}  // namespace
+
+BackendChoice backend_from_name(const std::string& name) {
+  return choice_of<BackendChoice>("backend", name, {"auto", "cpu", "cuda"});
+}
+
+CommChoice comm_from_name(const std::string& name) {
+  return choice_of<CommChoice>("communicator", name, {"auto", "local", "mpi", "nccl"});
+}
+
+bool uses_cuda(BackendChoice choice) {
+  if (choice == BackendChoice::cpu) return false;
+  const CudaStatus status = cuda_status();
+  if (choice == BackendChoice::cuda && status.devices == 0)
+    throw InputError("--backend cuda: there is no GPU to compute on (CUDA: {}); --backend cpu computes on the CPU",
+                     status.text);
+  return status.devices > 0;
+}
+
+Device make_device(const DeviceOptions& options, RankContext& rank, bool distributed) {
+  Device device;
+  if (!uses_cuda(options.backend)) {
+    device.backend = make_cpu_backend(options.threads);
+    device.kernels = cpu_kernels();
+    return device;
+  }
+  const CudaDevice gpu = gpu_of(rank, options.comm, distributed);
+  log().debug("rank {}: {}", rank.comm.rank(), bind_near(gpu));
+  device.backend = make_cuda_backend(gpu.index);
+  device.engines = std::make_shared<EngineChoices>();
+  const bool fast = options.step.numerics == Numerics::fast;
+  const std::filesystem::path file = options.engines.empty() && fast ? timed_choices(device) : options.engines;
+  if (!file.empty() && (!options.engines.empty() || std::filesystem::exists(file))) device.engines->read(file);
+  device.kernels = cuda_kernels(
+      *device.backend, {.deterministic = !fast, .tf32 = options.step.precision == Precision::tf32}, device.engines);
+  device.own_comm = device_comm(options.comm, rank, *device.backend, distributed);
+  // Threads of one process read each other's memory.
+  for (int peer = 0; !device.own_comm && peer < std::min<int>(rank.local_size, cuda_status().devices); ++peer)
+    if (const CudaLink link = cuda_link(gpu.index, peer); link != CudaLink::self && link != CudaLink::none)
+      cuda_enable_peer(peer);
+  return device;
+}
+
+void keep_timed_choices(const Device& device, Numerics numerics) noexcept {
+  if (!device.engines || numerics != Numerics::fast) return;
+  try {
+    const std::filesystem::path file = timed_choices(device);
+    if (file.empty()) return;
+    std::filesystem::create_directories(file.parent_path());
+    write_atomically(file, device.engines->json());
+  } catch (const std::exception& error) {
+    log().warn("the timed choices of algorithms are not kept: {}", error.what());
+  }
+}
+
+std::string computes_with(const Device& device) {
+  if (!device.engines) return fmt::format("oneDNN {} on {}", onednn_version(), onednn_isa());
+  // Without the index: ranks of a host differ in that.
+  const std::string name = device.backend->name();
+  return fmt::format("{}, cuDNN {}, cuBLAS {}", name.substr(name.find('(')), cudnn_version(), cublas_version());
+}
+
+}  // namespace lockstep
