@@ -7,7 +7,6 @@
 #include <iostream>
 #include <random>
 
-#include "benchmarks/meet.h"
 #include "core/cuda/cuda.h"
 #include "core/step_state.h"
 #include "launch/lockstep.h"
@@ -15,6 +14,7 @@
 #include "layers/cuda/kernels.h"
 #include "layers/optimizers/adam.h"
 #include "layers/optimizers/sgd.h"
+#include "parallel/comm/gather.h"
 #include "parallel/tree_reduce.h"
 
 using namespace lockstep;

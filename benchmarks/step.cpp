@@ -6,11 +6,11 @@
 #include <cstdio>
 #include <iostream>
 
-#include "benchmarks/meet.h"
 #include "launch/device.h"
 #include "launch/host_memory.h"
 #include "launch/lockstep.h"
 #include "layers/zoo/zoo.h"
+#include "parallel/comm/gather.h"
 
 using namespace lockstep;
 

@@ -26,6 +26,9 @@ constexpr size_t size_of(DType type) {
   return 0;
 }
 
+/// The floating-point types: what activations may be.
+constexpr bool is_float(DType type) { return type == DType::f32 || type == DType::f16 || type == DType::bf16; }
+
 constexpr std::string_view name_of(DType type) {
   switch (type) {
     case DType::f32:

@@ -48,4 +48,10 @@ InputError unknown(std::string_view kind, std::string_view given, std::span<cons
   return InputError("unknown {} '{}', expected one of {}{}", kind, given, fmt::join(candidates, ", "), hint);
 }
 
+size_t index_of(std::string_view kind, std::string_view given, std::span<const std::string> candidates) {
+  const auto found = std::ranges::find(candidates, given);
+  if (found == candidates.end()) throw unknown(kind, given, candidates);
+  return static_cast<size_t>(found - candidates.begin());
+}
+
 }  // namespace lockstep

@@ -31,4 +31,7 @@ std::string nearest(std::string_view given, std::span<const std::string> candida
 /// "unknown optimizer 'adm', expected one of sgd, adam; did you mean 'adam'?"
 InputError unknown(std::string_view kind, std::string_view given, std::span<const std::string> candidates);
 
+/// Which of the candidates was given, counted from 0. Throws `unknown` where it is none of them.
+size_t index_of(std::string_view kind, std::string_view given, std::span<const std::string> candidates);
+
 }  // namespace lockstep

@@ -18,13 +18,6 @@ namespace lockstep {
 
 namespace {
 
-template <class Choice>
-Choice choice_of(const char* kind, const std::string& name, const std::vector<std::string>& names) {
-  const auto found = std::ranges::find(names, name);
-  if (found == names.end()) throw unknown(kind, name, names);
-  return static_cast<Choice>(found - names.begin());
-}
-
 /// The GPU of this rank: its own where there are enough.
 CudaDevice gpu_of(const RankContext& rank, CommChoice comm, bool distributed) {
   const auto devices = cuda_devices();
@@ -49,7 +42,7 @@ std::unique_ptr<Communicator> device_comm(CommChoice choice, RankContext& rank, 
   if (choice == CommChoice::automatic && rank.comm.size() > 1 && one_each && nccl_version() != "none")
     choice = CommChoice::nccl;
   if (rank.comm.size() == 1) return std::move(make_local(1)[0]);
-  if (choice == CommChoice::nccl) return make_nccl(rank.comm, backend);
+  if (choice == CommChoice::nccl) return make_nccl(rank.comm);
   return distributed ? make_staged(rank.comm, backend) : nullptr;
 }
 
@@ -67,11 +60,12 @@ std::filesystem::path timed_choices(const Device& device) {
 }  // namespace
 
 BackendChoice backend_from_name(const std::string& name) {
-  return choice_of<BackendChoice>("backend", name, {"auto", "cpu", "cuda"});
+  return static_cast<BackendChoice>(index_of("backend", name, std::vector<std::string>{"auto", "cpu", "cuda"}));
 }
 
 CommChoice comm_from_name(const std::string& name) {
-  return choice_of<CommChoice>("communicator", name, {"auto", "local", "mpi", "nccl"});
+  return static_cast<CommChoice>(
+      index_of("communicator", name, std::vector<std::string>{"auto", "local", "mpi", "nccl"}));
 }
 
 bool uses_cuda(BackendChoice choice) {

@@ -28,7 +28,7 @@ struct DeviceOptions {
   BackendChoice backend = BackendChoice::automatic;
   CommChoice comm = CommChoice::automatic;
   int threads = 1;  // of the CPU
-  StepOptions step;
+  StepOptions step = {};
   std::filesystem::path engines = {};  // choices of algorithms to repeat, as a run has written them; empty: none
 };
 

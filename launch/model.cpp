@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/plan/dump.h"
 #include "launch/host_memory.h"
+#include "parallel/comm/gather.h"
 
 namespace lockstep {
 
@@ -88,23 +89,17 @@ class Meter {
 };
 
 /// What each rank says, by rank; at most 127 characters.
-std::vector<std::string> gather(Communicator& comm, const std::string& mine) {
-  using Text = std::array<char, 128>;
-  WorkerStream stream;
-  Text text{};
+std::vector<std::string> gather_texts(Communicator& comm, const std::string& mine) {
+  std::array<char, 128> text{};
   mine.copy(text.data(), text.size() - 1);
-  std::vector<Text> all(static_cast<size_t>(comm.size()));
-  comm.all_gather(reinterpret_cast<const std::byte*>(text.data()), reinterpret_cast<std::byte*>(all.data()),
-                  sizeof text, stream);
-  stream.synchronize();
   std::vector<std::string> said;
-  for (const Text& one : all) said.emplace_back(one.data());
+  for (const auto& one : gather(comm, text)) said.emplace_back(one.data());
   return said;
 }
 
 /// Kernels of one instruction set, or GPU, or library have the bits of no other.
 void check_alike(Communicator& comm, const Device& device) {
-  const auto all = gather(comm, computes_with(device));
+  const auto all = gather_texts(comm, computes_with(device));
   for (size_t rank = 1; rank < all.size(); ++rank)
     if (all[rank] != all[0])
       throw InputError(
@@ -115,7 +110,7 @@ void check_alike(Communicator& comm, const Device& device) {
 
 /// Every rank must have ended with the same bits: a rank that has not is named.
 void check_equal_weights(Communicator& comm, const std::string& sha256) {
-  const auto all = gather(comm, sha256);
+  const auto all = gather_texts(comm, sha256);
   for (size_t rank = 1; rank < all.size(); ++rank)
     if (all[rank] != all[0])
       throw Error("ranks ended with different weights: rank 0 has sha256 {}, rank {} has {}", all[0], rank, all[rank]);
@@ -173,7 +168,9 @@ void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& 
     Device device = make_device(choice, rank, runtime_.distributed());
     Trainer trainer(network_, {step, optimizer_, options.seed, options.check_finite, on_pass}, device.comm(rank),
                     *device.backend, device.kernels);
-    if (rank.comm.size() > 1 && options.numerics == Numerics::reproducible) check_alike(rank.comm, device);
+    // Threads on one CPU cannot differ; on GPUs they can.
+    if ((runtime_.distributed() || device.engines) && options.numerics == Numerics::reproducible)
+      check_alike(rank.comm, device);
     if (!weights_.empty()) trainer.variables().set(weights_);
     if (!slots_.empty()) trainer.variables().set_slots(slots_);
     trainer.variables().set_loss_scale(loss_scale_);

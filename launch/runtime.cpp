@@ -14,9 +14,9 @@
 #include <system_error>
 #include <thread>
 
-#include "core/cpu/streams.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "parallel/comm/gather.h"
 #include "parallel/comm/local.h"
 #include "parallel/comm/mpi.h"
 
@@ -52,14 +52,6 @@ cpu_set_t allowed_cores() {
   if (::sched_getaffinity(0, sizeof set, &set) != 0)
     for (unsigned core = 0; core < std::max(1U, std::thread::hardware_concurrency()); ++core) CPU_SET(core, &set);
   return set;
-}
-
-template <class T>
-std::vector<T> gather(Communicator& comm, const T& mine, Stream& stream) {
-  std::vector<T> all(static_cast<size_t>(comm.size()));
-  comm.all_gather(reinterpret_cast<const std::byte*>(&mine), reinterpret_cast<std::byte*>(all.data()), sizeof(T),
-                  stream);
-  return all;
 }
 
 /// Rethrows with the rank before the message, keeping the type.
@@ -110,9 +102,7 @@ void Runtime::join() {
     Text host;
     cpu_set_t cores;
   };
-  WorkerStream stream;
-  const auto places = gather(*world_, Place{text_of(hosts_[0]), allowed_cores()}, stream);
-  stream.synchronize();
+  const auto places = gather(*world_, Place{text_of(hosts_[0]), allowed_cores()});
   hosts_.clear();
   for (const Place& place : places) hosts_.emplace_back(place.host.data());
   cpu_set_t together;

@@ -56,7 +56,7 @@ class Runtime {
   int cores() const { return cores_; }
   /// The largest power of two that is at most cores / threads and divides `lanes`; at least 1.
   int auto_ranks(int lanes, int threads) const { return fitting_ranks(cores_ / std::max(threads, 1), lanes); }
-  /// The largest power of two that is at most `places` and divides `lanes`; at least 1.
+  /// The largest power of two that is at most `places` and divides `lanes` (0: any does); at least 1.
   static int fitting_ranks(int places, int lanes);
 
  private:

@@ -11,12 +11,12 @@
 #include <tuple>
 
 #include "core/backend.h"
-#include "core/cpu/streams.h"
 #include "core/cuda/cuda.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "launch/binding.h"
 #include "launch/system_info.h"
+#include "parallel/comm/gather.h"
 
 namespace lockstep {
 
@@ -47,32 +47,20 @@ bool goes_on(size_t runs, Clock::time_point start) {
   return runs < fewest_runs || (runs < most_runs && since(start) < patience);
 }
 
-std::vector<RankReport> gather(Communicator& comm, const RankReport& mine) {
-  InlineStream stream;
-  const auto ranks = static_cast<size_t>(comm.size());
+std::vector<RankReport> gather_reports(Communicator& comm, const RankReport& mine) {
   using Json = nlohmann::json;
   // Names come from hosts and drivers, in whatever encoding.
   std::string text = Json(mine).dump(-1, ' ', false, Json::error_handler_t::replace);
-  std::vector<uint64_t> lengths(ranks);
-  const uint64_t length = text.size();
-  comm.all_gather(reinterpret_cast<const std::byte*>(&length), reinterpret_cast<std::byte*>(lengths.data()),
-                  sizeof length, stream);
+  const auto lengths = gather(comm, text.size());
   text.resize(std::ranges::max(lengths));
-  std::string all(ranks * text.size(), '\0');
+  std::string all(lengths.size() * text.size(), '\0');
+  InlineStream stream;
   comm.all_gather(reinterpret_cast<const std::byte*>(text.data()), reinterpret_cast<std::byte*>(all.data()),
                   text.size(), stream);
   std::vector<RankReport> reports;
-  for (size_t r = 0; r < ranks; ++r)
+  for (size_t r = 0; r < lengths.size(); ++r)
     reports.push_back(Json::parse(all.substr(r * text.size(), lengths[r])).get<RankReport>());
   return reports;
-}
-
-/// Returns when all ranks have called.
-void meet(Communicator& comm) {
-  InlineStream stream;
-  const std::byte mine{};
-  std::vector<std::byte> all(static_cast<size_t>(comm.size()));
-  comm.all_gather(&mine, all.data(), 1, stream);
 }
 
 const char* text_of(CudaLink link) {
@@ -302,11 +290,11 @@ std::string link_between(const std::vector<RankReport>& ranks, const std::string
 
 std::vector<RankReport> survey(RankContext& rank) {
   RankReport mine = look_around(rank);
-  const auto all = gather(rank.comm, mine);
+  const auto all = gather_reports(rank.comm, mine);
   measure_copies(rank, mine);
   measure_pairs(rank, mine, all);
   measure_cards(rank, mine, all);
-  return gather(rank.comm, mine);
+  return gather_reports(rank.comm, mine);
 }
 
 }  // namespace lockstep

@@ -12,8 +12,7 @@ namespace lockstep {
 void expect_count(std::span<const Type> in, size_t count);
 /// The input of a layer that takes one.
 Value only_input(std::span<const Value> in);
-/// f32, f16 and bf16: what activations may be.
-constexpr bool is_float(DType type) { return type == DType::f32 || type == DType::f16 || type == DType::bf16; }
+/// f32, f16 or bf16.
 void expect_float(const Type& type);
 void expect_f32(const Type& type);
 /// [N, H, W, C] of any floating-point type.

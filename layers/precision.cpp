@@ -1,6 +1,5 @@
 #include "layers/precision.h"
 
-#include <algorithm>
 #include <vector>
 
 #include "core/error.h"
@@ -12,9 +11,7 @@ const std::vector<std::string> names{"fp32", "tf32", "bf16", "fp16"};
 }
 
 Precision precision_from_name(const std::string& name) {
-  const auto found = std::ranges::find(names, name);
-  if (found == names.end()) throw unknown("precision", name, names);
-  return static_cast<Precision>(found - names.begin());
+  return static_cast<Precision>(index_of("precision", name, names));
 }
 
 std::string name_of(Precision precision) { return names[static_cast<size_t>(precision)]; }

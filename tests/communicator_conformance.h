@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <deque>
 #include <functional>
@@ -20,6 +21,7 @@
 #include "core/error.h"
 #include "parallel/comm/communicator.h"
 #include "tests/device_buffer.h"
+#include "tests/errors.h"
 #include "tests/watchdog.h"
 
 namespace lockstep::testing {
@@ -294,6 +296,23 @@ TYPED_TEST_P(CommunicatorConformance, UnequalBytesAreAnError) {
     EXPECT_THROW(send(), Error);
   });
 }
+
+/// Four ranks on a device, of which the last gives up while the others wait for it.
+struct AbortOnADevice {
+  std::atomic<int> called{0}, released{0};
+
+  void run(Communicator& comm, Backend& backend) {
+    const auto stream = backend.side_stream();
+    Buffer data(backend, terms(comm.rank(), 1000));
+    comm.all_reduce(data.floats(), 1000, *stream);
+    ++called;
+    while (called < 4) std::this_thread::yield();  // an abort would reach those who are still in their first call
+    if (comm.rank() == 3) return comm.abort("disk full");
+    EXPECT_EQ(test::error_of<Error>([&] { comm.all_reduce(data.floats(), 1000, *stream); }), "rank 3: disk full");
+    ++released;
+    stream->synchronize();  // what was enqueued before ends
+  }
+};
 
 REGISTER_TYPED_TEST_SUITE_P(CommunicatorConformance, AllReduce, ReduceScatter, AllGather, AllToAll,
                             BroadcastFromEveryRoot, ExchangeOfUnequalSizesInOpposedOrders,

@@ -96,20 +96,12 @@ TEST(LocalTest, AbortReleasesWaitingRanks) {
 
 TEST(LocalTest, AbortReleasesRanksThatWaitOnADevice) {
   const Watchdog watchdog("abort on a device", std::chrono::seconds(10));
-  std::atomic<int> called{0}, released{0};
+  AbortOnADevice abort;
   on_ranks(4, [&](Communicator& comm) {
     FakeDevice backend(HostWork::refused);
-    const auto stream = backend.side_stream();
-    Buffer data(backend, terms(comm.rank(), 1000));
-    comm.all_reduce(data.floats(), 1000, *stream);
-    ++called;
-    while (called < 4) std::this_thread::yield();  // an abort would reach those who are still in their first call
-    if (comm.rank() == 3) return comm.abort("disk full");
-    EXPECT_EQ(error_of<Error>([&] { comm.all_reduce(data.floats(), 1000, *stream); }), "rank 3: disk full");
-    ++released;
-    stream->synchronize();  // what was enqueued before ends
+    abort.run(comm, backend);
   });
-  EXPECT_EQ(released, 3);
+  EXPECT_EQ(abort.released, 3);
 }
 
 TEST(LocalTest, OnlyOneRankIsCapturable) {

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 PEER = Path(__file__).with_name("peer.py")
-# model, image, classes, batch, precision: what the issue of this backend asks to be measured
+# model, image, classes, batch, precision
 CASES = [("resnet50", "224x224x3", 1000, 256, "bf16"), ("resnet50", "224x224x3", 1000, 256, "fp16"),
          ("seed_cnn", "224x224x3", 10, 256, "bf16"), ("lenet5", "28x28x1", 10, 128, "bf16"),
          ("resnet18", "32x32x3", 10, 512, "bf16"), ("resnet50", "224x224x3", 1000, 32, "bf16")]

@@ -29,7 +29,7 @@ std::vector<CudaDevice> cuda_devices() {
     devices.push_back(
         {i, properties.name,
          fmt::format("{:04x}:{:02x}:{:02x}.0", properties.pciDomainID, properties.pciBusID, properties.pciDeviceID),
-         properties.major, properties.minor, properties.multiProcessorCount, properties.totalGlobalMem});
+         properties.totalGlobalMem});
   }
   return devices;
 }

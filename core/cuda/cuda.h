@@ -20,9 +20,8 @@ CudaStatus cuda_status();
 
 struct CudaDevice {
   int index = 0;
-  std::string name;  // "NVIDIA H200"
-  std::string pci;   // "0000:18:00.0"
-  int major = 0, minor = 0, multiprocessors = 0;
+  std::string name;   // "NVIDIA H200"
+  std::string pci;    // "0000:18:00.0"
   size_t memory = 0;  // bytes
 };
 

@@ -22,7 +22,6 @@ inline unsigned blocks_for(int64_t n, unsigned threads = block_threads) {
 struct Grid {
   dim3 blocks;
   dim3 threads = block_threads;
-  size_t shared = 0;  // bytes of dynamic shared memory
 };
 
 /// Enqueues kernel(arguments…).
@@ -31,7 +30,6 @@ void launch(Stream& stream, const Grid& grid, void (*kernel)(Parameters...), Arg
   cudaLaunchConfig_t config{};
   config.gridDim = grid.blocks;
   config.blockDim = grid.threads;
-  config.dynamicSmemBytes = grid.shared;
   config.stream = native(stream);
   check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), "cudaLaunchKernelEx");
 }

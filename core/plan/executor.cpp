@@ -196,7 +196,7 @@ void Executor::run() {
 void Executor::check(const Node& node, const Bound& bound, int lane) const {
   for (const Tensor& out : bound.out) {
     const DType dtype = out.type.dtype;
-    if (dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16) continue;
+    if (!is_float(dtype)) continue;
     std::vector<std::byte> data(out.type.bytes());
     backend_.copy(data.data(), out.data, data.size());
     for (int64_t i = 0; i < out.elements(); ++i)

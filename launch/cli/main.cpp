@@ -37,7 +37,7 @@ void run(int argc, char** argv, Runtime& runtime) {
   for (auto* verb : {train, evaluate}) cli::add_compute_options(*verb, options);
   for (auto* verb : {train, plan}) cli::add_optimizer_options(*verb, options);
   cli::add_training_options(*train, options);
-  cli::add_topology_options(*topology, options);
+  cli::add_rank_options(*topology, options);
   plan->add_option("--pass", options.pass, "The graph after a pass: network, fuse, autodiff, place or reduce; or step")
       ->capture_default_str();
   evaluate->add_option("--weights", options.weights, "A weights.safetensors file")->required();

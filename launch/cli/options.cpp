@@ -20,11 +20,17 @@ void add_model_options(CLI::App& app, Options& options) {
   app.add_option("--resize", options.resize, "Resize images to S or HxW (bilinear)");
 }
 
+void add_rank_options(CLI::App& app, Options& options) {
+  app.add_option("--ranks", options.ranks, "Ranks as threads of this process, or auto; not with mpirun")
+      ->capture_default_str();
+  app.add_option("--log", options.log, "What to say on stderr, from this on: debug, info, warning or error")
+      ->capture_default_str();
+}
+
 void add_run_options(CLI::App& app, Options& options) {
+  add_rank_options(app, options);
   app.add_option("--batch", options.batch, "Samples in a global batch, over all ranks")->capture_default_str();
   app.add_option("--lanes", options.lanes, "Parts of the global batch (a power of two); the result depends on it")
-      ->capture_default_str();
-  app.add_option("--ranks", options.ranks, "Ranks as threads of this process, or auto; not with mpirun")
       ->capture_default_str();
   app.add_option("--threads", options.threads, "Compute threads a rank (default: 1; in fast mode cores/ranks)");
   app.add_option("--numerics", options.numerics, "reproducible (the same bits for every number of ranks) or fast")
@@ -41,8 +47,6 @@ void add_run_options(CLI::App& app, Options& options) {
                  "How ranks on GPUs exchange data: nccl, mpi (over host memory), local (threads), or auto")
       ->capture_default_str();
   app.add_option("--engines", options.engines, "An engines.json of an earlier run, to use the same GPU algorithms");
-  app.add_option("--log", options.log, "What to say on stderr, from this on: debug, info, warning or error")
-      ->capture_default_str();
 }
 
 void add_compute_options(CLI::App& app, Options& options) {

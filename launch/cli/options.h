@@ -40,11 +40,11 @@ struct Options {
 };
 
 void add_model_options(CLI::App& app, Options& options);
+void add_rank_options(CLI::App& app, Options& options);
 void add_run_options(CLI::App& app, Options& options);
 void add_compute_options(CLI::App& app, Options& options);
 void add_optimizer_options(CLI::App& app, Options& options);
 void add_training_options(CLI::App& app, Options& options);
-void add_topology_options(CLI::App& app, Options& options);
 
 /// Each throws InputError with the nearest valid value.
 RunOptions run_options(const Options& options, const Runtime& runtime);

@@ -2,19 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
-
 #include "core/cuda/cuda.h"
 #include "launch/cli/options.h"
 
 namespace lockstep::cli {
-
-void add_topology_options(CLI::App& app, Options& options) {
-  app.add_option("--ranks", options.ranks, "Ranks as threads of this process, or auto; not with mpirun")
-      ->capture_default_str();
-  app.add_option("--log", options.log, "What to say on stderr, from this on: debug, info, warning or error")
-      ->capture_default_str();
-}
 
 void topology(const Options& options, Runtime& runtime) {
   int ranks = run_options(options, runtime).ranks;

@@ -20,7 +20,7 @@ struct Samples {
 };
 
 /// body(row) for a part's rows of this thread, `unroll` of them from `row` on at a time, the last ones first: a pass
-/// over x that reads first what the pass before has read last finds some of it in the second-level cache.
+/// over x that reads first what the pass before has read last may find it in the second-level cache still.
 template <int unroll, class Body>
 __device__ inline void backwards(const Columns& s, const Place& at, Body body) {
   if (at.row >= at.end) return;

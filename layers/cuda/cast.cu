@@ -1,6 +1,7 @@
 #include "layers/cast.h"
 
 #include "layers/cuda/context.h"
+#include "layers/cuda/convert.h"
 #include "layers/cuda/device.cuh"
 
 namespace lockstep::cuda {
@@ -29,17 +30,21 @@ __global__ void cast_kernel(const From* x, To* y, int64_t n) {
 
 }  // namespace
 
+void convert(Stream& stream, DType from, const std::byte* in, DType to, std::byte* out, int64_t n) {
+  if (n == 0) return;
+  with_float(from, [&]<class From>(From) {
+    with_float(to, [&]<class To>(To) {
+      constexpr int size = cast_size<From, To>;
+      launch(stream, {blocks_for((n + size - 1) / size)}, cast_kernel<From, To>, reinterpret_cast<const From*>(in),
+             reinterpret_cast<To*>(out), n);
+    });
+  });
+}
+
 Kernel make(const CastOp&, const Signature& signature, const SharedContext&) {
   const Type &x = signature.in[0], &y = signature.out[0];
   return {.run = [n = x.shape.elements(), from = x.dtype, to = y.dtype](Stream& stream, const Args& args) {
-    if (n == 0) return;
-    with_float(from, [&]<class From>(From) {
-      with_float(to, [&]<class To>(To) {
-        constexpr int size = cast_size<From, To>;
-        launch(stream, {blocks_for((n + size - 1) / size)}, cast_kernel<From, To>, args.in[0].as<From>(),
-               args.out[0].as<To>(), n);
-      });
-    });
+    convert(stream, from, args.in[0].data, to, args.out[0].data, n);
   }};
 }
 

@@ -6,7 +6,7 @@ namespace lockstep::cuda {
 
 namespace {
 
-/// Of the cards that are in use; a number that is right for another card than the one at hand costs little here.
+/// Fixed, so that the order of a sum is the same on every card.
 constexpr int multiprocessors = 132;
 
 __global__ void __launch_bounds__(combine_threads) add_parts_kernel(Columns s, const float* parts, float* out) {

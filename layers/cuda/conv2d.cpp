@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "core/plan/memory.h"
 #include "layers/cuda/column_sum.h"
+#include "layers/cuda/convert.h"
 #include "layers/cuda/cudnn/convolution.h"
 #include "layers/cuda/weights.h"
 
@@ -83,7 +84,7 @@ Kernel make(const Conv2dWeightGradOp& op, const Signature& signature, const Shar
   kernel.run = [=, with_bias = op.bias, dtype = dy.dtype](Stream& stream, const Args& args) {
     std::byte* const made = converts ? args.workspace + converted_at : args.out[0].data;
     planned->run(stream, args.in[0].data, made, args.in[1].data, nullptr, args.workspace);
-    if (converts) convert_to_f32(stream, dtype, made, args.out[0].as(), w.elements());
+    if (converts) convert(stream, dtype, made, DType::f32, args.out[0].data, w.elements());
     if (with_bias)
       column_sum(stream, dtype, args.in[1].data, rows, channels, args.out[1].as(), args.workspace + sum_at);
   };

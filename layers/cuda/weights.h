@@ -1,5 +1,5 @@
 // What convolution and dense kernels do beside the product itself: weights in the type of the activations, bias and
-// relu behind it, gradients back in 32 bits. From the rank's thread.
+// relu behind it. From the rank's thread.
 #pragma once
 
 #include "core/kernel.h"
@@ -16,8 +16,5 @@ inline const std::byte* packed_weights(const Args& args, size_t weights, DType t
 
 /// y[row, c] = y[row, c] + bias[c], then relu where wanted, in place; `bias` may be null. NaN stays NaN.
 void add_bias(Stream& stream, DType dtype, std::byte* y, const float* bias, int64_t rows, int64_t channels, bool relu);
-
-/// out = in, n elements of `from` as f32.
-void convert_to_f32(Stream& stream, DType from, const std::byte* in, float* out, int64_t n);
 
 }  // namespace lockstep::cuda

@@ -14,9 +14,7 @@ const std::vector<std::string> names{"constant", "step", "linear", "cosine"};
 }
 
 Schedule Schedule::from_name(const std::string& name) {
-  const auto found = std::ranges::find(names, name);
-  if (found == names.end()) throw unknown("schedule", name, names);
-  return {.decay = static_cast<Decay>(found - names.begin())};
+  return {.decay = static_cast<Decay>(index_of("schedule", name, names))};
 }
 
 std::string Schedule::name() const { return names[static_cast<size_t>(decay)]; }

@@ -141,7 +141,7 @@ class Nccl final : public Communicator {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_nccl(Communicator& control, Backend&) {
+std::unique_ptr<Communicator> make_nccl(Communicator& control) {
   const std::chrono::seconds limit = nccl::time_limit();
   const nccl::Meeting meeting = nccl::meet(control);
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;

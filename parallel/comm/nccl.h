@@ -4,7 +4,6 @@
 #include <memory>
 #include <string>
 
-#include "core/backend.h"
 #include "parallel/comm/communicator.h"
 
 namespace lockstep {
@@ -12,9 +11,9 @@ namespace lockstep {
 /// NCCL's version, "2.28.9"; "none" in a build without it.
 std::string nccl_version();
 
-/// A communicator of the ranks of `control` (Mpi or Local), which all call together. `backend` is the calling thread's
-/// CUDA device; every stream that is passed must be one of its. Both must outlive it, and graphs that its calls were
-/// recorded into must be destroyed before it.
+/// A communicator of the ranks of `control` (Mpi or Local), which all call together and which must outlive it, on the
+/// calling thread's CUDA device: every stream that is passed must be one of its. Graphs that its calls were recorded
+/// into must be destroyed before it.
 ///
 /// The first call between two ranks may wait for the peer, on the host, to connect. A call that fails aborts all ranks,
 /// with the call's name; so does one whose work is not done LOCKSTEP_COMM_TIMEOUT seconds (600 where that is not set)
@@ -23,6 +22,6 @@ std::string nccl_version();
 ///
 /// Throws InputError where this build has no NCCL, where two ranks have the same GPU, which NCCL refuses, and where
 /// LOCKSTEP_COMM_TIMEOUT is no number of seconds from 1 on; Error where NCCL fails to start.
-std::unique_ptr<Communicator> make_nccl(Communicator& control, Backend& backend);
+std::unique_ptr<Communicator> make_nccl(Communicator& control);
 
 }  // namespace lockstep

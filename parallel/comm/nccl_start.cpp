@@ -9,8 +9,8 @@
 #include <random>
 #include <vector>
 
-#include "core/cpu/streams.h"
 #include "core/error.h"
+#include "parallel/comm/gather.h"
 #include "parallel/comm/nccl.h"
 #include "parallel/comm/nccl_guard.h"
 
@@ -57,16 +57,6 @@ Place this_place() {
   return place;
 }
 
-/// What every rank gives, in rank order.
-template <class T>
-std::vector<T> gather(Communicator& control, const T& mine) {
-  std::vector<T> all(static_cast<size_t>(control.size()));
-  InlineStream now;
-  control.all_gather(reinterpret_cast<const std::byte*>(&mine), reinterpret_cast<std::byte*>(all.data()), sizeof(T),
-                     now);
-  return all;
-}
-
 void check_gpus(const std::vector<Place>& places) {
   for (size_t second = 1; second < places.size(); ++second) {
     for (size_t first = 0; first < second; ++first) {
@@ -95,7 +85,7 @@ Meeting meet(Communicator& control) {
   control.broadcast(reinterpret_cast<std::byte*>(&offer), sizeof offer, 0, now);
   // Threads of rank 0's process share its group: the address means something there.
   if (places[static_cast<size_t>(control.rank())].process == places[0].process) group = offer.group->shared_from_this();
-  gather(control, 0);  // rank 0 keeps its group until all have it
+  lockstep::meet(control);  // rank 0 keeps its group until all have it
   return {offer.id, std::move(group)};
 }
 

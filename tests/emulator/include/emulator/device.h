@@ -14,8 +14,7 @@
 #define __constant__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
-// In a function that is `static thread_local`: one block at a time runs on a host thread. A name declared
-// `extern __shared__ T name[]` has to be defined by the emulated build, as `thread_local T name[…]`.
+// In a function that is `static thread_local`: one block at a time runs on a host thread.
 #define __shared__ thread_local
 
 extern constinit thread_local uint3 threadIdx, blockIdx;
