@@ -6,6 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "core/cuda/cuda.h"
 #include "tests/run_command.h"
 #include "tests/temporary_folder.h"
 
@@ -172,12 +173,21 @@ TEST_F(Cli, BadInputIsRefusedWithTwo) {
       {"train --resize 32 --lanes 1073741824 --batch 1073741824 --ranks 3", {"1073741824 lanes", "3 ranks"}},
       {"plan --pass fuze --resize 32", {"unknown pass 'fuze'", "did you mean 'fuse'"}},
       {"plan --out x", {"unknown option '--out'"}},
+      {"train --backend cudda", {"unknown backend 'cudda'", "did you mean 'cuda'"}},
+      {"train --precision bf61", {"unknown precision 'bf61'", "did you mean 'bf16'"}},
+      {"train --backend cpu --precision bf16", {"--precision bf16", "the CPU computes in fp32"}},
+      {"train --comm ncl", {"unknown communicator 'ncl'", "did you mean 'nccl'"}},
+      {"train --backend cpu --comm nccl", {"--comm nccl", "expected GPUs"}},
+      {"train --backend cpu --engines none.json", {"--engines 'none.json'", "expected GPUs"}},
+      {"topology --ranks 0", {"--ranks is '0'", "expected auto or a number"}},
       {"summary --normalise none", {"unknown option '--normalise'"}},
       {"evaluate --weights /", {"cannot read '/'", "regular file"}},
       {"train --resize 0", {"size '0'", "HEIGHTxWIDTH"}},
       {"train --resize 32 --out /proc/nothing", {"/proc/nothing"}},
       {"evaluate --weights /nowhere", {"/nowhere"}},
   };
+  if (lockstep::cuda_status().devices == 0)
+    cases.push_back({"train --backend cuda", {"--backend cuda: there is no GPU", lockstep::cuda_status().text}});
   const std::string long_name = "train --data idx:/" + std::string(300, 'x');
   cases.push_back({long_name.c_str(), {"is not a directory", "File name too long"}});
   for (const auto& [arguments, says] : cases) {

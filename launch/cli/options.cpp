@@ -108,6 +108,9 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
                      run.backend == BackendChoice::cpu ? "--backend is cpu" : cuda_status().text);
   else if (!cuda && run.comm == CommChoice::nccl)
     throw InputError("--comm nccl: the ranks compute on the CPU, expected GPUs");
+  else if (!cuda && !options.engines.empty())
+    throw InputError("--engines '{}': the ranks compute on the CPU, which has none to choose; expected GPUs",
+                     options.engines);
   if (options.threads && *options.threads < 1)
     throw InputError("--threads is {}, expected a number from 1", *options.threads);
   return run;
