@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 
 namespace lockstep {
 
@@ -30,6 +32,9 @@ class Stream {
   virtual void copy(std::byte* to, const std::byte* from, size_t bytes) = 0;
   /// to[i] += from[i], n floats: the one addition that reductions use.
   virtual void accumulate(float* to, const float* from, size_t n) = 0;
+  /// Copies rows of `row_bytes` (a multiple of 4): row i of `to` is row rows[i] of `from`, zeros where that is
+  /// negative. On a device all three are device memory.
+  virtual void gather(std::byte* to, const std::byte* from, std::span<const int32_t> rows, size_t row_bytes) = 0;
 
   virtual std::unique_ptr<Event> event() = 0;
   /// Marks the event as reached when all work enqueued so far is done.

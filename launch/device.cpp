@@ -33,7 +33,7 @@ CudaDevice gpu_of(const RankContext& rank, CommChoice comm, bool distributed) {
   return devices[static_cast<size_t>(rank.local_rank % count)];
 }
 
-std::unique_ptr<Communicator> device_comm(CommChoice choice, RankContext& rank, Backend& backend, bool distributed) {
+void choose_comm(Device& device, CommChoice choice, RankContext& rank, bool distributed) {
   const bool one_each = rank.local_size <= static_cast<int>(cuda_devices().size());
   if (choice == CommChoice::local && distributed)
     throw InputError("--comm local: the ranks were started by a launcher, expected mpi or nccl");
@@ -41,9 +41,14 @@ std::unique_ptr<Communicator> device_comm(CommChoice choice, RankContext& rank, 
     throw InputError("--comm mpi: the ranks are threads of one process, expected local or nccl; or start with mpirun");
   if (choice == CommChoice::automatic && rank.comm.size() > 1 && one_each && nccl_version() != "none")
     choice = CommChoice::nccl;
-  if (rank.comm.size() == 1) return std::move(make_local(1)[0]);
-  if (choice == CommChoice::nccl) return make_nccl(rank.comm);
-  return distributed ? make_staged(rank.comm, backend) : nullptr;
+  if (rank.comm.size() == 1) {
+    device.own_comm = std::move(make_local(1)[0]);
+  } else if (choice == CommChoice::nccl) {
+    device.own_comm = make_nccl(rank.comm);
+    device.exchange = "nccl";
+  } else if (distributed) {
+    device.own_comm = make_staged(rank.comm, *device.backend);
+  }
 }
 
 /// Where fast mode keeps its choices; empty where the environment names no folder.
@@ -79,6 +84,7 @@ bool uses_cuda(BackendChoice choice) {
 
 Device make_device(const DeviceOptions& options, RankContext& rank, bool distributed) {
   Device device;
+  device.exchange = distributed ? "mpi" : "local";
   if (!uses_cuda(options.backend)) {
     device.backend = make_cpu_backend(options.threads);
     device.kernels = cpu_kernels();
@@ -87,13 +93,14 @@ Device make_device(const DeviceOptions& options, RankContext& rank, bool distrib
   const CudaDevice gpu = gpu_of(rank, options.comm, distributed);
   log().debug("rank {}: {}", rank.comm.rank(), bind_near(gpu));
   device.backend = make_cuda_backend(gpu.index);
+  device.sharing = (rank.local_size - 1) / cuda_status().devices + 1;
   device.engines = std::make_shared<EngineChoices>();
   const bool fast = options.step.numerics == Numerics::fast;
   const std::filesystem::path file = options.engines.empty() && fast ? timed_choices(device) : options.engines;
   if (!file.empty() && (!options.engines.empty() || std::filesystem::exists(file))) device.engines->read(file);
   device.kernels = cuda_kernels(
       *device.backend, {.deterministic = !fast, .tf32 = options.step.precision == Precision::tf32}, device.engines);
-  device.own_comm = device_comm(options.comm, rank, *device.backend, distributed);
+  choose_comm(device, options.comm, rank, distributed);
   // Threads of one process read each other's memory.
   for (int peer = 0; !device.own_comm && peer < std::min<int>(rank.local_size, cuda_status().devices); ++peer)
     if (const CudaLink link = cuda_link(gpu.index, peer); link != CudaLink::self && link != CudaLink::none)

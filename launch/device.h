@@ -40,6 +40,8 @@ struct Device {
   KernelTable kernels;
   std::shared_ptr<EngineChoices> engines;  // what the kernels were told to use; of GPUs alone
   std::unique_ptr<Communicator> own_comm;  // none where the rank's own does
+  std::string exchange;                    // what moves the steps' data between ranks: "local", "mpi" or "nccl"
+  int sharing = 1;                         // ranks that compute on it
 
   /// For buffers of the backend.
   Communicator& comm(RankContext& rank) const { return own_comm ? *own_comm : rank.comm; }

@@ -26,7 +26,31 @@ InputStage::~InputStage() {
   }
 }
 
-void InputStage::copy_lanes(const Batch& batch, std::byte* mirror, Stream& stream) const {
+bool InputStage::keep_images(Backend& backend, int64_t samples, size_t most) {
+  const size_t bytes = static_cast<size_t>(samples) * executor_.tensor(images_).type.bytes() / images_per_lane();
+  if (!copies_ || bytes > most) return false;
+  kept_ = Arena(backend, bytes);
+  for (Staging& staging : staging_)
+    staging.rows = Arena(backend, static_cast<size_t>(executor_.plan().lanes) * images_per_lane() * sizeof(int32_t));
+  return true;
+}
+
+size_t InputStage::images_per_lane() const { return static_cast<size_t>(executor_.tensor(images_).type.shape[0]); }
+
+void InputStage::gather_images(const Batch& batch, const Staging& staging) {
+  const size_t per_lane = images_per_lane(), bytes = executor_.tensor(images_).type.bytes() / per_lane;
+  for (const size_t i : batch.fresh)
+    copies_->copy(kept_.data() + static_cast<size_t>(batch.rows[i]) * bytes,
+                  reinterpret_cast<const std::byte*>(batch.images.data()) + i * bytes, bytes);
+  copies_->copy(staging.rows.data(), reinterpret_cast<const std::byte*>(batch.rows.data()), staging.rows.bytes());
+  const std::byte* region = executor_.region(Region::LaneInput).data();
+  const auto* rows = reinterpret_cast<const int32_t*>(staging.rows.data());
+  for (int lane = 0; lane < executor_.plan().lanes; ++lane, rows += per_lane)
+    copies_->gather(staging.memory.data() + (executor_.tensor(images_, lane).data - region), kept_.data(),
+                    {rows, per_lane}, bytes);
+}
+
+void InputStage::copy_lanes(const Batch& batch, bool images, std::byte* mirror, Stream& stream) const {
   const std::byte* region = executor_.region(Region::LaneInput).data();
   const auto lanes = static_cast<size_t>(executor_.plan().lanes);
   for (size_t lane = 0; lane < lanes; ++lane) {
@@ -37,7 +61,7 @@ void InputStage::copy_lanes(const Batch& batch, std::byte* mirror, Stream& strea
       const auto* from = reinterpret_cast<const std::byte*>(data.data()) + lane * bytes;
       stream.copy(mirror ? mirror + (to - region) : to, from, bytes);
     };
-    copy(images_, batch.images);
+    if (images) copy(images_, batch.images);
     copy(labels_, batch.labels);
     copy(lane_state_, batch.lanes);
   }
@@ -49,13 +73,15 @@ void InputStage::put(const Batch& batch, const StepState& state) {
     Staging& staging = staging_[batches_++ % staging_.size()];
     const auto inputs = executor_.region(Region::LaneInput);
     copies_->wait(*staging.consumed);
-    copy_lanes(batch, staging.memory.data(), *copies_);
+    const bool keeps = kept_.bytes() > 0;
+    if (keeps) gather_images(batch, staging);
+    copy_lanes(batch, !keeps, staging.memory.data(), *copies_);
     copies_->record(*staging.arrived);
     compute.wait(*staging.arrived);
     compute.copy(inputs.data(), staging.memory.data(), inputs.size());
     compute.record(*staging.consumed);
   } else {
-    copy_lanes(batch, nullptr, compute);
+    copy_lanes(batch, true, nullptr, compute);
   }
   put(state);
 }

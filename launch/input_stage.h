@@ -24,6 +24,11 @@ class InputStage {
     return 2 * plan.memory.size(Region::LaneInput) * static_cast<size_t>(plan.lanes);
   }
 
+  /// On a device, keeps the images of a data set of `samples` samples there from now on: each is copied when a batch
+  /// first gives it (FeedOptions::once), so that later epochs send no images. Returns false, and does nothing, on the
+  /// CPU and where they would take more than `most` bytes.
+  bool keep_images(Backend& backend, int64_t samples, size_t most);
+
   /// Enqueues `batch` as the input of the step that is enqueued next. At most `slots` steps may be under way.
   void put(const Batch& batch, const StepState& state);
   /// The same step inputs once more, with another state.
@@ -37,16 +42,21 @@ class InputStage {
   /// What is on its way while another step computes.
   struct Staging {
     Arena memory;  // laid out as the executor's lane inputs
+    Arena rows;    // int32_t[images of a batch], where images are kept
     std::unique_ptr<Event> arrived, consumed;
   };
-  /// Copies each lane's inputs to where they lie, or to the same place in `mirror`.
-  void copy_lanes(const Batch& batch, std::byte* mirror, Stream& stream) const;
+  size_t images_per_lane() const;
+  /// Copies each lane's inputs to where they lie, or to the same place in `mirror`; without `images` all but these.
+  void copy_lanes(const Batch& batch, bool images, std::byte* mirror, Stream& stream) const;
+  /// Copies the images that are new to `kept_`, then each lane's from there to `staging`.
+  void gather_images(const Batch& batch, const Staging& staging);
 
   Executor& executor_;
   Value images_, labels_, lane_state_, step_state_;
   Arena states_;  // StepState[slots] in host memory
   size_t puts_ = 0, batches_ = 0;
   std::unique_ptr<Stream> copies_;  // none on the CPU
+  Arena kept_;                      // images by sample, where they are kept
   std::array<Staging, 2> staging_;
 };
 

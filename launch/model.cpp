@@ -10,6 +10,7 @@
 #include "core/cpu/streams.h"
 #include "core/cuda/cuda.h"
 #include "core/error.h"
+#include "core/log.h"
 #include "core/plan/dump.h"
 #include "launch/host_memory.h"
 #include "parallel/comm/gather.h"
@@ -129,7 +130,7 @@ void Model::compile(const CompileOptions& options) {
     throw InputError("the learning rate is {}, expected a number above 0", lr);
   optimizer_ = options.optimizer;
   slots_.clear();
-  loss_scale_ = {};
+  loss_scale_.reset();
   steps_done_ = epochs_done_ = 0;
 }
 
@@ -173,7 +174,7 @@ void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& 
       check_alike(rank.comm, device);
     if (!weights_.empty()) trainer.variables().set(weights_);
     if (!slots_.empty()) trainer.variables().set_slots(slots_);
-    trainer.variables().set_loss_scale(loss_scale_);
+    if (loss_scale_) trainer.variables().set_loss_scale(*loss_scale_);
     body(rank, trainer, device);
     if (rank.comm.rank() == 0) keep_timed_choices(device, options.numerics);
     check_equal_weights(rank.comm, trainer.variables().sha256());
@@ -187,6 +188,7 @@ void Model::keep(RankContext& rank, Trainer& trainer, const Device& device) {
   kept_.slots = trainer.variables().get_slots();
   kept_.loss_scale = trainer.variables().loss_scale();
   kept_.sha256 = trainer.variables().sha256();
+  kept_.exchange = device.exchange;
   kept_.engines = device.engines ? device.engines->json() : "";
 }
 
@@ -216,6 +218,10 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
     feeding.first_epoch = epochs_done_;
     feeding.steps = steps;
     feeding.memory = &memory;
+    // A second epoch finds the images where the first has left them.
+    feeding.once =
+        steps > steps_per_epoch && !options.augmentation.any() && trainer.keep_images(data->size(), device.sharing);
+    if (feeding.once) log().debug("rank {}: the data stays on {}", rank.comm.rank(), device.backend->name());
     BatchFeed feed(data, feeding);
     const bool reports = rank.comm.rank() == 0;
     const bool writes = reports || runtime_.distributed();  // threads share the history
@@ -255,6 +261,7 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
   loss_scale_ = kept_.loss_scale;
   weights_sha256_ = std::move(kept_.sha256);
   engines_ = std::move(kept_.engines);
+  exchange_ = std::move(kept_.exchange);
   steps_done_ += steps;
   epochs_done_ += epochs;
   history.steps = steps;

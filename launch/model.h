@@ -97,6 +97,8 @@ class Model {
 
   /// As JSON, which algorithms the libraries were told to use in the last run on GPUs; empty on the CPU.
   const std::string& engines() const { return engines_; }
+  /// What moved data between ranks in the last fit: "local", "mpi" or "nccl".
+  const std::string& exchange() const { return exchange_; }
 
   /// Ranks and threads that a run with these options gets.
   int ranks(const RunOptions& options) const;
@@ -113,7 +115,7 @@ class Model {
   struct Kept {
     Weights weights;
     std::vector<Weights> slots;
-    std::string sha256, engines;
+    std::string sha256, engines, exchange;
     LossScale loss_scale;
   };
 
@@ -123,8 +125,8 @@ class Model {
   Optimizer optimizer_ = Adam{};
   Weights weights_;
   std::vector<Weights> slots_;
-  LossScale loss_scale_;
-  std::string weights_sha256_, engines_;
+  std::optional<LossScale> loss_scale_;
+  std::string weights_sha256_, engines_, exchange_;
   int64_t steps_done_ = 0, epochs_done_ = 0;  // since compile
 };
 

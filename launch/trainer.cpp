@@ -15,7 +15,9 @@ Trainer::Trainer(const Network& network, const TrainerOptions& options, Communic
       backend_(backend),
       kernels_(kernels),
       variables_(network, backend, options.optimizer.slots(), options.seed),
-      results_(backend, InputStage::slots * sizeof(StepResult), Memory::host) {}
+      results_(backend, InputStage::slots * sizeof(StepResult), Memory::host) {
+  variables_.set_loss_scale(LossScale::first(options.step.batch));
+}
 
 Trainer::Engine::Engine(Step planned, Backend& backend, VariableMemory& variables)
     : step(std::move(planned)), executor(std::move(step.plan), backend, variables), inputs(backend, executor, step) {}
@@ -69,6 +71,12 @@ void Trainer::check_memory(const StepPlan& plan, const Plan& plan_again) const {
                    static_cast<double>(need) / gib, backend_.name(), static_cast<double>(*free) / gib,
                    smaller.batch > 0 ? fmt::format("a batch of {} would fit", smaller.batch)
                                      : "no batch would fit: use a smaller model or images");
+}
+
+bool Trainer::keep_images(int64_t samples, int sharing) {
+  InputStage& inputs = training().inputs;
+  const size_t free = backend_.free_memory().value_or(0);
+  return inputs.keep_images(backend_, samples, free / 2 / static_cast<size_t>(sharing));
 }
 
 const StepPlan& Trainer::training_plan() { return training().executor.plan(); }

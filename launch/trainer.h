@@ -36,6 +36,9 @@ class Trainer {
   /// Enqueues one step at learning rate `lr` on this rank's part of a global batch, which may be changed afterwards. On
   /// a device the step is under way when it returns; at most `most_pending` steps may be.
   void start(const Batch& batch, float lr);
+  /// Lets the training data stay on the device, if it has `samples` samples and takes no more than half of what each of
+  /// `sharing` ranks may have of the free memory; then batches must come from a feed with FeedOptions::once.
+  bool keep_images(int64_t samples, int sharing);
   /// The same on the batch of the last start, which is on the device already, as the step after it.
   void start_again(float lr);
   static constexpr size_t most_pending = InputStage::slots - 1;

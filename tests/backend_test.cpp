@@ -68,6 +68,14 @@ TEST_F(BackendTest, AccumulateAddsEveryElementOnce) {
   }
 }
 
+TEST_F(BackendTest, GatherTakesRowsByTheirNumber) {
+  const std::vector<float> from{1, 2, 3, 4, 5, 6};
+  std::vector<float> to(8, 7.0F);
+  compute_->gather(reinterpret_cast<std::byte*>(to.data()), reinterpret_cast<const std::byte*>(from.data()),
+                   std::vector<int32_t>{2, -1, 0}, 2 * sizeof(float));
+  EXPECT_EQ(to, (std::vector<float>{5, 6, 0, 0, 1, 2, 7, 7}));
+}
+
 TEST_F(BackendTest, CopyMovesBytesInStreamOrder) {
   const std::vector<int> from{1, 2, 3};
   std::vector<int> middle(3), to(3);

@@ -92,6 +92,21 @@ TEST_P(EmulatorStreamsTest, RanksRunKernelsAtOnceAndWaitForOneAnothersEvents) {
   EXPECT_EQ(host(values, ranks * n), std::vector<double>(ranks * n, 1 + rounds));
 }
 
+TEST_P(EmulatorStreamsTest, GatherTakesRowsByTheirNumber) {
+  for (const size_t width : {3, 4, 700}) {  // one float at a time, one vector, more than a block's threads
+    std::vector<float> from(5 * width), expected(3 * width, 0.0F);
+    for (size_t i = 0; i < from.size(); ++i) from[i] = static_cast<float>(i + 1);
+    std::copy_n(from.data() + 4 * width, width, expected.data());
+    std::copy_n(from.data() + width, width, expected.data() + 2 * width);
+    const float* images = device(from);
+    float* to = device(std::vector<float>(3 * width, 7.0F));
+    const int* rows = device(std::vector{4, -1, 1});
+    stream_->gather(reinterpret_cast<std::byte*>(to), reinterpret_cast<const std::byte*>(images), {rows, 3},
+                    width * sizeof(float));
+    EXPECT_EQ(finished(to, 3 * width), expected) << width;
+  }
+}
+
 TEST_P(EmulatorStreamsTest, HostWorkIsDoneWithoutBeingAskedFor) {
   std::atomic<bool> done = false;
   stream_->enqueue([&] { done = true; });

@@ -37,6 +37,9 @@ class FakeStream final : public Stream {
   void accumulate(float* to, const float* from, size_t n) override {
     worker_.accumulate(on_host(to), on_host(from), n);
   }
+  void gather(std::byte* to, const std::byte* from, std::span<const int32_t> rows, size_t row_bytes) override {
+    worker_.gather(on_host(to), on_host(from), {on_host(rows.data()), rows.size()}, row_bytes);
+  }
   std::unique_ptr<Event> event() override { return worker_.event(); }
   void record(Event& event) override { worker_.record(event); }
   void wait(Event& event) override { worker_.wait(event); }

@@ -142,6 +142,30 @@ TEST(BatchFeed, ARestartGoesOnWhereTheRunWas) {
   for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(same(whole[8 + i], rest[i])) << i;
 }
 
+TEST(BatchFeed, ImagesGivenOnceAreTheImagesGivenAlways) {
+  FeedOptions options{.batch = 16, .lanes = 4, .lane_count = 4, .shuffle = true, .seed = 3, .steps = 9};
+  const auto data = std::make_shared<Counting>(37);
+  BatchFeed always(data, options);
+  options.once = true;
+  BatchFeed once(std::make_shared<Counting>(37), options);
+  std::vector<float> kept(37 * 4, 0.0F);
+  size_t given = 0;
+  for (int64_t step = 0; step < options.steps; ++step) {
+    const Batch& expected = always.next();
+    const Batch& batch = once.next();
+    EXPECT_TRUE(step < 3 || batch.fresh.empty());
+    given += batch.fresh.size();
+    for (const size_t i : batch.fresh)
+      std::copy_n(batch.images.data() + 4 * i, 4, kept.data() + 4 * static_cast<size_t>(batch.rows[i]));
+    EXPECT_EQ(batch.labels, expected.labels);
+    for (size_t i = 0; i < 16; ++i)
+      for (size_t k = 0; k < 4; ++k)
+        EXPECT_EQ(batch.rows[i] < 0 ? 0.0F : kept[4 * static_cast<size_t>(batch.rows[i]) + k],
+                  expected.images[4 * i + k]);
+  }
+  EXPECT_EQ(given, 37U);
+}
+
 TEST(BatchFeed, WithoutShufflingTheOrderIsTheDataSets) {
   const auto batches = all_batches(10, {.batch = 4, .steps = 3}, 1);
   for (size_t i = 0; i < 10; ++i) EXPECT_EQ(batches[i / 4].images[i % 4 * 4], static_cast<float>(i + 1));
@@ -193,6 +217,7 @@ TEST(BatchFeed, RefusesOptionsThatContradictEachOther) {
   EXPECT_TRUE(
       says(refused({.batch = 8, .lanes = 4, .first_lane = 3, .lane_count = 2, .steps = 1}), {"lanes 3 to 4 of 4"}));
   EXPECT_TRUE(says(refused({.batch = 8, .steps = 1, .ahead = 0}), {"0 ahead"}));
+  EXPECT_TRUE(says(refused({.batch = 8, .augmentation = {.flip = true}, .once = true, .steps = 1}), {"augmented"}));
   EXPECT_TRUE(says(error_of<Error>([&] { BatchFeed feed(std::make_shared<Counting>(0), {.batch = 8, .steps = 1}); }),
                    {"empty"}));
 }

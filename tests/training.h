@@ -62,6 +62,7 @@ struct RunSpec {
   Precision precision = Precision::fp32;
   bool replay = true;  // of recorded steps, on a GPU
   CommChoice comm = CommChoice::local;
+  bool keep_images = false;  // on the GPU
 };
 
 /// What a step leaves: its loss and a hash of variables, batch norm's statistics and the optimizer's variables.
@@ -81,6 +82,7 @@ inline void swap_lanes(Batch& batch, std::pair<int, int> lanes) {
   swap_parts(batch.images);
   swap_parts(batch.labels);
   swap_parts(batch.lanes);
+  swap_parts(batch.rows);
 }
 
 inline void train_rank(const Network& network, const RunSpec& run, Communicator& comm, std::vector<StepTrace>& trace) {
@@ -108,6 +110,7 @@ inline void train_rank(const Network& network, const RunSpec& run, Communicator&
                                        .first_lane = int64_t{own} * comm.rank(),
                                        .lane_count = own,
                                        .shuffle = true,
+                                       .once = run.keep_images && trainer.keep_images(run.samples, run.ranks),
                                        .seed = run.seed,
                                        .steps = run.steps});
   for (int64_t i = 0; i < run.steps; ++i) {

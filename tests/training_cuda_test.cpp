@@ -57,6 +57,15 @@ TEST_F(TrainingOnGpu, ReplayedStepsHaveTheBitsOfEnqueuedOnes) {
   }
 }
 
+TEST_F(TrainingOnGpu, ImagesThatStayOnTheGpuGiveTheSameBits) {
+  for (const int ranks : {1, 2}) {
+    RunSpec run{.ranks = ranks, .steps = 8, .cuda = true};  // almost three epochs, the last batch of each is short
+    const auto sent = train(mixed_network(), run);
+    run.keep_images = true;
+    EXPECT_EQ(sent, train(mixed_network(), run)) << ranks;
+  }
+}
+
 TEST_F(TrainingOnGpu, NegativeControlsAreCaught) {
   const RunSpec run{.steps = 3, .cuda = true};
   const auto one = train_one(run);
@@ -74,9 +83,7 @@ TEST_F(TrainingOnGpu, TrainsAsTheCpuDoes) {
   const std::vector<std::pair<Precision, double>> tolerances{
       {Precision::fp32, 2e-3}, {Precision::tf32, 2e-2}, {Precision::fp16, 3e-2}, {Precision::bf16, 1e-1}};
   for (const auto& [precision, tolerance] : tolerances) {
-    RunSpec run{.steps = 6, .cuda = true, .precision = precision};
-    if (precision == Precision::fp16) run.first_scale = LossScale{256, 0};  // no step is skipped
-    const auto gpu = train_one(run);
+    const auto gpu = train_one({.steps = 6, .cuda = true, .precision = precision});
     for (size_t i = 0; i < cpu.size(); ++i)
       EXPECT_TRUE(std::abs(loss_of(gpu[i]) - loss_of(cpu[i])) <= tolerance * loss_of(cpu[i]))
           << name_of(precision) << " step " << i << ": " << loss_of(gpu[i]) << ", the CPU has " << loss_of(cpu[i]);
@@ -124,6 +131,29 @@ TEST_F(TrainingOnGpu, FitEvaluateAndPredict) {
   again.fit(data.train, slow);
   again.evaluate(data.test, run);
   EXPECT_EQ(again.weights_sha256(), sha256);
+}
+
+TEST_F(TrainingOnGpu, LaterEpochsFindTheirImagesOnTheGpu) {
+  const auto comms = make_local(1);
+  RankContext rank{*comms[0], 0, 1, "here"};
+  const StepOptions step{.batch = 8, .lanes = 2};
+  const Device device = make_device({.backend = BackendChoice::cuda, .step = step}, rank, false);
+  const Network network = mixed_network();
+  std::vector<float> losses;
+  for (const bool spoil : {false, true}) {
+    Trainer trainer(network, {.step = step}, *comms[0], *device.backend, device.kernels);
+    EXPECT_FALSE(trainer.keep_images(int64_t{1} << 40, 1));  // does not fit
+    ASSERT_TRUE(trainer.keep_images(8, 1));
+    BatchFeed feed(digits(8), {.batch = 8, .lanes = 2, .lane_count = 2, .shuffle = true, .once = true, .steps = 2});
+    trainer.train(feed.next(), 0.01F);
+    Batch second = feed.next();
+    EXPECT_TRUE(second.fresh.empty());
+    std::ranges::fill(second.images, std::nanf(""));  // not read
+    if (spoil) std::swap(second.rows[0], second.rows[5]);
+    losses.push_back(trainer.train(second, 0.01F).loss);
+  }
+  EXPECT_TRUE(std::isfinite(losses[0]));
+  EXPECT_NE(losses[0], losses[1]);
 }
 
 TEST_F(TrainingOnGpu, ABatchThatDoesNotFitNamesOneThatDoes) {

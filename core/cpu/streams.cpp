@@ -107,6 +107,18 @@ void CpuStream::accumulate(float* to, const float* from, size_t n) {
   });
 }
 
+void CpuStream::gather(std::byte* to, const std::byte* from, std::span<const int32_t> rows, size_t row_bytes) {
+  enqueue([=] {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      std::byte* const row = to + i * row_bytes;
+      if (rows[i] < 0)
+        std::memset(row, 0, row_bytes);
+      else
+        std::memcpy(row, from + static_cast<size_t>(rows[i]) * row_bytes, row_bytes);
+    }
+  });
+}
+
 void InlineStream::record(Event& event) { static_cast<CpuEvent&>(event).queue.reset(); }
 
 void InlineStream::wait(Event& event) { event.synchronize(); }

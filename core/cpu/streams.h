@@ -61,6 +61,7 @@ class CpuStream : public Stream {
  public:
   void copy(std::byte* to, const std::byte* from, size_t bytes) override;
   void accumulate(float* to, const float* from, size_t n) override;
+  void gather(std::byte* to, const std::byte* from, std::span<const int32_t> rows, size_t row_bytes) override;
   std::unique_ptr<Event> event() override { return std::make_unique<CpuEvent>(); }
 };
 

@@ -115,7 +115,6 @@ Json configuration(const Job& job) {
 
 void describe(const Job& job, Json& text) {
   text["configuration"] = configuration(job);
-  text["communicator"] = job.runtime.distributed() ? "mpi" : "local";
   text["hosts"] = job.runtime.hosts();
   text["system"]["cores"] = job.runtime.cores();
   text["system"]["gpus"] = Json::array();
@@ -211,6 +210,7 @@ void train(const Options& options, Runtime& runtime) {
   if (!records) return;
   if (!model.engines().empty()) write_atomically(options.out + "/engines.json", model.engines());
   write_weights(options.out + "/weights.safetensors", model.network(), model.weights());
+  manifest->json()["communicator"] = model.exchange();
   manifest->json()["result"] = result;
   manifest->write(options.out);
 }

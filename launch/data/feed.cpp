@@ -17,6 +17,8 @@ BatchFeed::BatchFeed(std::shared_ptr<const Dataset> dataset, FeedOptions options
   if (o.first_step < 0 || o.first_epoch < 0 || o.steps < 0 || o.ahead < 1)
     throw Error("a feed of {} steps from step {}, {} ahead", o.steps, o.first_step, o.ahead);
   if (dataset_->size() < 1) throw Error("a feed over an empty data set");
+  if (o.once && (o.augmentation.any() || dataset_->size() > INT32_MAX))
+    throw Error("images that are given once cannot be augmented, and 32 bits must count them");
   steps_per_epoch_ = (dataset_->size() + o.batch - 1) / o.batch;
   // One more than are made ahead: the one that the caller is using.
   const auto slots = static_cast<size_t>(std::min(o.ahead, std::max<int64_t>(o.steps, 1)) + 1);
@@ -26,7 +28,9 @@ BatchFeed::BatchFeed(std::shared_ptr<const Dataset> dataset, FeedOptions options
   for (size_t i = 0; i < slots; ++i)
     ring_.push_back({.images = std::pmr::vector<float>(count * floats, o.memory),
                      .labels = std::pmr::vector<int32_t>(count, o.memory),
-                     .lanes = std::pmr::vector<LaneState>(static_cast<size_t>(o.lane_count), o.memory)});
+                     .lanes = std::pmr::vector<LaneState>(static_cast<size_t>(o.lane_count), o.memory),
+                     .rows = std::pmr::vector<int32_t>(o.once ? count : 0, o.memory)});
+  if (o.once) labels_.assign(static_cast<size_t>(dataset_->size()), -1);
   producer_ = std::thread([this] { produce(); });
 }
 
@@ -85,7 +89,14 @@ bool BatchFeed::stopping() const {
   return stop_;
 }
 
-void BatchFeed::fill(Batch& batch, int64_t index) const {
+int32_t BatchFeed::read(int64_t sample, std::span<float> image) const {
+  const int32_t label = dataset_->read(sample, image);
+  if (label < 0 || label >= dataset_->classes())
+    throw InputError("sample {} has label {}, expected 0 to {}", sample, label, dataset_->classes() - 1);
+  return label;
+}
+
+void BatchFeed::fill(Batch& batch, int64_t index) {
   const int64_t lane_size = options_.batch / options_.lanes;
   const int64_t first = options_.first_lane * lane_size;
   const int64_t count = options_.lane_count * lane_size;
@@ -105,21 +116,29 @@ void BatchFeed::fill(Batch& batch, int64_t index) const {
   std::vector<float> scratch;
   const KeyedPermutation order(static_cast<uint64_t>(dataset_->size()), options_.seed,
                                static_cast<uint64_t>(batch.epoch));
-  for (int64_t i = 0; i < count; ++i) {
+  batch.fresh.clear();
+  for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
     if (stopping()) return;
-    const std::span image(batch.images.data() + static_cast<size_t>(i) * floats, floats);
-    int32_t& label = batch.labels[static_cast<size_t>(i)];
-    if (first + i < batch.samples) {
-      const int64_t at = begin + first + i;
-      const int64_t sample = options_.shuffle ? static_cast<int64_t>(order(static_cast<uint64_t>(at))) : at;
-      label = dataset_->read(sample, image);
-      if (label < 0 || label >= dataset_->classes())
-        throw InputError("sample {} has label {}, expected 0 to {}", sample, label, dataset_->classes() - 1);
+    const std::span image(batch.images.data() + i * floats, floats);
+    const int64_t at = begin + first + static_cast<int64_t>(i);
+    const bool padding = at - begin >= batch.samples;
+    const int64_t sample = !padding && options_.shuffle ? static_cast<int64_t>(order(static_cast<uint64_t>(at))) : at;
+    if (options_.once) batch.rows[i] = padding ? -1 : static_cast<int32_t>(sample);
+    int32_t& label = batch.labels[i];
+    if (padding) {
+      if (!options_.once) std::ranges::fill(image, 0.0F);
+      label = 0;
+    } else if (!options_.once) {
+      label = read(sample, image);
       if (options_.augmentation.any())
         options_.augmentation.apply(image, dataset_->image_shape(), options_.seed, batch.epoch, sample, scratch);
     } else {
-      std::fill(image.begin(), image.end(), 0.0F);
-      label = 0;
+      int32_t& known = labels_[static_cast<size_t>(sample)];
+      if (known < 0) {
+        known = read(sample, image);
+        batch.fresh.push_back(i);
+      }
+      label = known;
     }
   }
 }

@@ -21,6 +21,8 @@ struct Batch {
   std::pmr::vector<float> images;     // [lane_count * batch / lanes, H, W, C], zeros where padded
   std::pmr::vector<int32_t> labels;   // [lane_count * batch / lanes], 0 where padded
   std::pmr::vector<LaneState> lanes;  // [lane_count]
+  std::pmr::vector<int32_t> rows;     // with FeedOptions::once: the sample of each image, -1 where padded; else empty
+  std::vector<size_t> fresh;          // with it: which images are given; the others were in earlier batches
   int64_t samples = 0;                // real samples in the global batch
   int64_t step = 0;                   // counts over the whole run
   int64_t epoch = 0;
@@ -34,6 +36,7 @@ struct FeedOptions {
   int64_t first_lane = 0, lane_count = 1;  // this rank's
   bool shuffle = false;                    // by KeyedPermutation(size, seed, epoch); else in the data set's order
   Augmentation augmentation = {};
+  bool once = false;  // give each sample's image once, and the sample's id with every batch; not with augmentation
   uint64_t seed = 0;
   int64_t first_step = 0;  // what the first batch is called: steps and epochs count over the whole run
   int64_t first_epoch = 0;
@@ -58,12 +61,14 @@ class BatchFeed {
 
  private:
   void produce();
-  void fill(Batch& batch, int64_t index) const;
+  void fill(Batch& batch, int64_t index);
+  int32_t read(int64_t sample, std::span<float> image) const;
   bool stopping() const;
 
   std::shared_ptr<const Dataset> dataset_;
   FeedOptions options_;
   int64_t steps_per_epoch_;
+  std::vector<int32_t> labels_;  // with `once`: by sample, -1 where its image was not given yet; the thread's
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

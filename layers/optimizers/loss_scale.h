@@ -4,6 +4,10 @@
 // of PyTorch's torch.amp.GradScaler (init_scale 65536, growth_factor 2, backoff_factor 0.5, growth_interval 2000).
 #pragma once
 
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+
 #include "core/op.h"
 
 namespace lockstep {
@@ -13,6 +17,11 @@ struct LossScale {
   float scale = 65536;
   float good_steps = 0;  // steps with finite gradients since the scale last changed
   bool operator==(const LossScale&) const = default;
+  /// Where a run starts. PyTorch scales a batch's mean loss; here it is a sum, which the same scale would make as many
+  /// times larger as there are samples, and 16 bits would overflow.
+  static LossScale first(int64_t batch) {
+    return {std::max(1.0F, 65536.0F / static_cast<float>(std::bit_ceil(static_cast<uint64_t>(batch)))), 0};
+  }
 };
 inline Type loss_scale_type() { return {Shape{2}, DType::f32}; }
 
