@@ -172,8 +172,8 @@ class Cases {
     const Window window = make_window({3, 3}, {2, 2}, Padding::same, x.shape);
     const auto pooled = add("max pool 3x3/2 112x112x64", MaxPoolOp(window), {x});
     add("max pool grad", MaxPoolGradOp(window, false, x.shape), {pooled[1], pooled[0]});
-    const auto mean = add("global average pool 7x7x2048", GlobalAvgPoolOp(), {last});
-    add("global average pool grad", GlobalAvgPoolGradOp(last.shape), mean);
+    const auto mean = add("global average pool 7x7x2048", GlobalAvgPoolOp(49), {last});
+    add("global average pool grad", GlobalAvgPoolGradOp(49, last.shape), mean);
     add("add 56x56x256", AddOp(), {middle, middle});
     add("relu 56x56x256", ReluOp(), {middle});
   }

@@ -28,6 +28,7 @@ struct ValueInfo {
   Role role = Role::Activation;
   int producer = -1;  // node index, -1 for what is fed from outside
   int index = 0;      // which output of the producer
+  int primal = -1;    // the value whose gradient this is, where it is one
 };
 
 struct Node {
@@ -50,6 +51,7 @@ class Graph {
   const ValueInfo& info(Value value) const { return values_.at(static_cast<size_t>(value.id)); }
   const Type& type(Value value) const { return info(value).type; }
   void set_role(Value value, Role role) { values_.at(static_cast<size_t>(value.id)).role = role; }
+  void set_primal(Value gradient, Value primal) { values_.at(static_cast<size_t>(gradient.id)).primal = primal.id; }
   /// Indices of the nodes that read the value.
   std::vector<int> readers(Value value) const;
   /// The source of that name, invalid where there is none.

@@ -9,4 +9,6 @@ std::vector<Value> Op::backward(Graph&, const Node& node, std::span<const Value>
   throw Error("{}: operator {} has no gradient", node.name, name());
 }
 
+Interval Op::needs(int, Interval, int64_t) const { throw Error("operator {} has no windows", name()); }
+
 }  // namespace lockstep

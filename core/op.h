@@ -40,6 +40,28 @@ class Op {
   virtual std::vector<Type> infer(std::span<const Type> in) const = 0;
   /// Placement rules along one mesh axis, best first. "Everything replicated" holds for every operator; leave it out.
   virtual std::vector<Rule> rules() const = 0;
+  /// What output (or, where the outputs are the windows, input) elements `seen` of dimension `dim` need of the windowed
+  /// side, which has `size` elements there: for rules with Window or Overlap.
+  virtual Interval needs(int dim, Interval seen, int64_t size) const;
+  /// One member's part of the work.
+  struct Part {
+    const Rule& rule;
+    int64_t member = 0, members = 1;
+    /// Its interval of the dimension that each input and output is cut along; empty where it is not cut.
+    std::vector<Interval> in, out;
+  };
+  /// The operator that computes it, where that is not this operator unchanged, and the inputs at the end that it does
+  /// without. Throws InputError where the work cannot be cut so.
+  struct Local {
+    std::shared_ptr<const Op> op;  // null: unchanged
+    size_t without = 0;
+  };
+  virtual Local local(const Part& part) const {
+    static_cast<void>(part);
+    return {};
+  }
+  /// Whether it moves a value and changes nothing: then the placements say what its local types are, not `infer`.
+  virtual bool moves() const { return false; }
   /// Adds the nodes that compute the gradient of each input from `dy`, the gradient of each output (an invalid Value
   /// where an output is not used by the loss). Returns one Value per input, invalid where there is no gradient.
   /// A loss is called with no dy at all: its own gradient is 1.

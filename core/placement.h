@@ -2,6 +2,7 @@
 // Plain data: operators state their rules, the passes of parallel/ choose among them.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -10,8 +11,10 @@ namespace lockstep {
 struct Placement {
   enum class Kind : unsigned char {
     Replicate,  // every member holds the whole value
-    Shard,      // each member holds an equal slice of dimension `dim`
+    Shard,      // each member holds a slice of dimension `dim`; the slices are as equal as can be
     Partial,    // each member holds a term; the value is their sum
+    Window,     // each member holds what its part of a sliding window's outputs sees of dimension `dim`; they overlap
+    Overlap,    // each member holds terms for such a window; the value is their sum
   };
 
   Kind kind = Kind::Replicate;
@@ -26,6 +29,10 @@ struct Placement {
         return "S(" + std::to_string(dim) + ")";
       case Kind::Partial:
         return "P";
+      case Kind::Window:
+        return "W(" + std::to_string(dim) + ")";
+      case Kind::Overlap:
+        return "O(" + std::to_string(dim) + ")";
     }
     return "?";
   }
@@ -34,10 +41,41 @@ struct Placement {
 inline constexpr Placement replicate{};
 inline constexpr Placement partial{Placement::Kind::Partial, -1};
 constexpr Placement shard(int dim) { return {Placement::Kind::Shard, dim}; }
+constexpr Placement window(int dim) { return {Placement::Kind::Window, dim}; }
+constexpr Placement overlap(int dim) { return {Placement::Kind::Overlap, dim}; }
 
-/// "With inputs placed so along an axis, my local kernel, run unchanged on each member, yields outputs placed so."
+/// Elements [begin, end) of a dimension.
+struct Interval {
+  int64_t begin = 0, end = 0;
+  int64_t size() const { return end - begin; }
+  bool operator==(const Interval&) const = default;
+};
+/// Of a dimension, by member of an axis; empty where a value is not cut there.
+using Slices = std::vector<Interval>;
+
+/// Shard's slices of `size` elements: they differ by one at most.
+inline Slices even_slices(int64_t size, int64_t members) {
+  Slices slices;
+  for (int64_t i = 0; i < members; ++i) slices.push_back({i * size / members, (i + 1) * size / members});
+  return slices;
+}
+
+/// What of an operator's work is divided among the members of an axis.
+enum class Cut : unsigned char {
+  batch,
+  height,
+  width,
+  filters,   // outputs: each member computes some of the output's channels
+  channels,  // inputs: each member computes a term of every output
+};
+
+/// "With inputs placed so along an axis, my local kernel yields outputs placed so." Dimension -1 is the last one.
+/// Height and width are cut of images alone, which have four dimensions.
 struct Rule {
   std::vector<Placement> in, out;
+  Cut cut = Cut::batch;
+  bool follows = true;  // taken where the inputs lie so; else only where a strategy names its cut
+  int64_t units = 0;    // what is shared out comes in so many equal units: the members must divide it; 0: any may
 };
 
 }  // namespace lockstep

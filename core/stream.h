@@ -8,6 +8,8 @@
 #include <memory>
 #include <span>
 
+#include "core/dtype.h"
+
 namespace lockstep {
 
 class Event {
@@ -32,6 +34,13 @@ class Stream {
   virtual void copy(std::byte* to, const std::byte* from, size_t bytes) = 0;
   /// to[i] += from[i], n floats: the one addition that reductions use.
   virtual void accumulate(float* to, const float* from, size_t n) = 0;
+  /// Copies `rows` rows of `bytes`, which lie `to_pitch` and `from_pitch` bytes apart.
+  virtual void copy_rows(std::byte* to, size_t to_pitch, const std::byte* from, size_t from_pitch, size_t bytes,
+                         size_t rows) = 0;
+  /// Adds `rows` dense rows of n elements each to rows that lie `to_pitch` bytes apart.
+  virtual void accumulate_rows(DType dtype, std::byte* to, size_t to_pitch, const std::byte* from, size_t n,
+                               size_t rows) = 0;
+  virtual void zero(std::byte* to, size_t bytes) = 0;
   /// Copies rows of `row_bytes` (a multiple of 4): row i of `to` is row rows[i] of `from`, zeros where that is
   /// negative. On a device all three are device memory.
   virtual void gather(std::byte* to, const std::byte* from, std::span<const int32_t> rows, size_t row_bytes) = 0;

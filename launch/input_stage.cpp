@@ -9,6 +9,19 @@ InputStage::InputStage(Backend& backend, Executor& executor, const Step& step)
       lane_state_(step.lane_state),
       step_state_(step.step_state),
       states_(backend, slots * sizeof(StepState), Memory::host) {
+  const auto id = static_cast<size_t>(images_.id);
+  const Shape& whole = executor.plan().graph.type(images_).shape;
+  if (executor.plan().local[id].shape[1] != whole[1] ||
+      (whole.rank() == 4 && executor.plan().local[id].shape[2] != whole[2])) {
+    rows_ = {0, whole[1]};
+    columns_ = {0, whole[2]};
+    for (size_t axis = 1; axis < executor.plan().slices[id].size(); ++axis) {
+      const Slices& cut = executor.plan().slices[id][axis];
+      if (!cut.empty())
+        (executor.plan().placement[id][axis].dim == 1 ? rows_ : columns_) =
+            cut[static_cast<size_t>(step.coordinates[axis - 1])];
+    }
+  }
   if (!executor.stream().on_device()) return;
   copies_ = backend.side_stream();
   for (Staging& staging : staging_) {
@@ -26,9 +39,23 @@ InputStage::~InputStage() {
   }
 }
 
+void InputStage::copy_images(std::byte* to, const std::byte* images, Stream& stream) const {
+  const auto id = static_cast<size_t>(images_.id);
+  const Type& part = executor_.plan().local[id];
+  const Shape& whole = executor_.plan().graph.type(images_).shape;
+  const auto unit = size_of(part.dtype) * static_cast<size_t>(whole[3]);
+  const auto row = [&](int64_t columns) { return static_cast<size_t>(columns) * unit; };
+  const auto count = static_cast<size_t>(part.shape[0]), height = static_cast<size_t>(rows_.size());
+  const std::byte* from = images + static_cast<size_t>(rows_.begin) * row(whole[2]) + row(columns_.begin);
+  const size_t image = static_cast<size_t>(whole[1]) * row(whole[2]), own = height * row(columns_.size());
+  if (columns_.size() == whole[2]) return stream.copy_rows(to, own, from, image, own, count);
+  for (size_t i = 0; i < count; ++i)
+    stream.copy_rows(to + i * own, row(columns_.size()), from + i * image, row(whole[2]), row(columns_.size()), height);
+}
+
 bool InputStage::keep_images(Backend& backend, int64_t samples, size_t most) {
   const size_t bytes = static_cast<size_t>(samples) * executor_.tensor(images_).type.bytes() / images_per_lane();
-  if (!copies_ || bytes > most) return false;
+  if (!copies_ || bytes > most || rows_.size() > 0) return false;
   kept_ = Arena(backend, bytes);
   for (Staging& staging : staging_)
     staging.rows = Arena(backend, static_cast<size_t>(executor_.plan().lanes) * images_per_lane() * sizeof(int32_t));
@@ -59,7 +86,11 @@ void InputStage::copy_lanes(const Batch& batch, bool images, std::byte* mirror, 
       std::byte* const to = executor_.tensor(value, static_cast<int>(lane)).data;
       const size_t bytes = data.size() / lanes * sizeof(data[0]);
       const auto* from = reinterpret_cast<const std::byte*>(data.data()) + lane * bytes;
-      stream.copy(mirror ? mirror + (to - region) : to, from, bytes);
+      std::byte* const there = mirror ? mirror + (to - region) : to;
+      if (value == images_ && rows_.size() > 0)
+        copy_images(there, from, stream);
+      else
+        stream.copy(there, from, bytes);
     };
     if (images) copy(images_, batch.images);
     copy(labels_, batch.labels);

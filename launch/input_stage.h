@@ -46,6 +46,8 @@ class InputStage {
     std::unique_ptr<Event> arrived, consumed;
   };
   size_t images_per_lane() const;
+  /// One lane's images to `to`: of each, the part that this rank computes with.
+  void copy_images(std::byte* to, const std::byte* images, Stream& stream) const;
   /// Copies each lane's inputs to where they lie, or to the same place in `mirror`; without `images` all but these.
   void copy_lanes(const Batch& batch, bool images, std::byte* mirror, Stream& stream) const;
   /// Copies the images that are new to `kept_`, then each lane's from there to `staging`.
@@ -53,7 +55,8 @@ class InputStage {
 
   Executor& executor_;
   Value images_, labels_, lane_state_, step_state_;
-  Arena states_;  // StepState[slots] in host memory
+  Interval rows_, columns_;  // of the images that batches hold; both empty where whole images are computed with
+  Arena states_;             // StepState[slots] in host memory
   size_t puts_ = 0, batches_ = 0;
   std::unique_ptr<Stream> copies_;  // none on the CPU
   Arena kept_;                      // images by sample, where they are kept

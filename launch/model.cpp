@@ -23,17 +23,13 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-int lanes_of(const RunOptions& options, int ranks) {
-  return options.numerics == Numerics::fast ? ranks : options.lanes;
-}
-
 /// The rank's part of each batch: its consecutive lanes.
-FeedOptions feed_options(const RunOptions& options, const Communicator& comm) {
-  const int lanes = lanes_of(options, comm.size());
-  const int own = lanes / comm.size();
+FeedOptions feed_options(const RunOptions& options, const Mesh& mesh) {
+  const int lanes = options.numerics == Numerics::fast ? mesh.data_ranks() : options.lanes;
+  const int own = lanes / mesh.data_ranks();
   return {.batch = options.batch,
           .lanes = lanes,
-          .first_lane = int64_t{own} * comm.rank(),
+          .first_lane = int64_t{own} * mesh.data_rank(),
           .lane_count = own,
           .seed = options.seed};
 }
@@ -137,9 +133,12 @@ void Model::compile(const CompileOptions& options) {
 int Model::ranks(const RunOptions& options) const {
   if (runtime_.distributed()) return runtime_.size();
   if (options.ranks > 0) return options.ranks;
+  const auto together = static_cast<int>(options.strategy.ranks_per_lane());
+  if (options.strategy.data_ranks) return together * static_cast<int>(*options.strategy.data_ranks);
   const bool fast = options.numerics == Numerics::fast;
-  if (uses_cuda(options.backend)) return Runtime::fitting_ranks(cuda_status().devices, fast ? 0 : options.lanes);
-  return fast ? 1 : runtime_.auto_ranks(options.lanes, std::max(options.threads, 1));
+  if (uses_cuda(options.backend))
+    return together * Runtime::fitting_ranks(cuda_status().devices / together, fast ? 0 : options.lanes);
+  return together * (fast ? 1 : runtime_.auto_ranks(options.lanes, std::max(options.threads, 1) * together));
 }
 
 int Model::threads(const RunOptions& options) const {
@@ -161,14 +160,20 @@ void Model::check_data(const Dataset& data) const {
 }
 
 void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& on_pass) {
-  const StepOptions step{
-      .batch = options.batch, .lanes = options.lanes, .numerics = options.numerics, .precision = options.precision};
+  const StepOptions step{.batch = options.batch,
+                         .lanes = options.lanes,
+                         .numerics = options.numerics,
+                         .precision = options.precision,
+                         .strategy = options.strategy};
   check_batch(step, ranks(options));
   const DeviceOptions choice{options.backend, options.comm, threads(options), step, options.engines};
+  std::vector<std::string> layers;
+  for (const NetworkLayer& layer : network_.layers()) layers.push_back(layer.layer->name);
+  check_pins(options.strategy, layers);
   runtime_.run(ranks(options), [&](RankContext& rank) {
     Device device = make_device(choice, rank, runtime_.distributed());
     Trainer trainer(network_, {step, optimizer_, options.seed, options.check_finite, on_pass}, device.comm(rank),
-                    *device.backend, device.kernels);
+                    *device.backend, device.kernels, &rank.comm);
     // Threads on one CPU cannot differ; on GPUs they can.
     if ((runtime_.distributed() || device.engines) && options.numerics == Numerics::reproducible)
       check_alike(rank.comm, device);
@@ -182,12 +187,15 @@ void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& 
 }
 
 void Model::keep(RankContext& rank, Trainer& trainer, const Device& device) {
+  Weights weights = trainer.variables().get();
+  auto slots = trainer.variables().get_slots();
+  std::string sha256 = trainer.variables().sha256();
   // Threads share this object, and all hold the same: one writes. Processes have one each.
   if (rank.comm.rank() != 0 && !runtime_.distributed()) return;
-  kept_.weights = trainer.variables().get();
-  kept_.slots = trainer.variables().get_slots();
+  kept_.weights = std::move(weights);
+  kept_.slots = std::move(slots);
+  kept_.sha256 = std::move(sha256);
   kept_.loss_scale = trainer.variables().loss_scale();
-  kept_.sha256 = trainer.variables().sha256();
   kept_.exchange = device.exchange;
   kept_.engines = device.engines ? device.engines->json() : "";
 }
@@ -196,7 +204,7 @@ FitLength Model::check(const Dataset& data, const FitOptions& options) const {
   constexpr int64_t most = int64_t{1} << 31;
   check_data(data);
   const RunOptions& run = options.run;
-  check_batch({.batch = run.batch, .lanes = run.lanes, .numerics = run.numerics}, ranks(run));
+  check_batch({.batch = run.batch, .lanes = run.lanes, .numerics = run.numerics, .strategy = run.strategy}, ranks(run));
   for (const auto& [name, number] : {std::pair{"epochs", options.epochs}, {"steps", options.steps}})
     if (number && (*number < 1 || *number > most)) throw InputError("{} is {}, expected 1 to {}", name, *number, most);
   const int64_t steps_per_epoch = (data.size() + run.batch - 1) / run.batch;
@@ -211,7 +219,7 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
   on_ranks(options.run, [&, steps_per_epoch = steps_per_epoch, steps = steps, epochs = epochs](
                             RankContext& rank, Trainer& trainer, Device& device) {
     HostMemory memory(*device.backend);
-    FeedOptions feeding = feed_options(options.run, rank.comm);
+    FeedOptions feeding = feed_options(options.run, trainer.mesh());
     feeding.shuffle = options.shuffle;
     feeding.augmentation = options.augmentation;
     feeding.first_step = steps_done_;
@@ -272,7 +280,7 @@ Evaluation Model::evaluate(std::shared_ptr<const Dataset> data, const RunOptions
   check_data(*data);
   Evaluation evaluation;
   on_ranks(options, [&](RankContext& rank, Trainer& trainer, Device&) {
-    FeedOptions feeding = feed_options(options, rank.comm);
+    FeedOptions feeding = feed_options(options, trainer.mesh());
     feeding.steps = (data->size() + options.batch - 1) / options.batch;
     BatchFeed feed(data, feeding);
     Totals totals;
@@ -283,10 +291,11 @@ Evaluation Model::evaluate(std::shared_ptr<const Dataset> data, const RunOptions
       totals.correct += sums.accuracy;
       totals.samples += batch.samples;
     }
+    std::string sha256 = trainer.variables().sha256();
     if (rank.comm.rank() != 0 && !runtime_.distributed()) return;
     const auto samples = static_cast<double>(totals.samples);
     evaluation = {totals.loss / samples, totals.correct / samples, totals.samples};
-    weights_sha256_ = trainer.variables().sha256();
+    weights_sha256_ = std::move(sha256);
   });
   return evaluation;
 }
@@ -297,10 +306,12 @@ std::vector<float> Model::predict(std::shared_ptr<const Dataset> data, const Run
   std::vector<float> predictions;
   on_ranks(options, [&](RankContext& rank, Trainer& trainer, Device&) {
     WorkerStream stream;
-    FeedOptions feeding = feed_options(options, rank.comm);
+    FeedOptions feeding = feed_options(options, trainer.mesh());
     feeding.steps = (data->size() + options.batch - 1) / options.batch;
     BatchFeed feed(data, feeding);
-    std::vector<float> all(static_cast<size_t>(options.batch) * classes);
+    // Ranks that share a lane have the same, and lie next to each other.
+    const auto together = static_cast<size_t>(options.strategy.ranks_per_lane());
+    std::vector<float> all(static_cast<size_t>(options.batch) * classes * together);
     std::vector<float> gathered;
     for (int64_t i = 0; i < feeding.steps; ++i) {
       const Batch& batch = feed.next();
@@ -308,6 +319,8 @@ std::vector<float> Model::predict(std::shared_ptr<const Dataset> data, const Run
       rank.comm.all_gather(reinterpret_cast<const std::byte*>(mine.data()), reinterpret_cast<std::byte*>(all.data()),
                            mine.size() * sizeof(float), stream);
       stream.synchronize();
+      for (size_t part = 1; part * mine.size() * together < all.size(); ++part)
+        std::copy_n(all.data() + part * mine.size() * together, mine.size(), all.data() + part * mine.size());
       // Padding is at the end of the global batch.
       gathered.insert(gathered.end(), all.begin(),
                       all.begin() + static_cast<ptrdiff_t>(static_cast<size_t>(batch.samples) * classes));

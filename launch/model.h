@@ -37,6 +37,7 @@ struct RunOptions {
   Precision precision = Precision::fp32;
   BackendChoice backend = BackendChoice::automatic;
   CommChoice comm = CommChoice::automatic;
+  Strategy strategy = {};              // how the work on a lane is shared by several ranks, where it is
   std::filesystem::path engines = {};  // of an earlier run, to compute with the same algorithms; empty: chosen anew
 };
 

@@ -1,17 +1,22 @@
 #include "launch/step.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "core/plan/autodiff.h"
 #include "core/step_state.h"
 #include "layers/fuse.h"
 #include "layers/ops.h"
 #include "parallel/propagate.h"
+#include "parallel/reshard_kernels.h"
 
 namespace lockstep {
 
-void check_batch(const StepOptions& options, int ranks) {
+void check_batch(const StepOptions& options, int all_ranks) {
+  check_ranks(options.strategy, all_ranks);
+  const int ranks = all_ranks / static_cast<int>(options.strategy.ranks_per_lane());
   const int64_t batch = options.batch;
   const int lanes = options.lanes;
   constexpr int64_t most = int64_t{1} << 31;
@@ -37,15 +42,35 @@ void check_batch(const StepOptions& options, int ranks) {
 
 namespace {
 
+int lanes_of(const StepOptions& options, const Mesh& mesh) {
+  return options.numerics == Numerics::fast ? mesh.data_ranks() : options.lanes;
+}
+
+/// The strategy of a step of so many lanes.
+Strategy over_lanes(const Mesh& mesh, int lanes) {
+  Strategy strategy = mesh.strategy();
+  strategy.mesh[0].size = lanes;
+  return strategy;
+}
+
+/// The batch is cut into lanes; where else images and labels lie is for their readers to say.
+PlacementRequest request_of(const Graph& graph, const Mesh& mesh) {
+  PlacementRequest request{.coordinates = mesh.coordinates()};
+  const auto& values = graph.values();
+  for (size_t v = 0; v < values.size(); ++v)
+    if (values[v].role == Role::LaneInput) request.sources[static_cast<int>(v)] = {shard(0)};
+  return request;
+}
+
 /// A network's forward graph being turned into a plan.
 class Planner {
  public:
   Planner(const Network& network, const StepOptions& options, const StepTarget& target, bool training)
       : options_(options),
         target_(target),
-        lanes_(options.numerics == Numerics::fast ? target.comm.size() : options.lanes),
+        lanes_(lanes_of(options, target.mesh)),
         built_(network.build(options.batch, lanes_, training, compute_type(options.precision))) {
-    check_batch(options, target.comm.size());
+    check_batch(options, target.mesh.world().size());
     step_.images = built_.input;
   }
 
@@ -77,17 +102,37 @@ class Planner {
     return node->in[0];
   }
 
-  /// Cuts the graph into lanes; `sums` are to be reduced. Their totals come back in the same order.
-  std::vector<Value> place(const std::vector<Value>& sums) {
-    PlacementRequest request{.sources = {}, .replicated = sums};
+  /// Cuts the graph into lanes, and each lane's work as the strategy says; `sums` are to be reduced, `whole` to be held
+  /// by every member. Where they are comes back in the same order.
+  std::vector<Value> place(std::vector<PlacementRequest::Sum> sums, const std::vector<Value>& whole = {}) {
+    PlacementRequest request = request_of(graph(), target_.mesh);
+    request.sums = std::move(sums);
+    request.replicated = whole;
     const auto& values = graph().values();
     for (size_t v = 0; v < values.size(); ++v)
-      if (values[v].role == Role::LaneInput) request.sources[static_cast<int>(v)] = {shard(0)};
-    std::vector<Value> totals;
-    placed_ = propagate(graph(), data_parallel(lanes_), request, totals);
-    for (Value total : totals)
-      if (placed_.placement[static_cast<size_t>(total.id)][0] != replicate) throw Error("a sum was not reduced");
-    return totals;
+      if (values[v].role == Role::Parameter || values[v].role == Role::State)
+        request.sources[static_cast<int>(v)] = target_.layout.placements(values[v].name);
+    std::vector<Value> ends;
+    placed_ = propagate(graph(), over_lanes(target_.mesh, lanes_), request, ends);
+    return ends;
+  }
+  /// A value whose nodes run once a lane becomes an output of the step.
+  void keep(Value output) {
+    // A view is kept by keeping what it looks at.
+    const auto& nodes = placed_.graph.nodes();
+    const auto producer = [&] { return placed_.graph.info(output).producer; };
+    while (producer() >= 0 && nodes[static_cast<size_t>(producer())].op->reuse() == Reuse::View)
+      output = nodes[static_cast<size_t>(producer())].in[0];
+    if (producer() >= 0) placed_.graph.set_role(output, Role::Output);
+  }
+  void fuse_nodes(const std::vector<Value>& keep) {
+    // Terms of a sum have no activation of their own.
+    fuse(graph(), keep, [this](const std::string& node) {
+      const Strategy& strategy = target_.mesh.strategy();
+      for (size_t axis = 1; axis < strategy.mesh.size(); ++axis)
+        if (strategy.cut(node, axis) == Cut::channels) return false;
+      return true;
+    });
   }
 
   std::vector<Bucket> reduce(const FixedLocations& sums, size_t gradient_bytes) {
@@ -117,6 +162,10 @@ class Planner {
     const auto out = after_lanes(name, std::move(op), std::move(in));
     for (size_t k = 0; k < out.size(); ++k) {
       placed_.graph.set_role(out[k], placed_.graph.info(in_place[k]).role);
+      const auto to = static_cast<size_t>(out[k].id), from = static_cast<size_t>(in_place[k].id);
+      placed_.local[to] = placed_.local[from];
+      placed_.placement[to] = placed_.placement[from];
+      placed_.slices[to] = placed_.slices[from];
       fixed_[out[k].id] = fixed_.at(in_place[k].id);
     }
   }
@@ -148,9 +197,12 @@ class Planner {
     step_.plan.graph = std::move(placed_.graph);
     step_.plan.local = std::move(placed_.local);
     step_.plan.placement = std::move(placed_.placement);
-    step_.plan.lanes = lanes_ / target_.comm.size();
+    step_.plan.slices = std::move(placed_.slices);
+    step_.coordinates = target_.mesh.coordinates();
+    step_.plan.lanes = lanes_ / target_.mesh.data_ranks();
     KernelTable kernels = target_.kernels;
-    add_reduction_kernels(kernels, options_.numerics, target_.comm, target_.backend, largest_);
+    add_reduction_kernels(kernels, options_.numerics, target_.mesh, target_.backend, largest_);
+    add_reshard_kernels(kernels, target_.mesh);
     finish_plan(step_.plan, kernels, fixed_);
     return std::move(step_);
   }
@@ -162,7 +214,8 @@ class Planner {
   void extend() {
     for (size_t v = placed_.local.size(); v < placed_.graph.values().size(); ++v) {
       placed_.local.push_back(placed_.graph.values()[v].type);
-      placed_.placement.push_back({replicate});
+      placed_.placement.emplace_back(target_.mesh.strategy().mesh.size());
+      placed_.slices.emplace_back(target_.mesh.strategy().mesh.size());
     }
   }
 
@@ -197,6 +250,33 @@ std::vector<Value> add_finite(Planner& planner, const std::vector<Bucket>& bucke
 
 }  // namespace
 
+Shards place_variables(const Network& network, const StepOptions& options, const Mesh& mesh) {
+  Shards shards;
+  if (mesh.strategy().mesh.size() == 1) return shards;
+  check_batch(options, mesh.world().size());
+  const int lanes = lanes_of(options, mesh);
+  const Built built = network.build(options.batch, lanes, true);
+  const Graph& graph = built.graph;
+  std::vector<Value> ends;
+  PlacedGraph placed = propagate(graph, over_lanes(mesh, lanes), request_of(graph, mesh), ends);
+  if (mesh.world().rank() == 0)
+    for (const std::string& note : placed.notes) log().warn("{}", note);
+  for (const auto& [moving, sum, momentum] : built.tracked) {  // a statistic lies as what it is taken of
+    const auto from = static_cast<size_t>(sum.id), to = static_cast<size_t>(moving.id);
+    placed.placement[to] = placed.placement[from];
+    std::ranges::replace(placed.placement[to], partial, replicate);
+    placed.slices[to] = placed.slices[from];
+    placed.local[to] = placed.local[from];
+  }
+  for (size_t v = 0; v < graph.values().size(); ++v) {
+    const ValueInfo& info = graph.values()[v];
+    if (info.role != Role::Parameter && info.role != Role::State) continue;
+    if (std::ranges::any_of(placed.slices[v], [](const Slices& cut) { return !cut.empty(); }))
+      shards[info.name] = {placed.placement[v], placed.slices[v], placed.local[v].shape};
+  }
+  return shards;
+}
+
 Step plan_training(const Network& network, const Optimizer& optimizer, const StepOptions& options,
                    const StepTarget& target) {
   Planner planner(network, options, target, true);
@@ -204,7 +284,7 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
   std::vector<Value> others{planner.step().loss, planner.step().correct};
   for (const auto& tracked : planner.built().tracked) others.push_back(tracked.sum);
   planner.passed("network");
-  fuse(planner.graph(), others);
+  planner.fuse_nodes(others);
   planner.passed("fuse");
   const auto gradients =
       autodiff(planner.graph(), planner.step().loss, [](Graph& g, std::string name, Value a, Value b) {
@@ -222,7 +302,10 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
   planner.graph().prune(wanted);
   planner.passed("autodiff");
   planner.fix_variables();
-  const auto totals = planner.place(wanted);
+  std::vector<PlacementRequest::Sum> requests{{planner.step().loss}, {planner.step().correct}};
+  for (const auto& tracked : planner.built().tracked) requests.push_back({tracked.sum, tracked.moving});
+  for (const Gradient& gradient : gradients) requests.push_back({gradient.gradient, gradient.parameter});
+  const auto totals = planner.place(requests);
   planner.passed("place");
   const auto buckets = planner.reduce(sums, target.layout.parameter_bytes);
   planner.passed("reduce");
@@ -259,11 +342,11 @@ Step plan_evaluation(const Network& network, const StepOptions& options, const S
   Planner planner(network, options, target, false);
   planner.add_loss(false);
   const std::vector<Value> wanted{planner.step().loss, planner.step().correct};
-  fuse(planner.graph(), wanted);
+  planner.fuse_nodes(wanted);
   planner.fix_variables();
   FixedLocations sums;
   stack_sums(planner.graph(), wanted, 0, sums);
-  const auto totals = planner.place(wanted);
+  const auto totals = planner.place({{wanted[0]}, {wanted[1]}});
   planner.reduce(sums, 0);
   planner.step().loss = totals[0];
   planner.step().correct = totals[1];
@@ -275,16 +358,10 @@ Step plan_prediction(const Network& network, const StepOptions& options, const S
   Value output = planner.built().output;
   if (const ValueInfo info = planner.graph().info(output); info.type.dtype != DType::f32)
     output = planner.graph().add1(info.name + "/f32", std::make_shared<CastOp>(DType::f32), {output});
-  fuse(planner.graph(), std::vector<Value>{output});
+  planner.fuse_nodes({output});
   planner.fix_variables();
-  // A view is kept by keeping what it looks at.
-  Value kept = output;
-  const auto producer = [&] { return planner.graph().info(kept).producer; };
-  const auto& nodes = planner.graph().nodes();
-  while (producer() >= 0 && nodes[static_cast<size_t>(producer())].op->reuse() == Reuse::View)
-    kept = nodes[static_cast<size_t>(producer())].in[0];
-  if (producer() >= 0) planner.graph().set_role(kept, Role::Output);
-  planner.place({});
+  output = planner.place({}, {output})[0];
+  planner.keep(output);
   planner.step().predictions = output;
   return planner.finish();
 }

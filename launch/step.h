@@ -18,6 +18,7 @@ struct StepOptions {
   Numerics numerics = Numerics::reproducible;
   Precision precision = Precision::fp32;
   std::optional<bool> loss_scaling = std::nullopt;  // none: where the precision is fp16
+  Strategy strategy = {};
 
   bool scales_loss() const { return loss_scaling.value_or(precision == Precision::fp16); }
 };
@@ -25,13 +26,14 @@ struct StepOptions {
 /// A plan and the values that the outside reads and writes.
 struct Step {
   StepPlan plan;
+  std::vector<int64_t> coordinates;              // this rank's place along each axis of the mesh but the first
   Value images, labels, lane_state, step_state;  // inputs; invalid where the graph does not use them
   Value loss, correct;                           // sums over the global batch, f32[1]; invalid in prediction
   Value predictions;                             // the network's output, a lane's part; only in prediction
 };
 
 /// Throws InputError with the values that fit, where lanes is no power of two, does not divide the batch, or is not
-/// divided by the number of ranks.
+/// divided by the number of ranks along the strategy's first axis; and as check_ranks does.
 void check_batch(const StepOptions& options, int ranks);
 
 /// Sees the graph after each pass, by the pass' name.
@@ -42,9 +44,12 @@ struct StepTarget {
   const VariableLayout& layout;
   const KernelTable& kernels;
   Backend& backend;
-  Communicator& comm;
+  const Mesh& mesh;
   OnPass on_pass = {};
 };
+
+/// Where each variable lies on the mesh: of those that are cut along some axis.
+Shards place_variables(const Network& network, const StepOptions& options, const Mesh& mesh);
 
 /// forward, loss, backward, reductions and update. With loss scaling, the update is skipped where a gradient of the
 /// global batch is not finite, on all ranks alike; the loss is reported without the scale, and batch norm's moving

@@ -8,13 +8,14 @@
 namespace lockstep {
 
 Trainer::Trainer(const Network& network, const TrainerOptions& options, Communicator& comm, Backend& backend,
-                 const KernelTable& kernels)
+                 const KernelTable& kernels, Communicator* host)
     : network_(network),
       options_(options),
-      comm_(comm),
+      mesh_(options.step.strategy, comm),
       backend_(backend),
       kernels_(kernels),
-      variables_(network, backend, options.optimizer.slots(), options.seed),
+      variables_(network, backend, options.optimizer.slots(), options.seed,
+                 place_variables(network, options.step, mesh_), &mesh_, host ? host : &comm),
       results_(backend, InputStage::slots * sizeof(StepResult), Memory::host) {
   variables_.set_loss_scale(LossScale::first(options.step.batch));
 }
@@ -22,12 +23,12 @@ Trainer::Trainer(const Network& network, const TrainerOptions& options, Communic
 Trainer::Engine::Engine(Step planned, Backend& backend, VariableMemory& variables)
     : step(std::move(planned)), executor(std::move(step.plan), backend, variables), inputs(backend, executor, step) {}
 
-StepTarget Trainer::target() { return {variables_.layout(), kernels_, backend_, comm_, options_.on_pass}; }
+StepTarget Trainer::target() { return {variables_.layout(), kernels_, backend_, mesh_, options_.on_pass}; }
 
 Trainer::Engine& Trainer::engine(std::optional<Engine>& slot, const Plan& plan) {
   if (slot) return *slot;
   Step step = plan(options_.step);
-  log().debug("rank {}: planned a step of {} nodes over {} lanes, arena {} bytes", comm_.rank(),
+  log().debug("rank {}: planned a step of {} nodes over {} lanes, arena {} bytes", mesh_.world().rank(),
               step.plan.graph.nodes().size(), step.plan.lanes, step.plan.memory.size(Region::Arena));
   check_memory(step.plan, plan);
   slot.emplace(std::move(step), backend_, variables_.memory());
@@ -59,7 +60,7 @@ void Trainer::check_memory(const StepPlan& plan, const Plan& plan_again) const {
   if (!free || need <= *free) return;
   // Most of it grows with the batch: from there down to the first that fits.
   const StepOptions& given = options_.step;
-  const int64_t unit = given.numerics == Numerics::fast ? comm_.size() : given.lanes;
+  const int64_t unit = given.numerics == Numerics::fast ? mesh_.data_ranks() : given.lanes;
   StepOptions smaller = given;
   smaller.batch =
       static_cast<int64_t>(static_cast<double>(given.batch) * static_cast<double>(*free) / static_cast<double>(need)) /
@@ -99,7 +100,7 @@ void Trainer::enqueue(int64_t step, int64_t samples, const std::function<void(En
   try {
     feed(engine);
     engine.executor.enqueue();
-    comm_.watch(compute);
+    mesh_.watch(compute);
   } catch (const InputError&) {
     throw;
   } catch (const Error& error) {
@@ -140,7 +141,7 @@ StepResult Trainer::wait() {
   pending_.pop_front();
   try {
     done_[oldest.slot]->synchronize();
-    comm_.check();
+    mesh_.check();
   } catch (const InputError&) {
     throw;
   } catch (const Error& error) {
@@ -161,7 +162,7 @@ StepResult Trainer::evaluate(const Batch& batch) {
   engine.inputs.put(batch,
                     {.seed = options_.seed, .step = static_cast<uint64_t>(batch.step), .samples = batch.samples});
   engine.executor.run();
-  comm_.check();
+  mesh_.check();
   return sums(engine);
 }
 

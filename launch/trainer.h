@@ -30,8 +30,9 @@ struct TrainerOptions {
 class Trainer {
  public:
   /// Allocates and initialises the variables; plans are made when first needed.
+  /// `comm` is for buffers of the backend, `host` for host memory: `comm` itself where that is the same.
   Trainer(const Network& network, const TrainerOptions& options, Communicator& comm, Backend& backend,
-          const KernelTable& kernels);
+          const KernelTable& kernels, Communicator* host = nullptr);
 
   /// Enqueues one step at learning rate `lr` on this rank's part of a global batch, which may be changed afterwards. On
   /// a device the step is under way when it returns; at most `most_pending` steps may be.
@@ -60,7 +61,9 @@ class Trainer {
   /// This rank's predictions, [lane_count * batch / lanes, …], padding included.
   std::vector<float> predict(const Batch& batch);
 
+  /// Reads of it are made by all ranks together where the strategy cuts variables.
   VariableStore& variables() { return variables_; }
+  const Mesh& mesh() const { return mesh_; }
   const StepPlan& training_plan();
 
  private:
@@ -84,7 +87,7 @@ class Trainer {
 
   const Network& network_;
   TrainerOptions options_;
-  Communicator& comm_;
+  Mesh mesh_;
   Backend& backend_;
   const KernelTable& kernels_;
   VariableStore variables_;

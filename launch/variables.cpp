@@ -1,23 +1,83 @@
 #include "launch/variables.h"
 
+#include <algorithm>
+
+#include "core/cpu/streams.h"
 #include "core/error.h"
 #include "launch/sha256.h"
 
 namespace lockstep {
 
-VariableLayout::VariableLayout(const Network& network) {
+namespace {
+
+/// An interval of each dimension.
+using Box = std::vector<Interval>;
+
+/// What the rank at `places` (along each axis but the first) holds of a variable.
+Box box_of(const Shape& whole, const Shard& shard, const std::vector<int64_t>& places) {
+  Box box;
+  for (const int64_t size : whole.dims()) box.push_back({0, size});
+  for (size_t axis = 1; axis < shard.slices.size(); ++axis)
+    if (!shard.slices[axis].empty())
+      box[static_cast<size_t>(shard.placement[axis].dim)] = shard.slices[axis][static_cast<size_t>(places[axis - 1])];
+  return box;
+}
+
+int64_t elements_of(const Box& box) {
+  int64_t n = 1;
+  for (const Interval& one : box) n *= one.size();
+  return n;
+}
+
+/// body(offset in the whole, offset in the box, length) for each run of elements that lie together in both.
+template <class Body>
+void for_each_run(const Shape& whole, const Box& box, Body body) {
+  const int last = whole.rank() - 1;
+  const int64_t length = box[static_cast<size_t>(last)].size(), runs = length ? elements_of(box) / length : 0;
+  for (int64_t run = 0; run < runs; ++run) {
+    int64_t rest = run, offset = box[static_cast<size_t>(last)].begin, stride = whole[last];
+    for (int d = last - 1; d >= 0; --d) {
+      const Interval& one = box[static_cast<size_t>(d)];
+      offset += (one.begin + rest % one.size()) * stride;
+      rest /= one.size();
+      stride *= whole[d];
+    }
+    body(offset, run * length, length);
+  }
+}
+
+}  // namespace
+
+VariableLayout::VariableLayout(const Network& network, Shards cut, size_t mesh_axes)
+    : shards(std::move(cut)), axes(mesh_axes) {
   const auto& variables = network.variables();
   for (auto variable = variables.rbegin(); variable != variables.rend(); ++variable) {
     size_t& size = variable->trainable ? parameter_bytes : state_bytes;
     where[variable->name] = {variable->trainable ? Region::Parameter : Region::State, size};
-    size += aligned(static_cast<size_t>(variable->shape.elements()) * sizeof(float));
+    size += aligned(static_cast<size_t>(local_shape(*variable).elements()) * sizeof(float));
   }
   where[std::string(loss_scale_name)] = {Region::State, state_bytes};
   state_bytes += aligned(sizeof(LossScale));
 }
 
-VariableStore::VariableStore(const Network& network, Backend& backend, int slots, uint64_t seed)
-    : backend_(backend), variables_(network.variables()), layout_(network), slots_(slots) {
+Placements VariableLayout::placements(const std::string& name) const {
+  const auto found = shards.find(name);
+  return found == shards.end() ? Placements(axes) : found->second.placement;
+}
+
+Shape VariableLayout::local_shape(const Variable& variable) const {
+  const auto found = shards.find(variable.name);
+  return found == shards.end() ? variable.shape : found->second.local;
+}
+
+VariableStore::VariableStore(const Network& network, Backend& backend, int slots, uint64_t seed, Shards shards,
+                             const Mesh* mesh, Communicator* host)
+    : backend_(backend),
+      mesh_(mesh),
+      host_(host),
+      variables_(network.variables()),
+      layout_(network, std::move(shards), mesh ? mesh->strategy().mesh.size() : 1),
+      slots_(slots) {
   memory_.parameters = Arena(backend, layout_.parameter_bytes);
   memory_.states = Arena(backend, layout_.state_bytes);
   memory_.slots = Arena(backend, layout_.parameter_bytes * static_cast<size_t>(slots));
@@ -26,7 +86,7 @@ VariableStore::VariableStore(const Network& network, Backend& backend, int slots
     const Variable& variable = variables_[i];
     values.resize(static_cast<size_t>(variable.shape.elements()));
     variable.initializer.fill(values, seed, static_cast<uint32_t>(i));
-    write(data(variable.name), values);
+    write(data(variable.name), values, variable);
   }
   set_loss_scale({});
 }
@@ -43,13 +103,35 @@ std::byte* VariableStore::slot_data(int slot, const Variable& variable) const {
 }
 
 std::vector<float> VariableStore::read(const std::byte* from, const Variable& variable) const {
-  std::vector<float> values(static_cast<size_t>(variable.shape.elements()));
-  backend_.copy(reinterpret_cast<std::byte*>(values.data()), from, values.size() * sizeof(float));
-  return values;
+  const auto bytes = [](std::vector<float>& values) { return reinterpret_cast<std::byte*>(values.data()); };
+  std::vector<float> mine(static_cast<size_t>(layout_.local_shape(variable).elements()));
+  backend_.copy(bytes(mine), from, mine.size() * sizeof(float));
+  const auto cut = layout_.shards.find(variable.name);
+  if (cut == layout_.shards.end()) return mine;
+  std::vector<Box> boxes;
+  for (int rank = 0; rank < host_->size(); ++rank)
+    boxes.push_back(box_of(variable.shape, cut->second, mesh_->coordinates(rank)));
+  const auto largest = static_cast<size_t>(elements_of(std::ranges::max(boxes, {}, elements_of)));
+  mine.resize(largest);
+  std::vector<float> all(largest * boxes.size()), whole(static_cast<size_t>(variable.shape.elements()));
+  InlineStream now;
+  host_->all_gather(bytes(mine), bytes(all), largest * sizeof(float), now);
+  for (size_t rank = 0; rank < boxes.size(); ++rank)
+    for_each_run(variable.shape, boxes[rank], [&](int64_t at, int64_t in_box, int64_t length) {
+      std::copy_n(all.data() + rank * largest + static_cast<size_t>(in_box), length, whole.data() + at);
+    });
+  return whole;
 }
 
-void VariableStore::write(std::byte* to, std::span<const float> values) {
-  backend_.copy(to, std::as_bytes(values).data(), values.size_bytes());
+void VariableStore::write(std::byte* to, std::span<const float> values, const Variable& variable) {
+  const auto cut = layout_.shards.find(variable.name);
+  if (cut == layout_.shards.end()) return backend_.copy(to, std::as_bytes(values).data(), values.size_bytes());
+  std::vector<float> mine(static_cast<size_t>(cut->second.local.elements()));
+  for_each_run(variable.shape, box_of(variable.shape, cut->second, mesh_->coordinates()),
+               [&](int64_t at, int64_t in_box, int64_t length) {
+                 std::copy_n(values.data() + at, length, mine.data() + in_box);
+               });
+  backend_.copy(to, std::as_bytes(std::span(mine)).data(), mine.size() * sizeof(float));
 }
 
 Weights VariableStore::get() const {
@@ -68,7 +150,7 @@ void VariableStore::set(const Weights& weights) {
   }
   if (weights.size() != variables_.size())
     throw Error("{} variables were given, the network has {}", weights.size(), variables_.size());
-  for (const Variable& variable : variables_) write(data(variable.name), weights.at(variable.name));
+  for (const Variable& variable : variables_) write(data(variable.name), weights.at(variable.name), variable);
 }
 
 std::string VariableStore::sha256() const {
@@ -96,7 +178,8 @@ void VariableStore::set_slots(const std::vector<Weights>& slots) {
     throw Error("{} slots of optimizer variables were given, the optimizer has {}", slots.size(), slots_);
   for (int slot = 0; slot < slots_; ++slot)
     for (const Variable& variable : variables_)
-      if (variable.trainable) write(slot_data(slot, variable), slots[static_cast<size_t>(slot)].at(variable.name));
+      if (variable.trainable)
+        write(slot_data(slot, variable), slots[static_cast<size_t>(slot)].at(variable.name), variable);
 }
 
 LossScale VariableStore::loss_scale() const {

@@ -8,19 +8,36 @@
 #include "core/plan/executor.h"
 #include "layers/network.h"
 #include "layers/optimizers/loss_scale.h"
+#include "parallel/mesh.h"
+#include "parallel/propagate.h"
 
 namespace lockstep {
 
 /// A variable's values, dense, in the variable's own shape.
 using Weights = std::map<std::string, std::vector<float>>;
 
+/// How a variable that is cut lies on the mesh.
+struct Shard {
+  Placements placement;        // by axis
+  std::vector<Slices> slices;  // by axis
+  Shape local;                 // this rank's part
+};
+/// By name, of the variables that are cut.
+using Shards = std::map<std::string, Shard>;
+
 /// Parameters lie in the reverse order of the network, which is the order in which backward completes their gradients:
 /// so the sums of gradients, laid out alike, can be reduced in ranges from the front while backward goes on.
 struct VariableLayout {
-  explicit VariableLayout(const Network& network);
+  explicit VariableLayout(const Network& network, Shards shards = {}, size_t axes = 1);
+
+  /// Where the variable lies along each axis of the mesh.
+  Placements placements(const std::string& name) const;
+  Shape local_shape(const Variable& variable) const;
 
   std::map<std::string, Location> where;  // of every variable, and of the loss scale
   size_t parameter_bytes = 0, state_bytes = 0;
+  Shards shards;
+  size_t axes = 1;
 };
 
 /// The loss scale's name among the values of a step. Variables have a '/' in theirs.
@@ -30,7 +47,10 @@ class VariableStore {
  public:
   /// Allocates parameters, states and `slots` optimizer variables a parameter, and fills them from the seed. The loss
   /// scale starts as LossScale{}; it changes only where a step scales its loss. `backend` must outlive the store.
-  VariableStore(const Network& network, Backend& backend, int slots, uint64_t seed);
+  /// Where `shards` cut variables, this rank holds its part of them, and what reads whole variables is called by all
+  /// ranks together: parts travel over `host`, in host memory. Mesh and communicator must outlive the store.
+  VariableStore(const Network& network, Backend& backend, int slots, uint64_t seed, Shards shards = {},
+                const Mesh* mesh = nullptr, Communicator* host = nullptr);
 
   const VariableLayout& layout() const { return layout_; }
   VariableMemory& memory() { return memory_; }
@@ -54,11 +74,14 @@ class VariableStore {
   /// On the device, where there is one.
   std::byte* data(const std::string& name) const;
   std::byte* slot_data(int slot, const Variable& variable) const;
-  /// The variable's values, which lie at `from`.
+  /// The variable's values, of which this rank's part lies at `from`.
   std::vector<float> read(const std::byte* from, const Variable& variable) const;
-  void write(std::byte* to, std::span<const float> values);
+  /// Puts this rank's part of a variable's values to `to`.
+  void write(std::byte* to, std::span<const float> values, const Variable& variable);
 
   Backend& backend_;
+  const Mesh* mesh_;
+  Communicator* host_;
   std::vector<Variable> variables_;
   VariableLayout layout_;
   VariableMemory memory_;

@@ -11,7 +11,9 @@ class AvgPoolOp final : public Op {
   explicit AvgPoolOp(Window pool_window) : window(pool_window) {}
   std::string_view name() const override { return "avg_pool"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
-  std::vector<Rule> rules() const override { return {{{shard(0)}, {shard(0)}}}; }
+  std::vector<Rule> rules() const override;
+  Interval needs(int dim, Interval seen, int64_t size) const override;
+  Local local(const Part& part) const override;
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
   std::string attributes() const override { return to_string(window); }
 
@@ -24,30 +26,37 @@ class AvgPoolGradOp final : public Op {
   AvgPoolGradOp(Window pool_window, Shape x_shape) : window(pool_window), x(x_shape) {}
   std::string_view name() const override { return "avg_pool_grad"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
-  std::vector<Rule> rules() const override { return {{{shard(0)}, {shard(0)}}}; }
+  std::vector<Rule> rules() const override;
+  Interval needs(int dim, Interval seen, int64_t size) const override;
+  Local local(const Part& part) const override;
   std::string attributes() const override { return to_string(window); }
 
   const Window window;
   const Shape x;  // dimension 0 is not used: it follows dy
 };
 
-/// y[N,C]: the mean of x [N,H,W,C] over H and W.
+/// y[N,C]: the sum of x [N,H,W,C] over H and W, divided by `pixels`: H * W where x is a whole image.
 class GlobalAvgPoolOp final : public Op {
  public:
+  explicit GlobalAvgPoolOp(int64_t pixels) : pixels(pixels) {}
   std::string_view name() const override { return "global_avg_pool"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
-  std::vector<Rule> rules() const override { return {{{shard(0)}, {shard(0)}}}; }
+  std::vector<Rule> rules() const override;
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
+
+  const int64_t pixels;
 };
 
-/// dx [N,H,W,C] from (dy [N,C]): dy / (H * W) at each pixel. x had the shape `x` with the batch size of dy.
+/// dx [N,H,W,C] from (dy [N,C]): dy / pixels at each pixel. x had the shape `x` with the batch size of dy.
 class GlobalAvgPoolGradOp final : public Op {
  public:
-  explicit GlobalAvgPoolGradOp(Shape x_shape) : x(x_shape) {}
+  GlobalAvgPoolGradOp(int64_t pixels, Shape x_shape) : pixels(pixels), x(x_shape) {}
   std::string_view name() const override { return "global_avg_pool_grad"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
-  std::vector<Rule> rules() const override { return {{{shard(0)}, {shard(0)}}}; }
+  std::vector<Rule> rules() const override;
+  Local local(const Part& part) const override;
 
+  const int64_t pixels;
   const Shape x;  // dimension 0 is not used: it follows dy
 };
 

@@ -40,9 +40,12 @@ std::vector<Type> BatchNormOp::infer(std::span<const Type> in) const {
 }
 
 std::vector<Rule> BatchNormOp::rules() const {
-  Rule rule{{shard(0), replicate, replicate, shard(0)}, {shard(0), shard(0), shard(0), partial, partial}};
-  if (add) rule.in.push_back(shard(0));
-  return {rule};
+  std::vector<Rule> rules{
+      {{shard(0), replicate, replicate, shard(0)}, {shard(0), shard(0), shard(0), partial, partial}},
+      {{shard(-1), shard(0), shard(0), replicate}, {shard(-1), shard(1), shard(1), shard(0), shard(0)}}};
+  if (add)
+    for (Rule& rule : rules) rule.in.push_back(rule.in[0]);
+  return rules;
 }
 
 std::vector<Value> BatchNormOp::backward(Graph& graph, const Node& node, std::span<const Value> dy) const {
@@ -87,10 +90,14 @@ std::vector<Type> BatchNormGradOp::infer(std::span<const Type> in) const {
 }
 
 std::vector<Rule> BatchNormGradOp::rules() const {
-  Rule rule{{shard(0), shard(0), replicate, shard(0), shard(0), shard(0)}, {shard(0), partial, partial}};
-  if (relu) rule.in.insert(rule.in.begin(), shard(0));
-  if (add) rule.out.push_back(shard(0));
-  return {rule};
+  std::vector<Rule> rules{
+      {{shard(0), shard(0), replicate, shard(0), shard(0), shard(0)}, {shard(0), partial, partial}}};
+  rules.push_back({{shard(-1), shard(-1), shard(0), shard(1), shard(1), replicate}, {shard(-1), shard(0), shard(0)}});
+  for (Rule& rule : rules) {
+    if (relu) rule.in.insert(rule.in.begin(), rule.in[0]);
+    if (add) rule.out.push_back(rule.out[0]);
+  }
+  return rules;
 }
 
 std::string BatchNormGradOp::attributes() const {
@@ -112,9 +119,12 @@ std::vector<Type> BatchNormInferenceOp::infer(std::span<const Type> in) const {
 }
 
 std::vector<Rule> BatchNormInferenceOp::rules() const {
-  Rule rule{{shard(0), replicate, replicate, replicate, replicate}, {shard(0)}};
-  if (add) rule.in.push_back(shard(0));
-  return {rule};
+  std::vector<Rule> rules{{{shard(-1), shard(0), shard(0), shard(0), shard(0)}, {shard(-1)}}};
+  for (const auto& [dim, cut] : {std::pair{0, Cut::batch}, {1, Cut::height}, {2, Cut::width}})
+    rules.push_back({{shard(dim), replicate, replicate, replicate, replicate}, {shard(dim)}, cut});
+  if (add)
+    for (Rule& rule : rules) rule.in.push_back(rule.in[0]);
+  return rules;
 }
 
 std::string BatchNormInferenceOp::attributes() const {

@@ -23,7 +23,11 @@ std::vector<Type> ConcatOp::infer(std::span<const Type> in) const {
   return {y};
 }
 
-std::vector<Rule> ConcatOp::rules() const { return {batch_rule(inputs)}; }
+std::vector<Rule> ConcatOp::rules() const {
+  return {batch_rule(inputs),
+          {std::vector<Placement>(inputs, shard(1)), {shard(1)}, Cut::height},
+          {std::vector<Placement>(inputs, shard(2)), {shard(2)}, Cut::width}};
+}
 
 std::vector<Value> ConcatOp::backward(Graph& graph, const Node& node, std::span<const Value> dy) const {
   std::vector<Value> gradients;

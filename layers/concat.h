@@ -23,7 +23,9 @@ class SliceOp final : public Op {
   SliceOp(int64_t begin, int64_t end) : begin(begin), end(end) {}
   std::string_view name() const override { return "slice"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
-  std::vector<Rule> rules() const override { return {{{shard(0)}, {shard(0)}}}; }
+  std::vector<Rule> rules() const override {
+    return {{{shard(0)}, {shard(0)}}, {{shard(1)}, {shard(1)}, Cut::height}, {{shard(2)}, {shard(2)}, Cut::width}};
+  }
   std::string attributes() const override;
 
   const int64_t begin, end;

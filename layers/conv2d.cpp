@@ -11,7 +11,24 @@ namespace lockstep {
 
 namespace {
 
-Window window_of(const Conv2dAttributes& conv) { return {conv.kernel, conv.stride, conv.pad_before, conv.pad_after}; }
+/// For the images of one member of a mesh axis that cuts rows or columns.
+Conv2dAttributes over(const Conv2dAttributes& conv, int dim, Interval seen, Interval part) {
+  const Window window = over(conv.window(), dim, seen, part);
+  Conv2dAttributes local = conv;
+  local.pad_before = window.pad_before;
+  local.pad_after = window.pad_after;
+  return local;
+}
+
+/// Groups stay whole where there are any.
+int64_t units(const Conv2dAttributes& conv) { return conv.groups == 1 ? 0 : conv.groups; }
+
+/// With the groups shared out.
+Conv2dAttributes part_of_groups(const Conv2dAttributes& conv, int64_t members) {
+  Conv2dAttributes local = conv;
+  local.groups /= members;
+  return local;
+}
 
 /// [K,R,S,C/groups] for `channels` in and `filters` out; checks the groups.
 Shape kernel_shape(const Conv2dAttributes& conv, int64_t channels, int64_t filters) {
@@ -21,7 +38,7 @@ Shape kernel_shape(const Conv2dAttributes& conv, int64_t channels, int64_t filte
 }
 
 Shape output_shape(const Conv2dAttributes& conv, const Shape& x, int64_t filters) {
-  Shape y = window_output(window_of(conv), x);
+  Shape y = window_output(conv.window(), x);
   y[3] = filters;
   return y;
 }
@@ -38,9 +55,33 @@ std::vector<Type> Conv2dOp::infer(std::span<const Type> in) const {
 }
 
 std::vector<Rule> Conv2dOp::rules() const {
-  Rule batch{{shard(0), replicate}, {shard(0)}};
-  if (bias) batch.in.push_back(replicate);
-  return {batch};
+  std::vector<Rule> rules{
+      {{shard(0), replicate, replicate}, {shard(0)}},
+      {{window(1), replicate, replicate}, {shard(1)}, Cut::height},
+      {{window(2), replicate, replicate}, {shard(2)}, Cut::width},
+      // Groups keep to themselves.
+      {{conv.groups == 1 ? replicate : shard(3), shard(0), shard(0)}, {shard(3)}, Cut::filters, false, units(conv)}};
+  if (conv.groups == 1 && !relu) rules.push_back({{shard(3), shard(3), replicate}, {partial}, Cut::channels, false});
+  for (Rule& rule : rules) rule.in.resize(bias ? 3 : 2);
+  return rules;
+}
+
+Interval Conv2dOp::needs(int dim, Interval seen, int64_t size) const { return under(conv.window(), dim, seen, size); }
+
+Op::Local Conv2dOp::local(const Part& part) const {
+  switch (part.rule.cut) {
+    case Cut::height:
+    case Cut::width:
+      return {std::make_shared<Conv2dOp>(over(conv, part.rule.out[0].dim, part.out[0], part.in[0]), bias, relu)};
+    case Cut::filters:
+      if (conv.groups == 1) return {};
+      return {std::make_shared<Conv2dOp>(part_of_groups(conv, part.members), bias, relu)};
+    case Cut::channels:  // a sum has one bias
+      if (bias && part.member > 0) return {std::make_shared<Conv2dOp>(conv, false, relu), 1};
+      return {};
+    default:
+      return {};
+  }
 }
 
 std::vector<Value> Conv2dOp::backward(Graph& graph, const Node& node, std::span<const Value> dy) const {
@@ -59,7 +100,7 @@ std::vector<Value> Conv2dOp::backward(Graph& graph, const Node& node, std::span<
 }
 
 std::string Conv2dOp::attributes() const {
-  std::string text = to_string(window_of(conv));
+  std::string text = to_string(conv.window());
   if (conv.groups != 1) text += fmt::format(" groups {}", conv.groups);
   if (bias) text += " +bias";
   if (relu) text += " +relu";
@@ -76,7 +117,38 @@ std::vector<Type> Conv2dDataGradOp::infer(std::span<const Type> in) const {
   return {{dx, in[1].dtype}};
 }
 
-std::vector<Rule> Conv2dDataGradOp::rules() const { return {{{replicate, shard(0)}, {shard(0)}}}; }
+std::vector<Rule> Conv2dDataGradOp::rules() const {
+  std::vector<Rule> rules{
+      {{replicate, shard(0)}, {shard(0)}},
+      {{replicate, shard(1)}, {overlap(1)}, Cut::height},
+      {{replicate, shard(2)}, {overlap(2)}, Cut::width},
+      {{shard(0), shard(3)}, {conv.groups == 1 ? partial : shard(3)}, Cut::filters, false, units(conv)}};
+  if (conv.groups == 1) rules.push_back({{shard(3), replicate}, {shard(3)}, Cut::channels, false});
+  return rules;
+}
+
+Interval Conv2dDataGradOp::needs(int dim, Interval seen, int64_t size) const {
+  return under(conv.window(), dim, seen, size);
+}
+
+Op::Local Conv2dDataGradOp::local(const Part& part) const {
+  Shape shape = x;
+  switch (part.rule.cut) {
+    case Cut::height:
+    case Cut::width:
+      shape[part.rule.out[0].dim] = part.out[0].size();
+      return {std::make_shared<Conv2dDataGradOp>(over(conv, part.rule.in[1].dim, part.in[1], part.out[0]), shape)};
+    case Cut::filters:
+      if (conv.groups == 1) return {};
+      shape[3] = part.out[0].size();
+      return {std::make_shared<Conv2dDataGradOp>(part_of_groups(conv, part.members), shape)};
+    case Cut::channels:
+      shape[3] = part.out[0].size();
+      return {std::make_shared<Conv2dDataGradOp>(conv, shape)};
+    default:
+      return {};
+  }
+}
 
 std::vector<Type> Conv2dWeightGradOp::infer(std::span<const Type> in) const {
   expect_count(in, 2);
@@ -90,7 +162,31 @@ std::vector<Type> Conv2dWeightGradOp::infer(std::span<const Type> in) const {
 }
 
 std::vector<Rule> Conv2dWeightGradOp::rules() const {
-  return {{{shard(0), shard(0)}, std::vector<Placement>(bias ? 2 : 1, partial)}};
+  std::vector<Rule> rules{
+      {{shard(0), shard(0)}, {partial, partial}},
+      {{window(1), shard(1)}, {partial, partial}, Cut::height},
+      {{window(2), shard(2)}, {partial, partial}, Cut::width},
+      {{conv.groups == 1 ? replicate : shard(3), shard(3)}, {shard(0), shard(0)}, Cut::filters, false, units(conv)}};
+  if (conv.groups == 1) rules.push_back({{shard(3), replicate}, {shard(3), replicate}, Cut::channels, false});
+  for (Rule& rule : rules) rule.out.resize(bias ? 2 : 1);
+  return rules;
+}
+
+Interval Conv2dWeightGradOp::needs(int dim, Interval seen, int64_t size) const {
+  return under(conv.window(), dim, seen, size);
+}
+
+Op::Local Conv2dWeightGradOp::local(const Part& part) const {
+  switch (part.rule.cut) {
+    case Cut::height:
+    case Cut::width:
+      return {std::make_shared<Conv2dWeightGradOp>(over(conv, part.rule.in[1].dim, part.in[1], part.in[0]), bias)};
+    case Cut::filters:
+      if (conv.groups == 1) return {};
+      return {std::make_shared<Conv2dWeightGradOp>(part_of_groups(conv, part.members), bias)};
+    default:
+      return {};
+  }
 }
 
 void Conv2D::describe(Fields& fields) {
@@ -101,6 +197,7 @@ void Conv2D::describe(Fields& fields) {
   fields.field("activation", options.activation);
   fields.field("use_bias", options.use_bias);
   fields.field("groups", options.groups);
+  fields.field("dilation_rate", options.dilation_rate);
 }
 
 Value Conv2D::build(Builder& builder, std::span<const Value> in) const {
@@ -108,8 +205,9 @@ Value Conv2D::build(Builder& builder, std::span<const Value> in) const {
   expect_image(builder.type(input));
   if (filters < 1) throw InputError("{} filters, expected at least 1", filters);
   const Shape x = builder.type(input).shape;
-  const Window window = make_window(kernel_size, options.strides, options.padding, x);
-  const Conv2dAttributes conv{window.size, window.stride, window.pad_before, window.pad_after, options.groups};
+  const Window window = make_window(kernel_size, options.strides, options.padding, x, options.dilation_rate);
+  const Conv2dAttributes conv{window.size,      window.stride,  window.pad_before,
+                              window.pad_after, options.groups, window.dilation};
   const Shape weights = kernel_shape(conv, x[3], filters);
   const int64_t area = kernel_size[0] * kernel_size[1];
   // As in Keras, the fans count the filters of all groups.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "layers/layer.h"
+#include "layers/window.h"
 
 namespace lockstep {
 
@@ -9,6 +10,9 @@ namespace lockstep {
 struct Conv2dAttributes {
   Size2 kernel{1, 1}, stride{1, 1}, pad_before{0, 0}, pad_after{0, 0};
   int64_t groups = 1;
+  Size2 dilation{1, 1};
+
+  Window window() const { return {kernel, stride, pad_before, pad_after, dilation}; }
 };
 
 /// y[N,P,Q,K] = conv(x[N,H,W,C], w[K,R,S,C/groups]) (+ b[K]), cross-correlation as everywhere in the field; with
@@ -19,6 +23,8 @@ class Conv2dOp final : public Op {
   std::string_view name() const override { return "conv2d"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
+  Interval needs(int dim, Interval seen, int64_t size) const override;
+  Local local(const Part& part) const override;
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
   std::string attributes() const override;
 
@@ -33,6 +39,8 @@ class Conv2dDataGradOp final : public Op {
   std::string_view name() const override { return "conv2d_data_grad"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
+  Interval needs(int dim, Interval seen, int64_t size) const override;
+  Local local(const Part& part) const override;
 
   const Conv2dAttributes conv;
   const Shape x;  // dimension 0 is not used: it follows dy
@@ -46,6 +54,8 @@ class Conv2dWeightGradOp final : public Op {
   std::string_view name() const override { return "conv2d_weight_grad"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
+  Interval needs(int dim, Interval seen, int64_t size) const override;
+  Local local(const Part& part) const override;
 
   const Conv2dAttributes conv;
   const bool bias;
@@ -57,6 +67,7 @@ struct Conv2DOptions {
   Activation activation = Activation::linear;
   bool use_bias = true;
   int64_t groups = 1;
+  Size2 dilation_rate{1, 1};
 };
 
 /// 2-D convolution over [N,H,W,C]; `same` pads as Keras and TensorFlow do: the odd pixel goes after.

@@ -28,9 +28,23 @@ std::vector<Type> DenseOp::infer(std::span<const Type> in) const {
 }
 
 std::vector<Rule> DenseOp::rules() const {
-  Rule batch{{shard(0), replicate}, {shard(0)}};
-  if (bias) batch.in.push_back(replicate);
-  return {batch};
+  std::vector<Rule> rules{{{shard(0), replicate, replicate}, {shard(0)}},
+                          {{replicate, shard(0), shard(0)}, {shard(1)}, Cut::filters, false}};
+  if (!relu) rules.push_back({{shard(1), shard(1), replicate}, {partial}, Cut::channels, false});
+  for (Rule& rule : rules) rule.in.resize(bias ? 3 : 2);
+  return rules;
+}
+
+Op::Local DenseOp::local(const Part& part) const {
+  // A sum has one bias.
+  if (part.rule.cut == Cut::channels && bias && part.member > 0) return {std::make_shared<DenseOp>(false, relu), 1};
+  return {};
+}
+
+std::vector<Rule> DenseDataGradOp::rules() const {
+  return {{{replicate, shard(0)}, {shard(0)}},
+          {{shard(0), shard(1)}, {partial}, Cut::filters, false},
+          {{shard(1), replicate}, {shard(1)}, Cut::channels, false}};
 }
 
 std::vector<Value> DenseOp::backward(Graph& graph, const Node& node, std::span<const Value> dy) const {
@@ -70,7 +84,11 @@ std::vector<Type> DenseWeightGradOp::infer(std::span<const Type> in) const {
 }
 
 std::vector<Rule> DenseWeightGradOp::rules() const {
-  return {{{shard(0), shard(0)}, std::vector<Placement>(bias ? 2 : 1, partial)}};
+  std::vector<Rule> rules{{{shard(0), shard(0)}, {partial, partial}},
+                          {{replicate, shard(1)}, {shard(0), shard(0)}, Cut::filters, false},
+                          {{shard(1), replicate}, {shard(1), replicate}, Cut::channels, false}};
+  for (Rule& rule : rules) rule.out.resize(bias ? 2 : 1);
+  return rules;
 }
 
 void Dense::describe(Fields& fields) {

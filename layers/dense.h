@@ -13,6 +13,7 @@ class DenseOp final : public Op {
   std::string_view name() const override { return "dense"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
+  Local local(const Part& part) const override;
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
   std::string attributes() const override;
 
@@ -24,7 +25,7 @@ class DenseDataGradOp final : public Op {
  public:
   std::string_view name() const override { return "dense_data_grad"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
-  std::vector<Rule> rules() const override { return {{{replicate, shard(0)}, {shard(0)}}}; }
+  std::vector<Rule> rules() const override;
 };
 
 /// dw[K,F] (and db[K] where `bias`), f32, from (x[N,F], dy[N,K]), of one type: sums over the batch.

@@ -10,7 +10,8 @@ namespace {
 
 class Fusion {
  public:
-  Fusion(Graph& graph, std::span<const Value> keep) : graph_(graph), keep_(keep) {}
+  Fusion(Graph& graph, std::span<const Value> keep, const std::function<bool(const std::string&)>& takes)
+      : graph_(graph), keep_(keep), takes_(takes) {}
 
   void run() {
     // Pools first: a relu that a pool can take is cheaper there than in the convolution before it.
@@ -47,9 +48,10 @@ class Fusion {
     if (std::ranges::find(keep_, node(relu).out[0]) != keep_.end()) return;
     const Value x = node(relu).in[0];
     int at = 0;
-    if (const auto* conv = sole_producer<Conv2dOp>(x, at))
+    const auto allowed = [&] { return !takes_ || takes_(node(at).name); };
+    if (const auto* conv = sole_producer<Conv2dOp>(x, at); conv && allowed())
       take(relu, at, std::make_shared<Conv2dOp>(conv->conv, conv->bias, true), node(at).in);
-    else if (const auto* dense = sole_producer<DenseOp>(x, at))
+    else if (const auto* dense = sole_producer<DenseOp>(x, at); dense && allowed())
       take(relu, at, std::make_shared<DenseOp>(dense->bias, true), node(at).in);
     else if (const auto* norm = sole_producer<BatchNormOp>(x, at))
       take(relu, at, norm->fused(true, false), node(at).in);
@@ -86,10 +88,13 @@ class Fusion {
 
   Graph& graph_;
   std::span<const Value> keep_;
+  const std::function<bool(const std::string&)>& takes_;
 };
 
 }  // namespace
 
-void fuse(Graph& graph, std::span<const Value> keep) { Fusion(graph, keep).run(); }
+void fuse(Graph& graph, std::span<const Value> keep, const std::function<bool(const std::string&)>& takes) {
+  Fusion(graph, keep, takes).run();
+}
 
 }  // namespace lockstep

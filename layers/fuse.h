@@ -2,6 +2,8 @@
 // gradient.
 #pragma once
 
+#include <functional>
+
 #include "core/graph.h"
 
 namespace lockstep {
@@ -12,6 +14,7 @@ namespace lockstep {
 ///   conv2d, dense → relu         relu in the operator
 ///   batch_norm [→ add] → relu    one batch_norm (training and inference)
 /// Only where nobody else reads the value in between. Removes what nothing needs any more.
-void fuse(Graph& graph, std::span<const Value> keep);
+/// A conv2d or dense takes a relu only where `takes` allows it, by the node's name.
+void fuse(Graph& graph, std::span<const Value> keep, const std::function<bool(const std::string&)>& takes = {});
 
 }  // namespace lockstep

@@ -20,7 +20,20 @@ std::vector<Type> MaxPoolOp::infer(std::span<const Type> in) const {
   return {{y, in[0].dtype}, {y, DType::u8}};
 }
 
-std::vector<Rule> MaxPoolOp::rules() const { return {batch_rule(1, 2)}; }
+std::vector<Rule> MaxPoolOp::rules() const {
+  return {batch_rule(1, 2),
+          {{lockstep::window(1)}, {shard(1), shard(1)}, Cut::height},
+          {{lockstep::window(2)}, {shard(2), shard(2)}, Cut::width},
+          {{shard(3)}, {shard(3), shard(3)}}};
+}
+
+Interval MaxPoolOp::needs(int dim, Interval seen, int64_t size) const { return under(window, dim, seen, size); }
+
+Op::Local MaxPoolOp::local(const Part& part) const {
+  const Placement y = part.rule.out[0];
+  if (y == shard(3)) return {};
+  return {std::make_shared<MaxPoolOp>(over(window, y.dim, part.out[0], part.in[0]), relu)};
+}
 
 std::vector<Value> MaxPoolOp::backward(Graph& graph, const Node& node, std::span<const Value> dy) const {
   std::vector<Value> in{node.out[1], dy[0]};
@@ -44,7 +57,25 @@ std::vector<Type> MaxPoolGradOp::infer(std::span<const Type> in) const {
   return {{dx, dtype}};
 }
 
-std::vector<Rule> MaxPoolGradOp::rules() const { return {batch_rule(relu ? 3 : 2)}; }
+std::vector<Rule> MaxPoolGradOp::rules() const { return pool_grad_rules(relu ? 3 : 2); }
+
+Interval MaxPoolGradOp::needs(int dim, Interval seen, int64_t size) const { return under(window, dim, seen, size); }
+
+Op::Local MaxPoolGradOp::local(const Part& part) const {
+  const Placement dx = part.rule.out[0];
+  Shape shape = x;
+  shape[dx.dim] = part.out[0].size();
+  return {std::make_shared<MaxPoolGradOp>(dx == shard(3) ? window : over(window, dx.dim, part.in[0], part.out[0]), relu,
+                                          shape)};
+}
+
+std::vector<Rule> pool_grad_rules(size_t inputs) {
+  const auto all = [&](Placement p) { return std::vector<Placement>(inputs, p); };
+  return {batch_rule(inputs),
+          {all(shard(1)), {overlap(1)}, Cut::height},
+          {all(shard(2)), {overlap(2)}, Cut::width},
+          {all(shard(3)), {shard(3)}}};
+}
 
 std::string MaxPoolGradOp::attributes() const { return text(window, relu); }
 

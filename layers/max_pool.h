@@ -14,6 +14,8 @@ class MaxPoolOp final : public Op {
   std::string_view name() const override { return "max_pool"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
+  Interval needs(int dim, Interval seen, int64_t size) const override;
+  Local local(const Part& part) const override;
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
   std::string attributes() const override;
 
@@ -30,6 +32,8 @@ class MaxPoolGradOp final : public Op {
   std::string_view name() const override { return "max_pool_grad"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
+  Interval needs(int dim, Interval seen, int64_t size) const override;
+  Local local(const Part& part) const override;
   std::string attributes() const override;
 
   const Window window;
@@ -59,6 +63,8 @@ class MaxPooling2D final : public LayerOf<MaxPooling2D> {
   PoolOptions options;
 };
 
+/// What the gradients of both poolings can do: cut along any dimension.
+std::vector<Rule> pool_grad_rules(size_t inputs);
 /// The options of the two pooling layers.
 void describe_pool(Fields& fields, Size2& pool_size, PoolOptions& options);
 /// The window that these options mean for a pooling layer's only input, which is images.

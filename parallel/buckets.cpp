@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include "core/error.h"
+#include "parallel/ordered_reduce.h"
 #include "parallel/reshard.h"
 #include "parallel/tree_reduce.h"
 
@@ -23,34 +25,36 @@ class MergeLaneOp final : public Op {
   const int64_t floats;
 };
 
-/// Sums a range over the ranks. Outputs: the range, the gradients in it where there are any, the values inside it.
+/// Sums a range over the ranks along some axes of the mesh. Outputs: the range, the gradients in it where there are
+/// any, the values inside it.
 class AllReduceOp final : public Op {
  public:
-  explicit AllReduceOp(std::vector<Type> out) : out(std::move(out)) {}
+  AllReduceOp(std::vector<int> axes, std::vector<Type> out) : axes(std::move(axes)), out(std::move(out)) {}
   std::string_view name() const override { return "all_reduce"; }
   std::vector<Type> infer(std::span<const Type>) const override { return out; }
   std::vector<Rule> rules() const override { return {}; }
   bool collective() const override { return true; }
-  std::string attributes() const override { return fmt::format("{} bytes", out[0].bytes()); }
+  bool moves() const override { return true; }
+  std::string attributes() const override {
+    return fmt::format("{} bytes over ax{} {}", out[0].bytes(), axes.size() == 1 ? "is" : "es", fmt::join(axes, ", "));
+  }
 
+  const std::vector<int> axes;
   const std::vector<Type> out;
 };
 
 struct Reduction {
   Value term, total;
   size_t begin = 0, end = 0;  // bytes in Region::Sum
+  std::vector<int> axes;
 };
-
-bool is_reduction(const Node& node) {
-  const auto* reshard = dynamic_cast<const ReshardOp*>(node.op.get());
-  return reshard && reshard->from == partial && reshard->to == replicate;
-}
 
 std::vector<std::vector<Reduction>> group(const std::vector<Reduction>& reductions, const BucketRequest& request) {
   std::vector<std::vector<Reduction>> groups;
   for (const Reduction& next : reductions) {
     const size_t limit = groups.size() <= 1 ? request.first_bytes : request.bucket_bytes;
-    if (groups.empty() || next.end - groups.back()[0].begin > limit) groups.emplace_back();
+    if (groups.empty() || next.end - groups.back()[0].begin > limit || next.axes != groups.back()[0].axes)
+      groups.emplace_back();
     groups.back().push_back(next);
   }
   return groups;
@@ -62,7 +66,8 @@ std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& 
   std::vector<Reduction> reductions;
   Graph graph = placed.graph.without_nodes();
   for (const Node& node : placed.graph.nodes()) {
-    if (!is_reduction(node)) {
+    const auto* reduce = dynamic_cast<const ReduceOp*>(node.op.get());
+    if (!reduce) {
       graph.append(node);
       continue;
     }
@@ -71,7 +76,7 @@ std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& 
     if (found == request.sums.end()) throw Error("{}: no place was given for the sum", node.name);
     const size_t begin = found->second.offset;
     const size_t end = begin + aligned(placed.local[static_cast<size_t>(term.id)].bytes());
-    reductions.push_back({term, node.out[0], begin, end});
+    reductions.push_back({term, node.out[0], begin, end, reduce->axes});
     graph.set_role(term, Role::Sum);
     fixed[term.id] = found->second;
     fixed[node.out[0].id] = {Region::Total, begin};
@@ -82,8 +87,8 @@ std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& 
     const Type type{Shape{floats}, DType::f32};
     const Value value = graph.source(name, type, Role::Sum);
     placed.local.push_back(type);
-    placed.placement.push_back(placed.placement[0]);
-    std::ranges::fill(placed.placement.back(), replicate);
+    placed.placement.emplace_back(placed.placement[0].size());
+    placed.slices.emplace_back(placed.slices[0].size());
     fixed[value.id] = location;
     return value;
   };
@@ -110,7 +115,7 @@ std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& 
     }
     std::vector<Type> out;
     for (Value value : reduce.out) out.push_back(graph.type(value));
-    reduce.op = std::make_shared<AllReduceOp>(out);
+    reduce.op = std::make_shared<AllReduceOp>(members.front().axes, out);
     graph.append(std::move(merge));
     graph.append(std::move(reduce));
     buckets.push_back(bucket);
@@ -119,27 +124,55 @@ std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& 
   return buckets;
 }
 
-void add_reduction_kernels(KernelTable& kernels, Numerics numerics, Communicator& comm, Backend& backend,
+namespace {
+
+/// Sums over the mesh: along the first axis by the canonical tree or, in fast mode, as the library does it; along the
+/// others in the order of their members. One range at a time.
+class MeshReduce {
+ public:
+  MeshReduce(Numerics numerics, const Mesh& mesh, Backend& backend, size_t largest) : mesh_(mesh) {
+    if (numerics == Numerics::reproducible) tree_.emplace(mesh.sums_along(0), backend, largest);
+    size_t scratch = 0;
+    for (size_t axis = 1; axis < mesh.strategy().mesh.size(); ++axis)
+      scratch = std::max(scratch, ordered_scratch(mesh.sums_along(axis).size(), DType::f32, largest));
+    scratch_ = Arena(backend, scratch);
+  }
+
+  void run(std::span<const int> axes, float* data, size_t n, Stream& stream) {
+    for (int axis : axes) {
+      Communicator& comm = mesh_.sums_along(static_cast<size_t>(axis));
+      if (axis > 0)
+        ordered_all_reduce(comm, DType::f32, reinterpret_cast<std::byte*>(data), n, scratch_.data(), stream);
+      else if (tree_)
+        tree_->run(data, n, stream);
+      else
+        comm.all_reduce(data, n, stream);
+    }
+  }
+
+ private:
+  const Mesh& mesh_;
+  std::optional<TreeAllReduce> tree_;
+  Arena scratch_;
+};
+
+}  // namespace
+
+void add_reduction_kernels(KernelTable& kernels, Numerics numerics, const Mesh& mesh, Backend& backend,
                            size_t largest) {
   kernels.add<MergeLaneOp>([](const MergeLaneOp& op, const Signature&) {
     return Kernel{.run = [n = static_cast<size_t>(op.floats)](Stream& stream, const Args& args) {
       merge_lane(stream, args.out[0].as(), n, args.slot_bytes, args.lane);
     }};
   });
-  if (numerics == Numerics::fast) {
-    kernels.add<AllReduceOp>([&comm](const AllReduceOp&, const Signature& signature) {
-      return Kernel{.run = [&comm, n = static_cast<size_t>(signature.in[0].shape.elements())](
-                               Stream& stream, const Args& args) { comm.all_reduce(args.in[0].as(), n, stream); },
-                    .capturable = comm.capturable()};
-    });
-    return;
-  }
-  const auto tree = std::make_shared<TreeAllReduce>(comm, backend, largest);
-  kernels.add<AllReduceOp>([tree, &comm](const AllReduceOp&, const Signature& signature) {
-    return Kernel{.run = [tree, n = static_cast<size_t>(signature.in[0].shape.elements())](
-                             Stream& stream, const Args& args) { tree->run(args.in[0].as(), n, stream); },
-                  .capturable = comm.capturable()};
-  });
+  const auto reduce = std::make_shared<MeshReduce>(numerics, mesh, backend, largest);
+  kernels.add<AllReduceOp>(
+      [reduce, capturable = mesh.world().capturable()](const AllReduceOp& op, const Signature& signature) {
+        const auto n = static_cast<size_t>(signature.in[0].shape.elements());
+        return Kernel{.run = [reduce, n, axes = op.axes](
+                                 Stream& stream, const Args& args) { reduce->run(axes, args.in[0].as(), n, stream); },
+                      .capturable = capturable};
+      });
 }
 
 }  // namespace lockstep

@@ -1,11 +1,11 @@
-// Pass: merges the reductions of a step (Partial → Replicate) into few buckets, each a range of the memory where the
+// Pass: merges the reductions of a step (ReduceOp) into few buckets, each a range of the memory where the
 // lanes' sums lie, and binds their kernels to a communicator.
 #pragma once
 
 #include "core/backend.h"
 #include "core/kernel.h"
 #include "core/plan/memory.h"
-#include "parallel/comm/communicator.h"
+#include "parallel/mesh.h"
 #include "parallel/propagate.h"
 
 namespace lockstep {
@@ -28,13 +28,12 @@ struct BucketRequest {
   size_t bucket_bytes = size_t{25} << 20;  // the others
 };
 
-/// Replaces the Partial → Replicate reshards by, for each bucket, a node that merges a lane's terms into the stack of
+/// Replaces the ReduceOps by, for each bucket, a node that merges a lane's terms into the stack of
 /// this rank's partial sums, and one that reduces over the ranks. Adds the locations of all values involved to `fixed`.
 std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& request, FixedLocations& fixed);
 
-/// Adds the kernels of the nodes above. `comm` and `backend` must outlive the kernels; `largest` is the largest
+/// Adds the kernels of the nodes above. `mesh` and `backend` must outlive the kernels; `largest` is the largest
 /// bucket's floats.
-void add_reduction_kernels(KernelTable& kernels, Numerics numerics, Communicator& comm, Backend& backend,
-                           size_t largest);
+void add_reduction_kernels(KernelTable& kernels, Numerics numerics, const Mesh& mesh, Backend& backend, size_t largest);
 
 }  // namespace lockstep

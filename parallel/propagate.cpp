@@ -1,109 +1,390 @@
 #include "parallel/propagate.h"
 
 #include <algorithm>
+#include <set>
 
+#include "core/error.h"
 #include "parallel/reshard.h"
 
 namespace lockstep {
 
 namespace {
 
+using Kind = Placement::Kind;
+
 class Propagation {
  public:
-  Propagation(const Graph& graph, const Strategy& strategy) : strategy_(strategy) {
-    placed_.graph = graph;
-    placed_.placement.resize(graph.values().size(), Placements(strategy.mesh.size()));
-  }
-
-  void source(int id, const Placements& placements) { placed_.placement[static_cast<size_t>(id)] = placements; }
-
-  /// Chooses a rule for the node along each axis and reshards its inputs to match.
-  void node(const Node& original, Graph& out) {
-    const size_t axes = strategy_.mesh.size();
-    Node placed = original;
-    for (size_t axis = 0; axis < axes; ++axis) {
-      std::vector<Placement> in;
-      for (Value v : placed.in) in.push_back(at(v)[axis]);
-      const Rule rule = choose(*original.op, in, original.out.size());
-      for (size_t k = 0; k < in.size(); ++k)
-        if (!(in[k] == rule.in[k])) placed.in[k] = reshard(out, placed.in[k], axis, rule.in[k]);
-      for (size_t k = 0; k < placed.out.size(); ++k) at(placed.out[k])[axis] = rule.out[k];
+  Propagation(const Graph& graph, const Strategy& strategy, const PlacementRequest& request)
+      : original_(graph), strategy_(strategy), request_(request), out_(graph.without_nodes()) {
+    const size_t values = graph.values().size(), axes = strategy.mesh.size();
+    placed_.placement.resize(values, Placements(axes));
+    placed_.slices.resize(values, std::vector<Slices>(axes));
+    free_.resize(values, std::vector<bool>(axes));
+    current_.resize(values);
+    for (size_t v = 0; v < values; ++v) {
+      current_[v] = {static_cast<int>(v)};
+      const Role role = graph.values()[v].role;
+      const bool adopts = role == Role::Parameter || role == Role::State || role == Role::LaneInput;
+      for (size_t axis = 0; axis < axes; ++axis) free_[v][axis] = adopts && graph.values()[v].producer < 0 && axis > 0;
     }
-    out.append(std::move(placed));
+    for (const auto& [id, placements] : request.sources)
+      for (size_t axis = 0; axis < placements.size(); ++axis) place({id}, axis, placements[axis]);
+    for (const auto& sum : request.sums) sums_.insert(sum.value.id);
   }
 
-  /// One reshard a value and target, however many readers there are.
-  Value reshard(Graph& out, Value value, size_t axis, Placement to) {
-    const Placement from = at(value)[axis];
-    if (from == to) return value;
-    const auto key = std::tuple(value.id, axis, to.kind, to.dim);
-    if (const auto known = reshards_.find(key); known != reshards_.end()) return known->second;
-    const auto op = std::make_shared<const ReshardOp>(static_cast<int>(axis), from, to);
-    const Value result = out.add1(out.info(value).name + "/" + op->attributes(), op, {value});
-    placed_.placement.push_back(at(value));
-    at(result)[axis] = to;
-    reshards_[key] = result;
-    return result;
+  void node(const Node& original) {
+    Node placed = original;
+    for (Value& v : placed.in) v = current(v);
+    std::vector<Rule> rules;
+    for (size_t axis = 0; axis < axes(); ++axis) rules.push_back(choose(original, placed, axis));
+    for (size_t k = 0; k < placed.in.size(); ++k) bring(original, rules, k, placed.in[k]);
+    for (size_t axis = 0; axis < axes(); ++axis) make(original, rules[axis], placed, axis);
+    const std::vector<Value> made = placed.out;
+    out_.append(std::move(placed));
+    for (Value value : made) settle(value);
   }
 
-  PlacedGraph finish(Graph graph) {
-    placed_.graph = std::move(graph);
+  PlacedGraph finish(std::vector<Value>& ends) {
+    check_pins_were_used();
+    ends.clear();
+    for (const auto& [value, like] : request_.sums) ends.push_back(reduced(current(value), like));
+    for (Value value : request_.replicated) {
+      value = current(value);
+      for (size_t axis = 1; axis < axes(); ++axis) value = reshard(value, axis, replicate, {});
+      ends.push_back(value);
+    }
+    placed_.graph = std::move(out_);
     for (size_t v = 0; v < placed_.graph.values().size(); ++v) placed_.local.push_back(local_type(v));
     return std::move(placed_);
   }
 
  private:
-  Placements& at(Value v) { return placed_.placement[static_cast<size_t>(v.id)]; }
+  size_t axes() const { return strategy_.mesh.size(); }
+  Placement& at(Value v, size_t axis) { return placed_.placement[static_cast<size_t>(v.id)][axis]; }
+  Slices& slices(Value v, size_t axis) { return placed_.slices[static_cast<size_t>(v.id)][axis]; }
+  Value current(Value v) const { return current_[static_cast<size_t>(v.id)]; }
+  int64_t member(size_t axis) const { return axis == 0 ? 0 : request_.coordinates.at(axis - 1); }
+  const Type& logical(Value v) const { return out_.type(v); }
 
-  static Rule choose(const Op& op, const std::vector<Placement>& in, size_t outputs) {
-    Rule everything{std::vector<Placement>(in.size()), std::vector<Placement>(outputs)};
-    if (in == everything.in) return everything;
-    auto rules = op.rules();
-    for (const Rule& rule : rules)
-      if (rule.in == in) return rule;
-    for (const Rule& rule : rules) {
-      bool fits = rule.in.size() == in.size();
-      for (size_t k = 0; fits && k < in.size(); ++k)
-        fits = rule.in[k] == in[k] || (in[k] == partial && rule.in[k] == replicate);
-      if (fits) return rule;
+  void place(Value v, size_t axis, Placement placement) {
+    at(v, axis) = placement;
+    slices(v, axis) = placement.kind == Kind::Shard ? shares(v, axis, placement.dim) : Slices{};
+    free_[static_cast<size_t>(v.id)][axis] = false;
+  }
+
+  /// A source comes to lie as its first reader wants it; of what is fed, rows and columns alone can be cut.
+  void adopt(Value v, size_t axis, Placement to) {
+    if (to.kind == Kind::Window) to = shard(to.dim);
+    const bool fed = out_.info(v).role == Role::LaneInput;
+    place(v, axis, fed && to != shard(1) && to != shard(2) ? replicate : to);
+  }
+
+  /// The slices of a value's dimension.
+  Slices shares(Value v, size_t axis, int dim) const {
+    const ValueInfo& info = out_.info(v);
+    const Axis& along = strategy_.mesh[axis];
+    const int64_t size = info.type.shape[dim];
+    if (axis == 0 && size % along.size != 0)
+      throw InputError("'{}': dimension {} of {} does not divide by the {} members of mesh axis '{}'", info.name, dim,
+                       info.type.str(), along.size, along.name);
+    if (size < along.size)
+      throw InputError(
+          "mesh axis '{}' has {} members, but '{}' has {} element{} in dimension {} of {} to share; pin its layer to "
+          "\"whole\" on that axis, or make the axis smaller",
+          along.name, along.size, info.name, size, size == 1 ? "" : "s", dim, info.type.shape.str());
+    return even_slices(size, along.size);
+  }
+
+  /// A placement along one axis, and where it cuts.
+  struct Target {
+    Placement placement;
+    Slices slices;
+  };
+
+  /// Brings a value to where it is wanted along each axis. What must be whole is put together before another axis cuts
+  /// it: no dimension is ever cut twice.
+  Value bring_to(Value value, const std::vector<Target>& targets) {
+    for (const bool cuts : {false, true})
+      for (size_t axis = 0; axis < axes(); ++axis)
+        if (targets[axis].slices.empty() != cuts)
+          value = reshard(value, axis, targets[axis].placement, targets[axis].slices);
+    return value;
+  }
+
+  /// Input k of a node, as the rules want it.
+  void bring(const Node& node, const std::vector<Rule>& rules, size_t k, Value& v) {
+    std::vector<Target> targets;
+    for (size_t axis = 0; axis < axes(); ++axis) {
+      const Placement to = rules[axis].in[k];
+      if (free_[static_cast<size_t>(v.id)][axis]) adopt(v, axis, to);
+      Target target{to, {}};
+      if (to.kind == Kind::Shard) target.slices = shares(v, axis, to.dim);
+      if (to.kind == Kind::Window) target.slices = windows(node, rules[axis], to.dim, logical(v).shape[to.dim], axis);
+      targets.push_back(target);
     }
-    return everything;
+    v = bring_to(v, targets);
+  }
+
+  /// Places the outputs along one axis, and makes the operator what this member needs.
+  void make(const Node& original, const Rule& rule, Node& placed, size_t axis) {
+    Op::Part part{rule, member(axis), strategy_.mesh[axis].size, {}, {}};
+    const auto mine = [&](Value v) {
+      const Slices& all = slices(v, axis);
+      return all.empty() ? Interval{} : all[static_cast<size_t>(part.member)];
+    };
+    for (Value v : placed.in) part.in.push_back(mine(v));
+    for (size_t k = 0; k < placed.out.size(); ++k) {
+      const Value v = placed.out[k];
+      const Placement is = rule.out[k];
+      for (size_t other = 0; other < axis; ++other)
+        if (is.dim >= 0 && at(v, other).dim == is.dim)
+          throw InputError("'{}' would be cut along dimension {} by two mesh axes, '{}' and '{}'", out_.info(v).name,
+                           is.dim, strategy_.mesh[other].name, strategy_.mesh[axis].name);
+      place(v, axis, is);
+      if (is.kind == Kind::Overlap) slices(v, axis) = windows(original, rule, is.dim, logical(v).shape[is.dim], axis);
+      part.out.push_back(mine(v));
+    }
+    const auto whole = [](const std::vector<Placement>& all) {
+      return std::ranges::all_of(all, [](const Placement& p) { return p.dim < 0; });
+    };
+    if (axis == 0 || (whole(rule.in) && whole(rule.out))) return;
+    const Op::Local local = placed.op->local(part);
+    if (local.op) placed.op = local.op;
+    placed.in.resize(placed.in.size() - local.without);
+  }
+
+  /// What each member sees of the windowed side, which has `size` elements in dimension `dim`.
+  Slices windows(const Node& node, const Rule& rule, int dim, int64_t size, size_t axis) const {
+    Value small;  // what is cut into even slices: the outputs of a window, or their gradient
+    for (size_t k = rule.in.size(); k-- > 0;)
+      if (rule.in[k] == shard(dim)) small = node.in[k];
+    for (size_t k = rule.out.size(); k-- > 0;)
+      if (rule.out[k] == shard(dim)) small = node.out[k];
+    if (!small) throw Error("{}: a rule with windows has no slices", node.name);
+    Slices seen = shares(small, axis, dim);
+    for (Interval& one : seen) one = node.op->needs(dim, one, size);
+    return seen;
+  }
+
+  /// The rules of a node's operator that its values' ranks allow, with their last dimensions by number.
+  std::vector<Rule> rules_of(const Node& node) const {
+    std::vector<Rule> rules = node.op->rules();
+    const auto rank = [&](Value v) { return original_.type(v).shape.rank(); };
+    std::erase_if(rules, [&](const Rule& rule) {
+      return (rule.cut == Cut::height || rule.cut == Cut::width) && (node.out.empty() || rank(node.out[0]) != 4);
+    });
+    const auto number = [&](std::vector<Placement>& placements, const std::vector<Value>& values) {
+      for (size_t k = 0; k < placements.size(); ++k)
+        if (placements[k].kind == Kind::Shard && placements[k].dim < 0) placements[k].dim += rank(values[k]);
+    };
+    for (Rule& rule : rules) {
+      number(rule.in, node.in);
+      number(rule.out, node.out);
+    }
+    return rules;
+  }
+
+  Rule choose(const Node& original, const Node& placed, size_t axis) {
+    const std::vector<Rule> rules = rules_of(original);
+    const auto matches = [&](const Rule& rule) {
+      for (size_t k = 0; k < placed.in.size(); ++k) {
+        const Value v = placed.in[k];
+        const Placement is = at(v, axis), to = rule.in[k];
+        const bool grows = to.kind == Kind::Window && is == shard(to.dim);
+        if (!free_[static_cast<size_t>(v.id)][axis] && !(is == to) && !grows) return false;
+      }
+      return true;
+    };
+    if (const Pin* pin = axis > 0 ? strategy_.pin(original.name, axis) : nullptr) seen_pins_.insert({pin, axis});
+    if (const auto cut = axis > 0 ? strategy_.cut(original.name, axis) : std::nullopt) {
+      const Rule* best = nullptr;
+      for (const Rule& rule : rules)
+        if (rule.cut == *cut && (!best || (!matches(*best) && matches(rule)))) best = &rule;
+      const Pin* pin = strategy_.pin(original.name, axis);
+      if (best && pin) used_pins_.insert({pin, axis});
+      if (best && divides(original, *best, axis, pin)) return *best;
+    }
+    const Rule whole{Placements(placed.in.size()), Placements(placed.out.size())};
+    const bool told_whole = axis > 0 && !strategy_.cut(original.name, axis);
+    std::vector<const Rule*> fitting;
+    if (matches(whole) || told_whole) fitting.push_back(&whole);
+    for (const Rule& rule : rules)
+      if (rule.follows && !told_whole && matches(rule)) fitting.push_back(&rule);
+    if (fitting.empty()) return whole;
+    const int primal = placed.out.empty() ? -1 : original_.info(placed.out[0]).primal;
+    if (primal >= 0)
+      for (const Rule* rule : fitting)
+        if (rule->out[0] == at(current({primal}), axis)) return *rule;
+    return *fitting[0];
+  }
+
+  /// Whether the members can share what the rule cuts. What an axis does by default is left out where they cannot, and
+  /// noted; a pin is refused, and so are too few rows or columns, without which an axis is of no use.
+  bool divides(const Node& node, const Rule& rule, size_t axis, bool pinned) {
+    const auto& [name, members, cut] = strategy_.mesh[axis];
+    std::string why;
+    if (rule.units % members != 0) why = fmt::format("{} groups", rule.units);
+    const auto check = [&](const std::vector<Placement>& placements, const std::vector<Value>& values) {
+      for (size_t k = 0; k < placements.size(); ++k) {
+        const int dim = placements[k].dim;
+        if (placements[k].kind != Kind::Shard || original_.type(values[k]).shape[dim] >= members) continue;
+        why = fmt::format("{} in dimension {} of {}", original_.type(values[k]).shape[dim], dim,
+                          original_.type(values[k]).shape.str());
+      }
+    };
+    if (rule.cut == Cut::filters || rule.cut == Cut::channels) {
+      check(rule.in, node.in);
+      check(rule.out, node.out);
+    }
+    if (why.empty()) return true;
+    const std::string what =
+        fmt::format("'{}' has {} to share among the {} members of mesh axis '{}'", node.name, why, members, name);
+    if (pinned) throw InputError("{}", what);
+    if (original_.info(node.out[0]).primal < 0) placed_.notes.push_back(what + ": each computes all of it");
+    return false;
+  }
+
+  /// Along one axis. One reshard a value and target, however many readers there are.
+  Value reshard(Value value, size_t axis, Placement to, const Slices& wanted) {
+    const Placement from = at(value, axis);
+    if (from == to && slices(value, axis) == wanted) return value;
+    // Terms first go to where their element belongs.
+    if (from.kind == Kind::Overlap && to.kind != Kind::Shard)
+      value = reshard(value, axis, shard(from.dim), shares(value, axis, from.dim));
+    else if (from.kind == Kind::Partial && to.kind == Kind::Window)
+      value = reshard(value, axis, shard(to.dim), shares(value, axis, to.dim));
+    else
+      return move(value, axis, to, wanted);
+    return reshard(value, axis, to, wanted);
+  }
+
+  Value move(Value value, size_t axis, Placement to, const Slices& wanted) {
+    const auto key = std::tuple(value.id, axis, to.kind, to.dim, flat(wanted));
+    if (const auto known = reshards_.find(key); known != reshards_.end()) return known->second;
+    const ValueInfo info = out_.info(value);
+    if (axis == 0)
+      throw Error("'{}' would move from {} to {} between lanes", info.name, at(value, axis).str(), to.str());
+    const auto op = std::make_shared<const ReshardOp>(static_cast<int>(axis), member(axis),
+                                                      ReshardOp::Side{at(value, axis), slices(value, axis)},
+                                                      ReshardOp::Side{to, wanted});
+    const Value result =
+        add(fmt::format("{}/{} {}", info.name, strategy_.mesh[axis].name, op->attributes()), op, value);
+    at(result, axis) = to;
+    slices(result, axis) = wanted;
+    reshards_[key] = result;
+    return result;
+  }
+
+  /// A node with one output, placed as its input is.
+  Value add(std::string name, std::shared_ptr<const Op> op, Value in) {
+    const Value result = out_.add1(std::move(name), std::move(op), {in});
+    const auto from = static_cast<size_t>(in.id);
+    // Copies: the vectors grow.
+    placed_.placement.push_back(Placements(placed_.placement[from]));
+    placed_.slices.push_back(std::vector<Slices>(placed_.slices[from]));
+    free_.emplace_back(axes());
+    return result;
+  }
+
+  static std::vector<int64_t> flat(const Slices& slices) {
+    std::vector<int64_t> numbers;
+    for (const Interval& one : slices) numbers.insert(numbers.end(), {one.begin, one.end});
+    return numbers;
+  }
+
+  /// Reduces terms, and gives a gradient the placement of its primal.
+  void settle(Value value) {
+    if (sums_.contains(value.id) || original_.readers(value).empty()) return;
+    const int primal = original_.info(value).primal;
+    std::vector<Target> targets;
+    for (size_t axis = 0; axis < axes(); ++axis) {
+      const Placement is = at(value, axis);
+      Target target{is, slices(value, axis)};
+      if (axis > 0 && primal >= 0)
+        target.placement = at(current({primal}), axis);
+      else if (is.kind == Kind::Overlap)
+        target.placement = shard(is.dim);
+      else if (axis > 0 && is == partial)
+        target.placement = kept_terms(value, axis);
+      if (!(target.placement == is))
+        target.slices = target.placement.kind == Kind::Shard ? shares(value, axis, target.placement.dim) : Slices{};
+      targets.push_back(target);
+    }
+    current_[static_cast<size_t>(value.id)] = bring_to(value, targets);
+  }
+
+  /// Where the sum of terms lies: cut along the channels where the next operators want it so.
+  Placement kept_terms(Value value, size_t axis) {
+    const int last = logical(value).shape.rank() - 1;
+    const bool channels = strategy_.cut(original_.nodes()[static_cast<size_t>(original_.info(value).producer)].name,
+                                        axis) == Cut::channels;
+    bool taken = false;
+    for (size_t other = 0; other < axes(); ++other) taken = taken || at(value, other).dim == last;
+    return channels && !taken && logical(value).shape[last] >= strategy_.mesh[axis].size ? shard(last) : replicate;
+  }
+
+  /// A sum over the batch, or the part of it that belongs to the rank's part of the variable.
+  Value reduced(Value value, Value like) {
+    std::vector<int> axes;
+    for (size_t axis = 0; axis < this->axes(); ++axis) {
+      const Placement is = at(value, axis), to = like ? at(like, axis) : replicate;
+      if (is == partial && to == replicate)
+        axes.push_back(static_cast<int>(axis));
+      else if (!(is == to))
+        throw Error("the sum '{}' lies as {} on mesh axis '{}', expected {}", out_.info(value).name, is.str(),
+                    strategy_.mesh[axis].name, to.str());
+    }
+    if (axes.empty()) return value;
+    const Value result = add(out_.info(value).name + "/sum", std::make_shared<const ReduceOp>(axes), value);
+    for (int axis : axes) at(result, static_cast<size_t>(axis)) = replicate;
+    return result;
+  }
+
+  void check_pins_were_used() const {
+    for (const auto& [pin, axis] : seen_pins_) {
+      const Axis& along = strategy_.mesh[axis];
+      const auto cut = pin->place.at(along.name);
+      if (!cut || used_pins_.contains({pin, axis})) continue;
+      std::set<std::string> known;
+      for (const Node& node : original_.nodes())
+        if (matches(pin->layers, node.name))
+          for (const Rule& rule : node.op->rules())
+            if (rule.cut != Cut::batch) known.insert(cut_names()[static_cast<size_t>(rule.cut)]);
+      throw InputError("pin '{}': no operator there can be cut by {} (axis '{}'); {}", pin->layers,
+                       cut_names()[static_cast<size_t>(*cut)], along.name,
+                       known.empty() ? "they follow the layers before them"
+                                     : fmt::format("what they can: {}", fmt::join(known, ", ")));
+    }
   }
 
   Type local_type(size_t v) const {
-    const ValueInfo& info = placed_.graph.values()[v];
-    Type type = info.type;
-    for (size_t axis = 0; axis < strategy_.mesh.size(); ++axis) {
-      const Placement p = placed_.placement[v][axis];
-      if (p.kind != Placement::Kind::Shard) continue;
-      const auto& [name, size] = strategy_.mesh[axis];
-      if (type.shape[p.dim] % size != 0)
-        throw InputError("'{}': dimension {} of {} does not divide by the {} members of mesh axis '{}'", info.name,
-                         p.dim, info.type.str(), size, name);
-      type.shape[p.dim] /= size;
+    Type type = placed_.graph.values()[v].type;
+    for (size_t axis = 0; axis < axes(); ++axis) {
+      const Slices& cut = placed_.slices[v][axis];
+      if (!cut.empty()) type.shape[placed_.placement[v][axis].dim] = cut[static_cast<size_t>(member(axis))].size();
     }
     return type;
   }
 
+  const Graph& original_;
   const Strategy& strategy_;
+  const PlacementRequest& request_;
+  Graph out_;
   PlacedGraph placed_;
-  std::map<std::tuple<int, size_t, Placement::Kind, int>, Value> reshards_;
+  std::vector<std::vector<bool>> free_;  // by value and axis: a source whose first reader decides
+  std::vector<Value> current_;           // by value of the original graph: what readers read
+  std::set<int> sums_;
+  std::set<std::pair<const Pin*, size_t>> seen_pins_, used_pins_;
+  std::map<std::tuple<int, size_t, Kind, int, std::vector<int64_t>>, Value> reshards_;
 };
 
 }  // namespace
 
 PlacedGraph propagate(const Graph& graph, const Strategy& strategy, const PlacementRequest& request,
-                      std::vector<Value>& wanted) {
-  Propagation propagation(graph, strategy);
-  for (const auto& [id, placements] : request.sources) propagation.source(id, placements);
-  Graph out = graph.without_nodes();
-  for (const Node& node : graph.nodes()) propagation.node(node, out);
-  wanted.clear();
-  for (Value value : request.replicated) {
-    for (size_t axis = 0; axis < strategy.mesh.size(); ++axis) value = propagation.reshard(out, value, axis, replicate);
-    wanted.push_back(value);
-  }
-  return propagation.finish(std::move(out));
+                      std::vector<Value>& ends) {
+  Propagation propagation(graph, strategy, request);
+  for (const Node& node : graph.nodes()) propagation.node(node);
+  return propagation.finish(ends);
 }
 
 }  // namespace lockstep

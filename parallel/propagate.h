@@ -1,4 +1,4 @@
-// Pass: gives every value a placement on the mesh, following the inputs, and inserts reshards.
+// Pass: gives every value a placement on the mesh, following the inputs and obeying the strategy, and inserts reshards.
 #pragma once
 
 #include <map>
@@ -12,22 +12,37 @@ namespace lockstep {
 using Placements = std::vector<Placement>;
 
 struct PlacedGraph {
-  Graph graph;                        // logical types, with ReshardOp nodes
-  std::vector<Type> local;            // by value id
-  std::vector<Placements> placement;  // by value id
+  Graph graph;                              // logical types, with ReshardOp and ReduceOp nodes; this rank's operators
+  std::vector<Type> local;                  // by value id: this rank's part
+  std::vector<Placements> placement;        // by value id
+  std::vector<std::vector<Slices>> slices;  // by value id and axis: empty where the placement does not cut
+  std::vector<std::string> notes;           // where the strategy could not be followed
 };
 
-/// Where the sources lie and what must be replicated in the end. Sources default to Replicate.
 struct PlacementRequest {
-  std::map<int, Placements> sources;  // by value id of the unplaced graph
-  std::vector<Value> replicated;      // values whose reshard to Replicate is wanted (gradients, loss, statistics)
+  /// By value id of the unplaced graph. Parameters and states that are not here lie as the first node that reads them
+  /// wants; other sources are replicated.
+  std::map<int, Placements> sources = {};
+  /// Sums over the batch, which are reduced once a step: to lie as the variable `like` does, or whole where there is
+  /// none.
+  struct Sum {
+    Value value, like = {};
+  };
+  std::vector<Sum> sums = {};
+  /// Values that every member must hold whole.
+  std::vector<Value> replicated = {};
+  /// This rank's place along each axis but the first, whose members are all alike; empty where there is no other.
+  std::vector<int64_t> coordinates = {};
 };
 
-/// For each node: the rule that its inputs' placements match exactly; else the first rule that they match once partial
-/// sums are reduced; else everything replicated. Value ids of `graph` stay valid, reshards add new ones at the end.
-/// `wanted` gets, for each of request.replicated, the value that holds the whole.
-/// Throws InputError where a dimension does not divide by its axis.
+/// For each node and axis: the rule that the strategy's cut names; else the first rule that its inputs' placements
+/// match, where a slice may grow to a window; else everything replicated. Among those that match, one that gives a
+/// gradient the placement of its primal comes first. Terms are reduced where they are made, but for `sums`. One reshard
+/// of a value to a placement serves all readers. Value ids of `graph` stay valid, reshards add new ones at the end.
+/// `ends` gets, for each of request.sums and then each of request.replicated, the value that holds it.
+/// Throws InputError with axis, node and sizes where a dimension has fewer elements than its axis has members or, of
+/// the lanes, does not divide by them; and where a pin names a cut that no operator of the layer has.
 PlacedGraph propagate(const Graph& graph, const Strategy& strategy, const PlacementRequest& request,
-                      std::vector<Value>& wanted);
+                      std::vector<Value>& ends);
 
 }  // namespace lockstep

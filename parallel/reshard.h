@@ -1,22 +1,48 @@
-// The operator that changes a value's placement along one mesh axis. Logically it is the identity.
+// The operators that move values between the members of a mesh axis. Logically they are identities.
 #pragma once
 
 #include "core/op.h"
 
 namespace lockstep {
 
-/// Along `axis`, from one placement to another. Partial → Replicate is the all-reduce; the bucket pass turns those of a
-/// step into few merged ones.
+/// Along one axis, from one placement to another, in every lane:
+///   Replicate → Shard, Window      a slice; nothing moves
+///   Shard → Replicate              all-gather
+///   Shard → Shard                  all-to-all
+///   Shard → Window                 halo exchange, with as many neighbours as the window reaches
+///   Overlap → Shard                its adjoint: terms go to who owns the element, and are added there
+///   Partial → Replicate, Shard     all-reduce, reduce-scatter
+/// Terms are added in the order of the members.
 class ReshardOp final : public Op {
  public:
-  ReshardOp(int axis, Placement from, Placement to) : axis(axis), from(from), to(to) {}
+  struct Side {
+    Placement placement;
+    Slices slices;  // where the placement cuts
+  };
+  ReshardOp(int axis, int64_t member, Side from, Side to)
+      : axis(axis), member(member), from(std::move(from)), to(std::move(to)) {}
   std::string_view name() const override { return "reshard"; }
   std::vector<Type> infer(std::span<const Type> in) const override { return {in[0]}; }
   std::vector<Rule> rules() const override { return {}; }
-  std::string attributes() const override { return from.str() + "->" + to.str(); }
+  std::string attributes() const override { return from.placement.str() + "->" + to.placement.str(); }
+  bool moves() const override { return true; }
 
   const int axis;
-  const Placement from, to;
+  const int64_t member;
+  const Side from, to;
+};
+
+/// Partial → Replicate along some axes, ascending: once a step, of a sum over the lanes. The bucket pass turns those of
+/// a step into few merged ones.
+class ReduceOp final : public Op {
+ public:
+  explicit ReduceOp(std::vector<int> axes) : axes(std::move(axes)) {}
+  std::string_view name() const override { return "reduce"; }
+  std::vector<Type> infer(std::span<const Type> in) const override { return {in[0]}; }
+  std::vector<Rule> rules() const override { return {}; }
+  bool moves() const override { return true; }
+
+  const std::vector<int> axes;
 };
 
 }  // namespace lockstep

@@ -37,6 +37,15 @@ class FakeStream final : public Stream {
   void accumulate(float* to, const float* from, size_t n) override {
     worker_.accumulate(on_host(to), on_host(from), n);
   }
+  void copy_rows(std::byte* to, size_t to_pitch, const std::byte* from, size_t from_pitch, size_t bytes,
+                 size_t rows) override {
+    worker_.copy_rows(on_host(to), to_pitch, on_host(from), from_pitch, bytes, rows);
+  }
+  void accumulate_rows(DType dtype, std::byte* to, size_t to_pitch, const std::byte* from, size_t n,
+                       size_t rows) override {
+    worker_.accumulate_rows(dtype, on_host(to), to_pitch, on_host(from), n, rows);
+  }
+  void zero(std::byte* to, size_t bytes) override { worker_.zero(on_host(to), bytes); }
   void gather(std::byte* to, const std::byte* from, std::span<const int32_t> rows, size_t row_bytes) override {
     worker_.gather(on_host(to), on_host(from), {on_host(rows.data()), rows.size()}, row_bytes);
   }

@@ -155,8 +155,8 @@ TEST(Pool, ThreadsDoNotChangeBits) {
                     max_pool_dx(test, true, y, dy),
                     run_op(AvgPoolOp(window), {x})[0],
                     run_op(AvgPoolGradOp(window, test.x), {dy})[0],
-                    run_op(GlobalAvgPoolOp(), {x})[0],
-                    run_op(GlobalAvgPoolGradOp(test.x), {dg})[0]};
+                    run_op(GlobalAvgPoolOp(test.x[1] * test.x[2]), {x})[0],
+                    run_op(GlobalAvgPoolGradOp(test.x[1] * test.x[2], test.x), {dg})[0]};
   }
   omp_set_num_threads(threads);
   for (size_t i = 0; i < results[0].size(); ++i) EXPECT_TRUE(same_bits(results[0][i], results[1][i])) << i;
@@ -191,16 +191,16 @@ TEST(AvgPool, DoesNotCountPadding) {
 
 TEST(GlobalAvgPool, IsExactOnIntegers) {
   const Buffer x = integers({3, 4, 8, 11}, 13);
-  const Buffer y = run_op(GlobalAvgPoolOp(), {x})[0];
+  const Buffer y = run_op(GlobalAvgPoolOp(4 * 8), {x})[0];
   ASSERT_EQ(y.shape(), (Shape{3, 11}));
   std::vector<float> expected(33);
   for (size_t i = 0; i < x.as().size(); ++i) expected[i / (32 * 11) * 11 + i % 11] += x[i] / 32;
   EXPECT_TRUE(close(y, expected, 0));
 
-  const Buffer dx = run_op(GlobalAvgPoolGradOp({9, 4, 8, 11}), {y})[0];  // the batch follows dy
+  const Buffer dx = run_op(GlobalAvgPoolGradOp(4 * 8, {9, 4, 8, 11}), {y})[0];  // the batch follows dy
   ASSERT_EQ(dx.shape(), x.shape());
   for (size_t i = 0; i < dx.as().size(); ++i) ASSERT_EQ(dx[i], y[i / (32 * 11) * 11 + i % 11] / 32);
-  EXPECT_TRUE(gradient_matches(std::make_shared<GlobalAvgPoolOp>(), {uniform({2, 3, 3, 5}, 14)}, {0}));
+  EXPECT_TRUE(gradient_matches(std::make_shared<GlobalAvgPoolOp>(9), {uniform({2, 3, 3, 5}, 14)}, {0}));
 }
 
 TEST(Pool, RefusesWithNumbers) {
@@ -213,7 +213,7 @@ TEST(Pool, RefusesWithNumbers) {
               MaxPoolOp({{2, 2}, {2, 2}}).infer(matrix);
             }),
             "got f32[8, 10], expected images f32[N, H, W, C]");
-  EXPECT_EQ(error_of([&] { GlobalAvgPoolOp().infer(matrix); }), "got f32[8, 10], expected images f32[N, H, W, C]");
+  EXPECT_EQ(error_of([&] { GlobalAvgPoolOp(1).infer(matrix); }), "got f32[8, 10], expected images f32[N, H, W, C]");
   EXPECT_EQ(error_of([&] {
               AvgPoolOp({{40, 2}, {2, 2}}).infer(image);
             }),

@@ -204,7 +204,9 @@ Reductions three_sums() {
   for (const int64_t elements : {100, 1000, 10})
     terms.push_back(graph.add1("sum" + std::to_string(elements), std::make_shared<BatchSumOp>(elements), {x}));
   Reductions r;
-  r.placed = propagate(graph, data_parallel(4), {{{x.id, {shard(0)}}}, terms}, r.totals);
+  PlacementRequest request{.sources = {{x.id, {shard(0)}}}};
+  for (Value term : terms) request.sums.push_back({term});
+  r.placed = propagate(graph, data_parallel(4), request, r.totals);
   size_t offset = 0;
   for (Value term : terms) {
     r.sums[term.id] = {Region::Sum, offset};
@@ -213,12 +215,12 @@ Reductions three_sums() {
   return r;
 }
 
-TEST(Propagate, APartialGradientIsReducedByAReshard) {
+TEST(Propagate, APartialGradientIsReducedOnce) {
   const Reductions r = three_sums();
-  std::vector<std::string> reshards;
+  std::vector<std::vector<int>> reductions;
   for (const Node& node : r.placed.graph.nodes())
-    if (dynamic_cast<const ReshardOp*>(node.op.get())) reshards.push_back(node.op->attributes());
-  EXPECT_EQ(reshards, std::vector<std::string>(3, "P->R"));
+    if (const auto* reduce = dynamic_cast<const ReduceOp*>(node.op.get())) reductions.push_back(reduce->axes);
+  EXPECT_EQ(reductions, std::vector<std::vector<int>>(3, {0}));
   EXPECT_EQ(r.placed.local[0].shape, (Shape{2, 3}));
   for (Value total : r.totals) EXPECT_EQ(r.placed.placement[static_cast<size_t>(total.id)][0], replicate);
 }
@@ -227,7 +229,7 @@ TEST(Propagate, RefusesABatchThatDoesNotDivide) {
   Graph graph;
   const Value x = graph.source("x", {Shape{6, 3}, DType::f32}, Role::LaneInput);
   std::vector<Value> wanted;
-  EXPECT_THROW(propagate(graph, data_parallel(4), {{{x.id, {shard(0)}}}, {}}, wanted), InputError);
+  EXPECT_THROW(propagate(graph, data_parallel(4), {.sources = {{x.id, {shard(0)}}}}, wanted), InputError);
 }
 
 TEST(Buckets, AreRangesOfTheSums) {

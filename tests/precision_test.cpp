@@ -63,8 +63,8 @@ TEST_P(OperatorTypes, FollowTheActivationsAndWeightsStayF32) {
   EXPECT_EQ(MaxPoolGradOp(window, true, image).infer(Types{u8(pooled), with(pooled), with(pooled)}), Types{x});
   EXPECT_EQ(AvgPoolOp(window).infer(Types{x}), Types{with(pooled)});
   EXPECT_EQ(AvgPoolGradOp(window, image).infer(Types{with(pooled)}), Types{x});
-  EXPECT_EQ(GlobalAvgPoolOp().infer(Types{x}), Types{with({4, 6})});
-  EXPECT_EQ(GlobalAvgPoolGradOp(image).infer(Types{with({4, 6})}), Types{x});
+  EXPECT_EQ(GlobalAvgPoolOp(1).infer(Types{x}), Types{with({4, 6})});
+  EXPECT_EQ(GlobalAvgPoolGradOp(1, image).infer(Types{with({4, 6})}), Types{x});
   EXPECT_EQ(ReluOp().infer(Types{x}), Types{x});
   EXPECT_EQ(ReluGradOp().infer(Types{x, x}), Types{x});
   EXPECT_EQ(AddOp().infer(Types{x, x}), Types{x});
@@ -102,13 +102,14 @@ struct Planned {
   explicit Planned(const Network& network, const StepOptions& options, const Optimizer& optimizer = Adam{}) {
     const auto backend = make_cpu_backend(1);
     const auto comms = make_local(1);
+    const Mesh mesh({}, *comms[0]);
     const VariableLayout layout(network);
     KernelTable kernels;
     const auto nothing = [](const Op&, const Signature&) { return Kernel{}; };
 #define LOCKSTEP_OP(Class) kernels.add<Class>(nothing);
 #include "layers/list.inc"
     const auto keep = [this](std::string_view pass, const Graph& graph) { passes[std::string(pass)] = graph; };
-    const StepTarget target{layout, kernels, *backend, *comms[0], keep};
+    const StepTarget target{layout, kernels, *backend, mesh, keep};
     training = plan_training(network, optimizer, options, target).plan;
     prediction = plan_prediction(network, options, target);
     plan_evaluation(network, options, target);
@@ -203,11 +204,12 @@ TEST(NetworkPrecision, ASoftmaxLayerIsComputedInF32AndPredictionsAreF32) {
   const auto backend = make_cpu_backend(1);
   const auto comms = make_local(1);
   const Network linear("linear", Flatten()(ReLU()(Input({2, 2, 1}))));
+  const Mesh mesh({}, *comms[0]);
   const VariableLayout layout(linear);
   KernelTable kernels = cpu_kernels();
   kernels.add<ReluOp>([](const Op&, const Signature&) { return Kernel{}; });
   const Step step =
-      plan_prediction(linear, {.batch = 8, .precision = Precision::bf16}, {layout, kernels, *backend, *comms[0], {}});
+      plan_prediction(linear, {.batch = 8, .precision = Precision::bf16}, {layout, kernels, *backend, mesh, {}});
   EXPECT_EQ(step.plan.graph.type(step.predictions), (Type{Shape{8, 4}, DType::f32}));
 }
 
@@ -236,8 +238,9 @@ TEST(NetworkPrecision, TheCpuRefuses16Bits) {
   const auto backend = make_cpu_backend(1);
   const auto comms = make_local(1);
   const Network network = lenet5({28, 28, 1}, 10);
+  const Mesh mesh({}, *comms[0]);
   const VariableLayout layout(network);
-  const StepTarget target{layout, cpu_kernels(), *backend, *comms[0], {}};
+  const StepTarget target{layout, cpu_kernels(), *backend, mesh, {}};
   for (Precision precision : {Precision::bf16, Precision::fp16})
     EXPECT_EQ(error_of([&] { plan_training(network, Adam{}, {.batch = 32, .precision = precision}, target); }),
               "layer 'conv2d': the CPU computes in f32; f16 and bf16 need a GPU");

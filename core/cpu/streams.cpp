@@ -6,6 +6,7 @@
 
 #include "core/cpu/await.h"
 #include "core/cpu/float_environment.h"
+#include "core/error.h"
 
 namespace lockstep {
 
@@ -105,6 +106,25 @@ void CpuStream::accumulate(float* to, const float* from, size_t n) {
 #pragma omp parallel for simd schedule(static) if (n >= worth_threads && omp_get_max_threads() > 1)
     for (size_t i = 0; i < n; ++i) to[i] += from[i];
   });
+}
+
+void CpuStream::copy_rows(std::byte* to, size_t to_pitch, const std::byte* from, size_t from_pitch, size_t bytes,
+                          size_t rows) {
+  enqueue([=] {
+    for (size_t row = 0; row < rows; ++row) std::memcpy(to + row * to_pitch, from + row * from_pitch, bytes);
+  });
+}
+
+void CpuStream::accumulate_rows(DType dtype, std::byte* to, size_t to_pitch, const std::byte* from, size_t n,
+                                size_t rows) {
+  if (dtype != DType::f32) throw Error("the CPU adds no {}", name_of(dtype));
+  for (size_t row = 0; row < rows; ++row)
+    accumulate(reinterpret_cast<float*>(to + row * to_pitch),
+               reinterpret_cast<const float*>(from + row * n * sizeof(float)), n);
+}
+
+void CpuStream::zero(std::byte* to, size_t bytes) {
+  enqueue([=] { std::memset(to, 0, bytes); });
 }
 
 void CpuStream::gather(std::byte* to, const std::byte* from, std::span<const int32_t> rows, size_t row_bytes) {

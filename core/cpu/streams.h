@@ -61,6 +61,12 @@ class CpuStream : public Stream {
  public:
   void copy(std::byte* to, const std::byte* from, size_t bytes) override;
   void accumulate(float* to, const float* from, size_t n) override;
+  void copy_rows(std::byte* to, size_t to_pitch, const std::byte* from, size_t from_pitch, size_t bytes,
+                 size_t rows) override;
+  /// f32 only, as all of the CPU's kernels.
+  void accumulate_rows(DType dtype, std::byte* to, size_t to_pitch, const std::byte* from, size_t n,
+                       size_t rows) override;
+  void zero(std::byte* to, size_t bytes) override;
   void gather(std::byte* to, const std::byte* from, std::span<const int32_t> rows, size_t row_bytes) override;
   std::unique_ptr<Event> event() override { return std::make_unique<CpuEvent>(); }
 };

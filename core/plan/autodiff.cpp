@@ -15,8 +15,11 @@ std::vector<Gradient> autodiff(Graph& graph, Value loss, const AddNode& add) {
     if (!(graph.type(value) == graph.type(gradient)))
       throw Error("gradient of '{}' is {}, the value is {}", graph.info(value).name, graph.type(gradient).str(),
                   graph.type(value).str());
+    // Some operators hand their own gradient on: it stays that of their output.
+    if (graph.info(gradient).primal < 0) graph.set_primal(gradient, value);
     Value& known = gradients[value.id];
     known = known ? add(graph, graph.info(value).name + "/grad_sum", known, gradient) : gradient;
+    if (graph.info(known).primal < 0) graph.set_primal(known, value);
   };
 
   const int last = graph.info(loss).producer;

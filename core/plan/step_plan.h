@@ -10,6 +10,7 @@ struct StepPlan {
   Graph graph;                                    // with reshards; logical types
   std::vector<Type> local;                        // by value id: what a kernel sees
   std::vector<std::vector<Placement>> placement;  // by value id, by mesh axis
+  std::vector<std::vector<Slices>> slices;        // the same: of what is cut
   int lanes = 1;                                  // of this rank
   std::vector<Entry> order;
   std::vector<Kernel> kernels;  // by node

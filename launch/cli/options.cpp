@@ -80,7 +80,6 @@ void add_training_options(CLI::App& app, Options& options) {
 
 RunOptions run_options(const Options& options, const Runtime& runtime) {
   set_log_level(options.log);
-  check_strategy(options.strategy);
   RunOptions run{.batch = options.batch,
                  .lanes = options.lanes,
                  .threads = options.threads.value_or(0),
@@ -89,6 +88,7 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
                  .precision = precision_from_name(options.precision),
                  .backend = backend_from_name(options.backend),
                  .comm = comm_from_name(options.comm),
+                 .strategy = parse_strategy(options.strategy),
                  .engines = options.engines};
   const std::vector<std::string> modes{"reproducible", "fast"};
   if (options.numerics == modes[1])

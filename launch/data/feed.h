@@ -22,7 +22,7 @@ struct Batch {
   std::pmr::vector<int32_t> labels;   // [lane_count * batch / lanes], 0 where padded
   std::pmr::vector<LaneState> lanes;  // [lane_count]
   std::pmr::vector<int32_t> rows;     // with FeedOptions::once: the sample of each image, -1 where padded; else empty
-  std::vector<size_t> fresh;          // with it: which images are given; the others were in earlier batches
+  std::vector<size_t> fresh = {};     // with it: which images are given; the others were in earlier batches
   int64_t samples = 0;                // real samples in the global batch
   int64_t step = 0;                   // counts over the whole run
   int64_t epoch = 0;

@@ -68,10 +68,10 @@ Kernel make(const AvgPoolGradOp& op, const Signature& signature) {
   }};
 }
 
-Kernel make(const GlobalAvgPoolOp&, const Signature& signature) {
+Kernel make(const GlobalAvgPoolOp& op, const Signature& signature) {
   const Shape x = signature.in[0].shape;
-  return {.run = [n = x[0], pixels = x[1] * x[2], channels = x[3]](Stream&, const Args& args) {
-    const float scale = 1 / static_cast<float>(pixels);
+  return {.run = [n = x[0], pixels = x[1] * x[2], channels = x[3], whole = op.pixels](Stream&, const Args& args) {
+    const float scale = 1 / static_cast<float>(whole);
     parallel_for(n, pixels * channels * 4, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const float* from = args.in[0].as() + i * pixels * channels;
@@ -88,10 +88,10 @@ Kernel make(const GlobalAvgPoolOp&, const Signature& signature) {
   }};
 }
 
-Kernel make(const GlobalAvgPoolGradOp&, const Signature& signature) {
+Kernel make(const GlobalAvgPoolGradOp& op, const Signature& signature) {
   const Shape x = signature.out[0].shape;
-  return {.run = [n = x[0], pixels = x[1] * x[2], channels = x[3]](Stream&, const Args& args) {
-    const float scale = 1 / static_cast<float>(pixels);
+  return {.run = [n = x[0], pixels = x[1] * x[2], channels = x[3], whole = op.pixels](Stream&, const Args& args) {
+    const float scale = 1 / static_cast<float>(whole);
     parallel_for(n * pixels, channels * 8, [&](int64_t begin, int64_t end) {
       for (int64_t pixel = begin; pixel < end; ++pixel) {
         const float* dy = args.in[0].as() + pixel / pixels * channels;

@@ -32,6 +32,7 @@ ConvolutionLayouts layouts(const Conv2dAttributes& conv, const Shape& x, const S
           bias ? layout_of({w[0]}, Tag::a) : Desc(),
           image_layout(y),
           {conv.stride[0], conv.stride[1]},
+          {conv.dilation[0] - 1, conv.dilation[1] - 1},
           {conv.pad_before[0], conv.pad_before[1]},
           {conv.pad_after[0], conv.pad_after[1]}};
 }

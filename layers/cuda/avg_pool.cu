@@ -95,12 +95,12 @@ Kernel make(const AvgPoolGradOp& op, const Signature& signature, const SharedCon
   }};
 }
 
-Kernel make(const GlobalAvgPoolOp&, const Signature& signature, const SharedContext&) {
+Kernel make(const GlobalAvgPoolOp& op, const Signature& signature, const SharedContext&) {
   const Type& x = signature.in[0];
   const int64_t pixels = x.shape[1] * x.shape[2];
   // The pixels of an image are one part of the rows: its sums are the image's.
   const Columns s = Columns::of_parts(x.shape[0] * pixels, x.shape[3], columns_pack(x.dtype, x.shape[3]), pixels);
-  return {.run = [s, dtype = x.dtype, scale = 1 / static_cast<float>(pixels)](Stream& stream, const Args& args) {
+  return {.run = [s, dtype = x.dtype, scale = 1 / static_cast<float>(op.pixels)](Stream& stream, const Args& args) {
     if (s.empty()) return;
     with_packs(dtype, s.channels, [&]<class T, int Size>(T, std::integral_constant<int, Size>) {
       launch(stream, s.grid(), sum_parts_kernel<T, Size, T>, s, args.in[0].as<const T>(), args.out[0].as<T>(), scale);
@@ -108,15 +108,15 @@ Kernel make(const GlobalAvgPoolOp&, const Signature& signature, const SharedCont
   }};
 }
 
-Kernel make(const GlobalAvgPoolGradOp&, const Signature& signature, const SharedContext&) {
+Kernel make(const GlobalAvgPoolGradOp& op, const Signature& signature, const SharedContext&) {
   const Type& x = signature.out[0];
   const Shape row = as_row(x.shape);
   const Pooling s = pooling({}, row, row, x.dtype);
-  return {.run = [s, x, pixels = row[2]](Stream& stream, const Args& args) {
+  return {.run = [s, x, pixels = row[2], scale = 1 / static_cast<float>(op.pixels)](Stream& stream, const Args& args) {
     if (x.shape.elements() == 0) return;
     with_packs(x.dtype, s.channels, [&]<class T, int Size>(T, std::integral_constant<int, Size>) {
       launch(stream, pool_grid(pixels * s.packs, 1, s.images), global_avg_pool_grad_kernel<T, Size>, s, pixels,
-             1 / static_cast<float>(pixels), args.in[0].as<const T>(), args.out[0].as<T>());
+             scale, args.in[0].as<const T>(), args.out[0].as<T>());
     });
   }};
 }

@@ -16,7 +16,7 @@ using Planned = std::shared_ptr<Convolution>;
 
 ConvolutionSpec spec_of(Pass pass, const Conv2dAttributes& conv, const Shape& x, const Shape& w, const Shape& y,
                         DType images, DType weights) {
-  return {pass, x, w, y, images, weights, conv.stride, conv.pad_before, conv.pad_after};
+  return {pass, x, w, y, images, weights, conv.stride, conv.pad_before, conv.pad_after, conv.dilation};
 }
 
 /// Throws InputError where cuDNN has no engine.

@@ -7,15 +7,15 @@ using dnnl::algorithm;
 using dnnl::prop_kind;
 
 dnnl::convolution_forward::primitive_desc convolution(const ConvolutionLayouts& c) {
-  return {{prop_kind::forward_training, algorithm::convolution_direct, c.x, c.w, c.b, c.y, c.strides, c.pad_before,
-           c.pad_after},
+  return {{prop_kind::forward_training, algorithm::convolution_direct, c.x, c.w, c.b, c.y, c.strides, c.dilates,
+           c.pad_before, c.pad_after},
           strict_attributes(),
           cpu_engine()};
 }
 
 dnnl::convolution_backward_data::primitive_desc convolution_data_grad(const ConvolutionLayouts& c) {
   const dnnl::convolution_forward::primitive_desc hint = convolution(c);
-  return {{algorithm::convolution_direct, c.x, c.w, c.y, c.strides, c.pad_before, c.pad_after},
+  return {{algorithm::convolution_direct, c.x, c.w, c.y, c.strides, c.dilates, c.pad_before, c.pad_after},
           strict_attributes(),
           cpu_engine(),
           hint};
@@ -23,7 +23,7 @@ dnnl::convolution_backward_data::primitive_desc convolution_data_grad(const Conv
 
 dnnl::convolution_backward_weights::primitive_desc convolution_weight_grad(const ConvolutionLayouts& c) {
   const dnnl::convolution_forward::primitive_desc hint = convolution(c);
-  return {{algorithm::convolution_direct, c.x, c.w, c.b, c.y, c.strides, c.pad_before, c.pad_after},
+  return {{algorithm::convolution_direct, c.x, c.w, c.b, c.y, c.strides, c.dilates, c.pad_before, c.pad_after},
           strict_attributes(),
           cpu_engine(),
           hint};

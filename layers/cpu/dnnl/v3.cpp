@@ -15,6 +15,7 @@ dnnl::convolution_forward::primitive_desc convolution(const ConvolutionLayouts& 
           c.b,
           c.y,
           c.strides,
+          c.dilates,
           c.pad_before,
           c.pad_after,
           strict_attributes()};
@@ -27,6 +28,7 @@ dnnl::convolution_backward_data::primitive_desc convolution_data_grad(const Conv
           c.w,
           c.y,
           c.strides,
+          c.dilates,
           c.pad_before,
           c.pad_after,
           convolution(c),
@@ -41,6 +43,7 @@ dnnl::convolution_backward_weights::primitive_desc convolution_weight_grad(const
           c.b,
           c.y,
           c.strides,
+          c.dilates,
           c.pad_before,
           c.pad_after,
           convolution(c),

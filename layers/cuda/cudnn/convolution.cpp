@@ -48,7 +48,7 @@ Node convolution_node(const ConvolutionSpec& spec) {
       .set_pre_padding(list(spec.pad_before))
       .set_post_padding(list(spec.pad_after))
       .set_stride(list(spec.stride))
-      .set_dilation({1, 1});
+      .set_dilation(list(spec.dilation));
 }
 
 void describe(Graph& graph, const ConvolutionSpec& spec) {
@@ -211,9 +211,11 @@ class CudnnConvolution final : public Convolution {
 
 std::string ConvolutionSpec::str() const {
   constexpr std::array<const char*, 3> passes{"forward", "data_grad", "weight_grad"};
-  return fmt::format("conv2d {} {} {} stride {}x{} pad {}x{}/{}x{}{}", passes[static_cast<size_t>(pass)],
+  return fmt::format("conv2d {} {} {} stride {}x{} pad {}x{}/{}x{}{}{}", passes[static_cast<size_t>(pass)],
                      Type{x, images}.str(), Type{w, weights}.str(), stride[0], stride[1], pad_before[0], pad_before[1],
-                     pad_after[0], pad_after[1], bias ? " +bias" : "");
+                     pad_after[0], pad_after[1],
+                     dilation == std::array<int64_t, 2>{1, 1} ? "" : fmt::format(" dilation {}x{}", dilation[0], dilation[1]),
+                     bias ? " +bias" : "");
 }
 
 std::shared_ptr<Convolution> Convolution::make(const SharedContext& context, const ConvolutionSpec& spec,

@@ -13,7 +13,7 @@ struct ConvolutionSpec {
   Shape x, w, y;               // [N,H,W,C], [K,R,S,C/groups], [N,P,Q,K]
   DType images = DType::f32;   // of x and y, and of their gradients
   DType weights = DType::f32;  // of w, or of its gradient
-  std::array<int64_t, 2> stride{}, pad_before{}, pad_after{};
+  std::array<int64_t, 2> stride{}, pad_before{}, pad_after{}, dilation{1, 1};
   bool bias = false;  // f32[K], added in the forward pass
   /// "conv2d forward f16[32, 56, 56, 64] …": names the choice of an engine.
   std::string str() const;

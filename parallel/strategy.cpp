@@ -1,0 +1,122 @@
+#include "parallel/strategy.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "core/error.h"
+
+namespace lockstep {
+
+namespace {
+
+struct Kind {
+  std::string name;
+  Cut cut;
+};
+
+const std::array<Kind, 5>& kinds() {
+  static const std::array<Kind, 5> all{{{"data", Cut::batch},
+                                        {"space_h", Cut::height},
+                                        {"space_w", Cut::width},
+                                        {"filter", Cut::filters},
+                                        {"channel", Cut::channels}}};
+  return all;
+}
+
+std::vector<std::string> axis_names() {
+  std::vector<std::string> names;
+  for (const Kind& kind : kinds()) names.push_back(kind.name);
+  return names;
+}
+
+/// Whether all of `name` matches; '*' stands for any characters.
+bool matches_whole(std::string_view pattern, std::string_view name) {
+  if (pattern.empty()) return name.empty();
+  if (pattern[0] != '*')
+    return !name.empty() && pattern[0] == name[0] && matches_whole(pattern.substr(1), name.substr(1));
+  for (size_t skip = 0; skip <= name.size(); ++skip)
+    if (matches_whole(pattern.substr(1), name.substr(skip))) return true;
+  return false;
+}
+
+}  // namespace
+
+std::span<const std::string> cut_names() {
+  static const std::array<std::string, 5> names{"batch", "height", "width", "filters", "channels"};
+  return names;
+}
+
+int64_t Strategy::ranks_per_lane() const {
+  int64_t ranks = 1;
+  for (size_t axis = 1; axis < mesh.size(); ++axis) ranks *= mesh[axis].size;
+  return ranks;
+}
+
+const Pin* Strategy::pin(const std::string& name, size_t axis) const {
+  for (auto pin = pins.rbegin(); pin != pins.rend(); ++pin)
+    if (pin->place.contains(mesh[axis].name) && matches(pin->layers, name)) return &*pin;
+  return nullptr;
+}
+
+std::optional<Cut> Strategy::cut(const std::string& name, size_t axis) const {
+  const Pin* found = pin(name, axis);
+  return found ? found->place.at(mesh[axis].name) : mesh[axis].cut;
+}
+
+bool matches(const std::string& pattern, const std::string& name) {
+  for (size_t end = name.find('/'); end != std::string::npos; end = name.find('/', end + 1))
+    if (matches_whole(pattern, std::string_view(name).substr(0, end))) return true;
+  return matches_whole(pattern, name);
+}
+
+Strategy data_parallel(int64_t lanes) {
+  Strategy strategy;
+  strategy.mesh[0].size = lanes;
+  return strategy;
+}
+
+void add_axis(Strategy& strategy, const std::string& name, int64_t size) {
+  const Kind& kind = kinds()[index_of("mesh axis", name, axis_names())];
+  if (size < 1 || size > (1 << 20))
+    throw InputError("mesh axis '{}' has size {}, expected 1 to {}", name, size, 1 << 20);
+  if (name == "data") {
+    if (strategy.data_ranks) throw InputError("mesh axis 'data' is given twice");
+    strategy.data_ranks = size;
+    return;
+  }
+  if (std::ranges::find(strategy.mesh, name, &Axis::name) != strategy.mesh.end())
+    throw InputError("mesh axis '{}' is given twice", name);
+  if (size > 1) strategy.mesh.push_back({name, size, kind.cut});
+}
+
+Strategy parse_strategy(const std::string& text) {
+  Strategy strategy;
+  if (text == "data") return strategy;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    const std::string part = text.substr(begin, end - begin);
+    const size_t equals = part.find('=');
+    int64_t size = 0;
+    const char* const last = part.data() + part.size();
+    const bool number = equals != std::string::npos && std::from_chars(part.data() + equals + 1, last, size) ==
+                                                           std::from_chars_result{last, std::errc{}};
+    if (!number)
+      throw InputError("strategy '{}': '{}' is no axis with its size, expected such as data=2,space_h=2; axes are {}",
+                       text, part, fmt::join(axis_names(), ", "));
+    add_axis(strategy, part.substr(0, equals), size);
+    begin = end + 1;
+  }
+  return strategy;
+}
+
+void check_pins(const Strategy& strategy, std::span<const std::string> layers) {
+  for (const Pin& pin : strategy.pins) {
+    if (std::ranges::any_of(layers, [&](const std::string& layer) { return matches(pin.layers, layer); })) continue;
+    const std::string near = nearest(pin.layers, layers);
+    throw InputError("pin '{}' matches no layer{}; layers are {}", pin.layers,
+                     near.empty() ? "" : fmt::format(", did you mean '{}'", near), fmt::join(layers, ", "));
+  }
+}
+
+}  // namespace lockstep

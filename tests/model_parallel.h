@@ -1,0 +1,113 @@
+// Training by any strategy, as tests look at it: what one step's gradients and some steps' weights are, beside those of
+// one rank.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <thread>
+
+#include "core/random.h"
+#include "launch/device.h"
+#include "launch/trainer.h"
+#include "parallel/comm/local.h"
+
+namespace lockstep::test {
+
+/// Images of noise with labels, a pure function of the index.
+class Noise final : public Dataset {
+ public:
+  Noise(Shape image, int classes, int64_t size) : image_(image), classes_(classes), size_(size) {}
+  int64_t size() const override { return size_; }
+  Shape image_shape() const override { return image_; }
+  int classes() const override { return classes_; }
+  int32_t read(int64_t index, std::span<float> image) const override {
+    const Random random(99, Purpose::Initialise, 0);
+    for (size_t i = 0; i < image.size(); ++i)
+      image[i] = to_uniform(random.bits(static_cast<uint64_t>(index), i / 4)[i % 4]) - 0.5F;
+    return static_cast<int32_t>(index % classes_);
+  }
+  std::string content_sha256() const override { return "noise"; }
+
+ private:
+  Shape image_;
+  int classes_;
+  int64_t size_;
+};
+
+struct Trained {
+  std::vector<float> losses;
+  Weights gradients;  // of the first step, per sample
+  Weights weights;    // in the end
+  std::string sha256;
+};
+
+/// Trains on the ranks of `comm`, one of which calls; momentum's first velocity is the gradient.
+inline Trained train_by(const Network& network, StepOptions step, int64_t steps, Communicator& comm,
+                        BackendChoice backend = BackendChoice::cpu,
+                        Optimizer optimizer = SGD{.lr = 0.05F, .momentum = 0.9F}) {
+  RankContext rank{comm, comm.rank(), comm.size(), "here"};
+  const Device device = make_device({.backend = backend, .comm = CommChoice::local, .step = step}, rank, false);
+  Trainer trainer(network, {.step = step, .optimizer = optimizer, .seed = 5}, device.comm(rank), *device.backend,
+                  device.kernels);
+  const Shape image = network.input_shape();
+  const auto data = std::make_shared<Noise>(image, static_cast<int>(network.output_shape()[0]), step.batch * 2 - 1);
+  const int lanes = step.numerics == Numerics::fast ? trainer.mesh().data_ranks() : step.lanes;
+  const int own = lanes / trainer.mesh().data_ranks();
+  BatchFeed feed(data, {.batch = step.batch,
+                        .lanes = lanes,
+                        .first_lane = int64_t{own} * trainer.mesh().data_rank(),
+                        .lane_count = own,
+                        .seed = 5,
+                        .steps = steps});
+  Trained trained;
+  for (int64_t i = 0; i < steps; ++i) {
+    trained.losses.push_back(trainer.train(feed.next(), optimizer.lr()).loss);
+    if (i == 0) trained.gradients = trainer.variables().get_slots().at(0);
+  }
+  trained.weights = trainer.variables().get();
+  trained.sha256 = trainer.variables().sha256() + trainer.variables().slots_sha256();
+  return trained;
+}
+
+/// On `ranks` threads: what each rank has.
+inline std::vector<Trained> train_by(const Network& network, const StepOptions& step, int64_t steps, int ranks) {
+  auto comms = make_local(ranks);
+  std::vector<Trained> all(static_cast<size_t>(ranks));
+  std::vector<std::exception_ptr> errors(static_cast<size_t>(ranks));
+  std::vector<std::thread> threads;
+  for (size_t rank = 0; rank < comms.size(); ++rank)
+    threads.emplace_back([&, rank] {
+      try {
+        all[rank] = train_by(network, step, steps, *comms[rank]);
+      } catch (const std::exception& error) {
+        errors[rank] = std::current_exception();
+        comms[rank]->abort(error.what());
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  for (const auto& error : errors)
+    if (error) std::rethrow_exception(error);
+  return all;
+}
+
+/// The largest difference of any variable's values, in units of its largest value; NaN where there is one.
+inline double difference(const Weights& a, const Weights& b, std::string* worst = nullptr) {
+  double largest = 0;
+  for (const auto& [name, values] : a) {
+    double scale = 1e-12, off = 0;
+    const auto& others = b.at(name);
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (std::isnan(values[i]) || std::isnan(others[i])) return NAN;
+      scale = std::max(scale, std::abs(double{others[i]}));
+      off = std::max(off, std::abs(double{values[i]} - double{others[i]}));
+    }
+    if (off / scale > largest) {
+      largest = off / scale;
+      if (worst) *worst = name;
+    }
+  }
+  return largest;
+}
+
+}  // namespace lockstep::test
