@@ -13,6 +13,7 @@
 #include "core/log.h"
 #include "core/plan/dump.h"
 #include "launch/host_memory.h"
+#include "launch/plan_table.h"
 #include "parallel/comm/gather.h"
 
 namespace lockstep {
@@ -331,7 +332,7 @@ std::vector<float> Model::predict(std::shared_ptr<const Dataset> data, const Run
 }
 
 std::string Model::plan(const RunOptions& options, const std::string& pass) {
-  const std::vector<std::string> passes{"network", "fuse", "autodiff", "place", "reduce", "step"};
+  const std::vector<std::string> passes{"network", "fuse", "autodiff", "place", "reduce", "step", "layers"};
   if (std::ranges::find(passes, pass) == passes.end()) throw unknown("pass", pass, passes);
   std::map<std::string, std::string, std::less<>> text;
   std::mutex mutex;
@@ -340,9 +341,12 @@ std::string Model::plan(const RunOptions& options, const std::string& pass) {
       [&](RankContext& rank, Trainer& trainer, Device&) {
         const StepPlan& plan = trainer.training_plan();
         const std::lock_guard lock(mutex);
-        if (rank.comm.rank() == 0) text["step"] = dump(plan);
+        if (rank.comm.rank() != 0) return;
+        text["step"] = dump(plan);
+        text["layers"] = plan_table(network_, plan, trainer.mesh(), trainer.variables().layout(),
+                                    options.numerics == Numerics::reproducible);
       },
-      [&](std::string_view name, const Graph& graph) {  // every rank has the same graphs
+      [&](std::string_view name, const Graph& graph) {
         const std::lock_guard lock(mutex);
         text[std::string(name)] = dump(graph);
       });

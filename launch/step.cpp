@@ -76,7 +76,8 @@ class Planner {
 
   Graph& graph() { return built_.graph; }
   void passed(std::string_view pass) const {
-    if (target_.on_pass) target_.on_pass(pass, placed_.graph.values().empty() ? built_.graph : placed_.graph);
+    if (target_.on_pass && target_.mesh.world().rank() == 0)
+      target_.on_pass(pass, placed_.graph.values().empty() ? built_.graph : placed_.graph);
   }
   const Type& placed_type(Value value) const { return placed_.graph.type(value); }
   const Built& built() const { return built_; }

@@ -36,7 +36,7 @@ struct Step {
 /// divided by the number of ranks along the strategy's first axis; and as check_ranks does.
 void check_batch(const StepOptions& options, int ranks);
 
-/// Sees the graph after each pass, by the pass' name.
+/// Sees rank 0's graph after each pass, by the pass' name.
 using OnPass = std::function<void(std::string_view pass, const Graph& graph)>;
 
 /// What a planned step needs to know about the rank it is for.

@@ -28,10 +28,10 @@ Window over(const Window& window, int dim, Interval seen, Interval part) {
 }
 
 Window make_window(Size2 size, Size2 stride, Padding padding, const Shape& x, Size2 dilation) {
-  for (const Size2& one : {size, stride, dilation})
-    if (one[0] < 1 || one[1] < 1)
-      throw InputError("window {} with strides {} and dilation {}: expected at least 1x1 for all", by(size), by(stride),
-                       by(dilation));
+  if (size[0] < 1 || size[1] < 1 || stride[0] < 1 || stride[1] < 1)
+    throw InputError("window {} with strides {}: expected at least 1x1 for both", by(size), by(stride));
+  if (dilation[0] < 1 || dilation[1] < 1)
+    throw InputError("window {} with dilation {}: expected at least 1x1", by(size), by(dilation));
   Window window{.size = size, .stride = stride, .dilation = dilation};
   if (padding == Padding::valid) return window;
   for (size_t d = 0; d < 2; ++d) {

@@ -25,24 +25,6 @@ class MergeLaneOp final : public Op {
   const int64_t floats;
 };
 
-/// Sums a range over the ranks along some axes of the mesh. Outputs: the range, the gradients in it where there are
-/// any, the values inside it.
-class AllReduceOp final : public Op {
- public:
-  AllReduceOp(std::vector<int> axes, std::vector<Type> out) : axes(std::move(axes)), out(std::move(out)) {}
-  std::string_view name() const override { return "all_reduce"; }
-  std::vector<Type> infer(std::span<const Type>) const override { return out; }
-  std::vector<Rule> rules() const override { return {}; }
-  bool collective() const override { return true; }
-  bool moves() const override { return true; }
-  std::string attributes() const override {
-    return fmt::format("{} bytes over ax{} {}", out[0].bytes(), axes.size() == 1 ? "is" : "es", fmt::join(axes, ", "));
-  }
-
-  const std::vector<int> axes;
-  const std::vector<Type> out;
-};
-
 struct Reduction {
   Value term, total;
   size_t begin = 0, end = 0;  // bytes in Region::Sum

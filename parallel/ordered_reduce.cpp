@@ -37,6 +37,18 @@ size_t ordered_scratch(int members, DType dtype, size_t n) {
          std::max(Layout(members, dtype, n).largest, Layout(members, dtype, shorter).largest);
 }
 
+size_t ordered_sent(int members, int member, DType dtype, size_t n) {
+  if (members == 1) return 0;
+  const Layout layout(members, dtype, n);
+  size_t bytes = 0;
+  for (int peer = 0; peer < members; ++peer)
+    if (peer != member) {
+      bytes += static_cast<size_t>(layout.parts[static_cast<size_t>(peer)].size());
+      if (!layout.whole) bytes += static_cast<size_t>(layout.parts[static_cast<size_t>(member)].size());
+    }
+  return bytes;
+}
+
 void ordered_all_reduce(Communicator& comm, DType dtype, std::byte* data, size_t n, std::byte* scratch,
                         Stream& stream) {
   const int members = comm.size(), me = comm.rank();

@@ -9,6 +9,9 @@ namespace lockstep {
 /// Bytes of scratch memory that the sum of n elements, or fewer, takes.
 size_t ordered_scratch(int members, DType dtype, size_t n);
 
+/// Bytes that a member sends for it.
+size_t ordered_sent(int members, int member, DType dtype, size_t n);
+
 /// Sums n elements at `data` in place, on every member: short ones travel whole; else each member sums its part of
 /// them, and the parts are gathered. Enqueues on the stream.
 void ordered_all_reduce(Communicator& comm, DType dtype, std::byte* data, size_t n, std::byte* scratch, Stream& stream);

@@ -50,6 +50,7 @@ class Move {
       : comm_(comm),
         me_(static_cast<size_t>(op.member)),
         adds_(op.from.placement.kind == Kind::Partial || op.from.placement.kind == Kind::Overlap),
+        moves_(!(op.from.placement == replicate)),
         send_(signature.in[0], send_dim(op)),
         receive_(signature.out[0], receive_dim(op)),
         dtype_(signature.out[0].dtype),
@@ -60,12 +61,11 @@ class Move {
     const Interval any{0, INT64_MAX};
     const auto want = [&](size_t m) { return op.to.slices.empty() ? any : op.to.slices[m]; };
     const bool across = send_dim(op) != receive_dim(op);  // the input is whole where the output is cut
-    const bool slices = op.from.placement == replicate;   // everybody has all
     for (size_t m = 0; m < members; ++m) {
       Transfer t;
       if (across) {
         t = {want(m), have(m)};
-      } else if (slices) {
+      } else if (!moves_) {  // everybody has all
         if (m == me_) t = {want(m), {0, want(m).size()}};
       } else {
         t.send = within(common(have(me_), want(m)), have(me_));
@@ -78,6 +78,13 @@ class Move {
   }
 
   size_t workspace() const { return workspace_; }
+  /// Bytes that go to other members.
+  size_t sent() const {
+    size_t bytes = 0;
+    for (size_t m = 0; m < transfers_.size(); ++m)
+      if (m != me_ && moves_) bytes += send_.bytes(transfers_[m].send);
+    return bytes;
+  }
 
   void run(Stream& stream, const Args& args) const {
     const std::byte* const in = args.in[0].data;
@@ -91,7 +98,7 @@ class Move {
         stream.copy_rows(packed, send_.row(t.send), from, send_.pitch, send_.row(t.send), send_.rows);
         from = packed;
       }
-      if (m == me_ || (t.send.size() == 0 && t.receive.size() == 0)) continue;
+      if (m == me_ || !moves_ || (t.send.size() == 0 && t.receive.size() == 0)) continue;
       std::byte* const to = t.receive_buffer ? args.workspace + t.receive_buffer - 1 : out + receive_.offset(t.receive);
       messages.push_back({static_cast<int>(m), from, send_.bytes(t.send), to, receive_.bytes(t.receive)});
     }
@@ -130,7 +137,7 @@ class Move {
 
   Communicator& comm_;
   size_t me_;
-  bool adds_;
+  bool adds_, moves_;
   Rows send_, receive_;
   DType dtype_;
   size_t out_bytes_;
@@ -139,6 +146,27 @@ class Move {
 };
 
 }  // namespace
+
+std::string_view kind_of(const ReshardOp& op) {
+  const Kind to = op.to.placement.kind;
+  switch (op.from.placement.kind) {
+    case Kind::Replicate:
+      return "slice";
+    case Kind::Partial:
+      return to == Kind::Replicate ? "all-reduce" : "reduce-scatter";
+    case Kind::Overlap:
+      return "halo sum";
+    default:
+      return to == Kind::Replicate ? "all-gather" : to == Kind::Window ? "halo exchange" : "all-to-all";
+  }
+}
+
+size_t sent_bytes(const ReshardOp& op, const Signature& signature, Communicator& comm) {
+  if (op.from.placement == partial && op.to.placement == replicate)
+    return ordered_sent(comm.size(), comm.rank(), signature.in[0].dtype,
+                        static_cast<size_t>(signature.in[0].shape.elements()));
+  return Move(op, signature, comm).sent();
+}
 
 void add_reshard_kernels(KernelTable& kernels, const Mesh& mesh) {
   kernels.add<ReshardOp>([&mesh](const ReshardOp& op, const Signature& signature) {

@@ -1,6 +1,7 @@
 // The operators that move values between the members of a mesh axis. Logically they are identities.
 #pragma once
 
+#include "core/error.h"
 #include "core/op.h"
 
 namespace lockstep {
@@ -32,6 +33,9 @@ class ReshardOp final : public Op {
   const Side from, to;
 };
 
+/// "halo exchange", "all-gather", …: what a reshard is known as.
+std::string_view kind_of(const ReshardOp& op);
+
 /// Partial → Replicate along some axes, ascending: once a step, of a sum over the lanes. The bucket pass turns those of
 /// a step into few merged ones.
 class ReduceOp final : public Op {
@@ -40,9 +44,28 @@ class ReduceOp final : public Op {
   std::string_view name() const override { return "reduce"; }
   std::vector<Type> infer(std::span<const Type> in) const override { return {in[0]}; }
   std::vector<Rule> rules() const override { return {}; }
+  std::string attributes() const override { return "P->R"; }
   bool moves() const override { return true; }
 
   const std::vector<int> axes;
+};
+
+/// Sums a range over the ranks along some axes of the mesh. Outputs: the range, the gradients in it where there are
+/// any, the values inside it.
+class AllReduceOp final : public Op {
+ public:
+  AllReduceOp(std::vector<int> axes, std::vector<Type> out) : axes(std::move(axes)), out(std::move(out)) {}
+  std::string_view name() const override { return "all_reduce"; }
+  std::vector<Type> infer(std::span<const Type>) const override { return out; }
+  std::vector<Rule> rules() const override { return {}; }
+  bool collective() const override { return true; }
+  bool moves() const override { return true; }
+  std::string attributes() const override {
+    return fmt::format("{} bytes over ax{} {}", out[0].bytes(), axes.size() == 1 ? "is" : "es", fmt::join(axes, ", "));
+  }
+
+  const std::vector<int> axes;
+  const std::vector<Type> out;
 };
 
 }  // namespace lockstep

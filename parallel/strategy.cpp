@@ -101,6 +101,7 @@ Strategy parse_strategy(const std::string& text) {
     const char* const last = part.data() + part.size();
     const bool number = equals != std::string::npos && std::from_chars(part.data() + equals + 1, last, size) ==
                                                            std::from_chars_result{last, std::errc{}};
+    if (equals == std::string::npos) throw unknown("strategy", part, axis_names());
     if (!number)
       throw InputError("strategy '{}': '{}' is no axis with its size, expected such as data=2,space_h=2; axes are {}",
                        text, part, fmt::join(axis_names(), ", "));

@@ -1,8 +1,8 @@
 #include "parallel/tree_reduce.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
+#include <vector>
 
 #include "core/error.h"
 
@@ -22,6 +22,25 @@ struct Range {
   size_t begin = 0, end = 0;
   size_t size() const { return end - begin; }
 };
+
+struct Halving {
+  int peer;
+  Range kept, given;
+};
+
+/// The first half of the steps: at each, half of the rank's range goes to a peer. The other half mirrors them.
+std::vector<Halving> halvings(int ranks, int rank, size_t n) {
+  std::vector<Halving> steps;
+  Range range{0, n};
+  for (int distance = 1; distance < ranks; distance *= 2) {
+    const size_t middle = std::min(range.end, range.begin + (range.size() / 2 + line - 1) / line * line);
+    Halving step{rank ^ distance, {range.begin, middle}, {middle, range.end}};
+    if (rank & distance) std::swap(step.kept, step.given);
+    range = step.kept;
+    steps.push_back(step);
+  }
+  return steps;
+}
 
 }  // namespace
 
@@ -56,30 +75,28 @@ void TreeAllReduce::double_up(float* data, size_t n, Stream& stream) {
   }
 }
 
+size_t TreeAllReduce::sent(int ranks, int rank, size_t n) {
+  if (ranks == 1) return 0;
+  size_t floats = 0;
+  if (n <= small(ranks))
+    floats = n * static_cast<size_t>(std::bit_width(static_cast<unsigned>(ranks)) - 1);
+  else
+    for (const Halving& step : halvings(ranks, rank, n)) floats += step.given.size() + step.kept.size();
+  return floats * sizeof(float);
+}
+
 void TreeAllReduce::halve_and_gather(float* data, size_t n, Stream& stream) {
-  struct Step {
-    int peer;
-    Range kept, given;
-  };
-  std::array<Step, 32> steps;
-  size_t depth = 0;
-  Range range{0, n};
-  for (int distance = 1; distance < communicator_.size(); distance *= 2) {
-    const size_t middle = std::min(range.end, range.begin + (range.size() / 2 + line - 1) / line * line);
-    Step step{communicator_.rank() ^ distance, {range.begin, middle}, {middle, range.end}};
-    if (communicator_.rank() & distance) std::swap(step.kept, step.given);
-    range = step.kept;
-    const Message message{step.peer, reinterpret_cast<const std::byte*>(data + step.given.begin),
-                          step.given.size() * sizeof(float), scratch_.data(), range.size() * sizeof(float)};
+  const auto steps = halvings(communicator_.size(), communicator_.rank(), n);
+  for (const auto& [peer, kept, given] : steps) {
+    const Message message{peer, reinterpret_cast<const std::byte*>(data + given.begin), given.size() * sizeof(float),
+                          scratch_.data(), kept.size() * sizeof(float)};
     communicator_.exchange({&message, 1}, stream);
-    stream.accumulate(data + range.begin, reinterpret_cast<const float*>(scratch_.data()), range.size());
-    steps[depth++] = step;
+    stream.accumulate(data + kept.begin, reinterpret_cast<const float*>(scratch_.data()), kept.size());
   }
-  while (depth-- > 0) {
-    const Step& step = steps[depth];
-    const Message message{step.peer, reinterpret_cast<const std::byte*>(data + step.kept.begin),
-                          step.kept.size() * sizeof(float), reinterpret_cast<std::byte*>(data + step.given.begin),
-                          step.given.size() * sizeof(float)};
+  for (size_t depth = steps.size(); depth-- > 0;) {
+    const auto& [peer, kept, given] = steps[depth];
+    const Message message{peer, reinterpret_cast<const std::byte*>(data + kept.begin), kept.size() * sizeof(float),
+                          reinterpret_cast<std::byte*>(data + given.begin), given.size() * sizeof(float)};
     communicator_.exchange({&message, 1}, stream);
   }
 }

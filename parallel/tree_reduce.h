@@ -20,6 +20,8 @@ class TreeAllReduce {
   /// Sums `n` floats at `data` in place, on every rank; enqueues on the stream. One run at a time: they share scratch
   /// memory, so use one stream or order them by events. Throws Error when n is above max_n.
   void run(float* data, size_t n, Stream& stream);
+  /// Bytes that a rank sends for it.
+  static size_t sent(int ranks, int rank, size_t n);
 
  private:
   void double_up(float* data, size_t n, Stream& stream);

@@ -18,10 +18,11 @@ struct Case {
   Padding padding = Padding::same;
   int64_t groups = 1;
   bool bias = true, relu = false;
+  Size2 dilation{1, 1};
 
   Conv2dAttributes attributes() const {
-    const Window w = make_window(kernel, stride, padding, x);
-    return {w.size, w.stride, w.pad_before, w.pad_after, groups};
+    const Window w = make_window(kernel, stride, padding, x, dilation);
+    return {w.size, w.stride, w.pad_before, w.pad_after, groups, dilation};
   }
   Conv2dOp op() const { return {attributes(), bias, relu}; }
   Shape weights() const { return {filters, kernel[0], kernel[1], x[3] / groups}; }
@@ -48,7 +49,8 @@ void each_product(const Case& c, Body body) {
         for (int64_t k = 0; k < y[3]; ++k)
           for (int64_t r = 0; r < w[1]; ++r)
             for (int64_t s = 0; s < w[2]; ++s) {
-              const int64_t h = p * a.stride[0] + r - a.pad_before[0], v = q * a.stride[1] + s - a.pad_before[1];
+              const int64_t h = p * a.stride[0] + r * a.dilation[0] - a.pad_before[0],
+                            v = q * a.stride[1] + s * a.dilation[1] - a.pad_before[1];
               if (h < 0 || h >= x[1] || v < 0 || v >= x[2]) continue;
               for (int64_t i = 0; i < w[3]; ++i)
                 body(static_cast<size_t>(((n * x[1] + h) * x[2] + v) * x[3] + k / filters * w[3] + i),
@@ -116,6 +118,8 @@ std::vector<Case> cases() {
       {{1, 1, 1, 3}, 5, {3, 3}},                   // smaller than its window
       {{1, 2, 70, 2}, 9, {3, 3}, {1, 1}},          // rows longer than a block
       {{3, 7, 9, 6}, 8, {3, 3}, {2, 2}, same, 2},  // groups
+      {{2, 9, 11, 8}, 16, {3, 2}, {1, 1}, same, 1, true, false, {2, 3}},  // dilation
+      {{2, 12, 15, 4}, 8, {3, 3}, {2, 1}, Padding::valid, 2, true, true, {2, 4}},
       {{2, 6, 5, 32}, 64, {3, 3}, {1, 1}, same, 2, true, true},
       {{2, 9, 8, 16}, 16, {3, 3}, {1, 1}, same, 16},  // depthwise
       {{2, 9, 8, 3}, 6, {3, 3}, {2, 1}, valid, 3, false},

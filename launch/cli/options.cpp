@@ -7,8 +7,8 @@
 #include "core/cuda/cuda.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "launch/strategy_file.h"
 #include "layers/zoo/zoo.h"
-#include "parallel/strategy.h"
 
 namespace lockstep::cli {
 
@@ -35,7 +35,11 @@ void add_run_options(CLI::App& app, Options& options) {
   app.add_option("--threads", options.threads, "Compute threads a rank (default: 1; in fast mode cores/ranks)");
   app.add_option("--numerics", options.numerics, "reproducible (the same bits for every number of ranks) or fast")
       ->capture_default_str();
-  app.add_option("--strategy", options.strategy, "How work is split over ranks: data")->capture_default_str();
+  app.add_option("--strategy", options.strategy,
+                 "How work is split over ranks: data, axes such as data=2,space_h=2 (data, space_h, space_w, filter, "
+                 "channel), or "
+                 "a JSON file with pins")
+      ->capture_default_str();
   app.add_option("--seed", options.seed, "Seed of all random numbers")
       ->capture_default_str()
       ->check([](const std::string& text) { return text.starts_with("-") ? "expected a number from 0" : ""; });
@@ -88,7 +92,7 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
                  .precision = precision_from_name(options.precision),
                  .backend = backend_from_name(options.backend),
                  .comm = comm_from_name(options.comm),
-                 .strategy = parse_strategy(options.strategy),
+                 .strategy = read_strategy(options.strategy),
                  .engines = options.engines};
   const std::vector<std::string> modes{"reproducible", "fast"};
   if (options.numerics == modes[1])

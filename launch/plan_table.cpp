@@ -1,0 +1,107 @@
+#include "launch/plan_table.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <map>
+
+#include "parallel/traffic.h"
+
+namespace lockstep {
+
+namespace {
+
+std::string bytes_text(size_t bytes) {
+  if (bytes < 1024) return fmt::format("{} B", bytes);
+  const auto n = static_cast<double>(bytes);
+  return bytes < (size_t{1} << 20) ? fmt::format("{:.1f} KiB", n / 0x1p10) : fmt::format("{:.1f} MiB", n / 0x1p20);
+}
+
+/// The layer that a node belongs to: the longest name that begins the node's; empty where there is none.
+std::string layer_of(const Network& network, const std::string& node) {
+  std::string layer;
+  for (const NetworkLayer& one : network.layers()) {
+    const std::string& name = one.layer->name;
+    if (name.size() > layer.size() && node.starts_with(name) &&
+        (node.size() == name.size() || node[name.size()] == '/' || node[name.size()] == ':'))
+      layer = name;
+  }
+  return layer;
+}
+
+struct Line {
+  std::string placement, output;
+  size_t parameters = 0;
+  std::map<std::string, std::pair<int, size_t>> moved;  // by kind: how many, and bytes
+};
+
+std::string moved_text(const std::map<std::string, std::pair<int, size_t>>& moved) {
+  std::vector<std::string> parts;
+  for (const auto& [kind, what] : moved)
+    parts.push_back(fmt::format("{} {} {}", what.first, kind, bytes_text(what.second)));
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+}  // namespace
+
+std::string plan_table(const Network& network, const StepPlan& plan, const Mesh& mesh, const VariableLayout& layout,
+                       bool reproducible) {
+  const auto& axes = mesh.strategy().mesh;
+  std::map<std::string, Line> lines;
+  const auto describe = [&](const std::string& layer, Value v) {
+    const auto id = static_cast<size_t>(v.id);
+    std::string placed;
+    for (size_t axis = 0; axis < axes.size(); ++axis)
+      placed += fmt::format("{}{}:{}", axis ? " " : "", axes[axis].name, plan.placement[id][axis].str());
+    lines[layer].placement = placed;
+    lines[layer].output = plan.local[id].str();
+  };
+  const auto& values = plan.graph.values();
+  for (size_t v = 0; v < values.size(); ++v)
+    if (values[v].producer < 0 && values[v].role == Role::LaneInput) {
+      const std::string layer = layer_of(network, values[v].name);
+      if (!layer.empty()) describe(layer, {static_cast<int>(v)});
+    }
+  for (const Entry& entry : plan.order) {
+    const Node& node = plan.graph.nodes()[static_cast<size_t>(entry.node)];
+    const std::string layer = layer_of(network, node.name);
+    if (layer.empty() || node.op->moves() || plan.graph.info(node.out[0]).primal >= 0) continue;
+    if (node.name == layer || lines[layer].output.empty()) describe(layer, node.out[0]);
+  }
+  for (const Variable& variable : network.variables())
+    lines[layer_of(network, variable.name)].parameters +=
+        static_cast<size_t>(layout.local_shape(variable).elements()) * sizeof(float);
+  size_t all = 0;
+  std::string sums;
+  for (const Collective& one : collectives(plan, mesh, reproducible)) {
+    all += one.bytes;
+    const std::string layer = layer_of(network, one.node);
+    if (layer.empty()) {
+      std::vector<std::string> over;
+      for (int axis : one.axes) over.push_back(axes[static_cast<size_t>(axis)].name);
+      sums += fmt::format("  {:<24} {:>12} over {}\n", one.node, bytes_text(one.bytes), fmt::join(over, ", "));
+      continue;
+    }
+    auto& [count, bytes] = lines[layer].moved[one.kind];
+    ++count;
+    bytes += one.bytes;
+  }
+  std::string text = fmt::format("{:<28} {:<28} {:<26} {:>12}  {}\n", "layer", "placement", "output of a lane",
+                                 "variables", "sent a step");
+  for (const NetworkLayer& one : network.layers()) {
+    const Line& line = lines[one.layer->name];
+    // What is fused into another layer's operator has no output of its own.
+    text += fmt::format("{:<28} {:<28} {:<26} {:>12}  {}\n", one.layer->name, line.placement,
+                        line.output.empty() ? "(fused)" : line.output,
+                        line.parameters ? bytes_text(line.parameters) : "", moved_text(line.moved));
+  }
+  text += fmt::format(
+      "\nsums over the batch:\n{}\nsent by rank 0 in a step: {}\nmemory of rank 0: {}, of it activations {}\n", sums,
+      bytes_text(all),
+      bytes_text(Executor::bytes(plan) + plan.memory.size(Region::Parameter) + plan.memory.size(Region::State) +
+                 plan.memory.size(Region::Slot)),
+      bytes_text(plan.memory.size(Region::Arena)));
+  return text;
+}
+
+}  // namespace lockstep

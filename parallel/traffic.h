@@ -1,0 +1,21 @@
+// What a planned step moves between ranks. Pure functions: any thread.
+#pragma once
+
+#include "core/plan/step_plan.h"
+#include "parallel/mesh.h"
+
+namespace lockstep {
+
+/// One node that moves data.
+struct Collective {
+  std::string node;
+  std::string kind;       // "halo exchange", "all-reduce", …
+  std::vector<int> axes;  // of the mesh
+  size_t bytes = 0;       // that this rank sends in a step, over all its lanes
+};
+
+/// In the order in which they run; slices, which move nothing, left out. In fast mode a sum over the first axis is the
+/// library's: counted is what the best possible one would send.
+std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, bool reproducible);
+
+}  // namespace lockstep
