@@ -36,7 +36,7 @@ class Propagation {
     Node placed = original;
     for (Value& v : placed.in) v = current(v);
     std::vector<Rule> rules;
-    for (size_t axis = 0; axis < axes(); ++axis) rules.push_back(choose(original, placed, axis));
+    for (size_t axis = 0; axis < axes(); ++axis) rules.push_back(choose(original, placed, rules));
     for (size_t k = 0; k < placed.in.size(); ++k) bring(original, rules, k, placed.in[k]);
     for (size_t axis = 0; axis < axes(); ++axis) make(original, rules[axis], placed, axis);
     const std::vector<Value> made = placed.out;
@@ -184,14 +184,19 @@ class Propagation {
     return rules;
   }
 
-  Rule choose(const Node& original, const Node& placed, size_t axis) {
+  /// The rule along the axis after those that have one in `chosen`.
+  Rule choose(const Node& original, const Node& placed, const std::vector<Rule>& chosen) {
+    const size_t axis = chosen.size();
     const std::vector<Rule> rules = rules_of(original);
-    const auto matches = [&](const Rule& rule) {
+    const auto matches = [&](const Rule& rule, bool across = false) {
       for (size_t k = 0; k < placed.in.size(); ++k) {
         const Value v = placed.in[k];
         const Placement is = at(v, axis), to = rule.in[k];
         const bool grows = to.kind == Kind::Window && is == shard(to.dim);
-        if (!free_[static_cast<size_t>(v.id)][axis] && !(is == to) && !grows) return false;
+        // Another dimension may be cut instead, if it is long enough and no other axis cuts it.
+        const bool turns = across && is.kind == Kind::Shard && to.kind == Kind::Shard && can_cut(v, axis, to.dim) &&
+                           std::ranges::none_of(chosen, [&](const Rule& r) { return r.in[k].dim == to.dim; });
+        if (!free_[static_cast<size_t>(v.id)][axis] && !(is == to) && !grows && !turns) return false;
       }
       return true;
     };
@@ -210,6 +215,9 @@ class Propagation {
     if (matches(whole) || told_whole) fitting.push_back(&whole);
     for (const Rule& rule : rules)
       if (rule.follows && !told_whole && matches(rule)) fitting.push_back(&rule);
+    if (fitting.empty() && axis > 0)
+      for (const Rule& rule : rules)
+        if (rule.follows && rule.in[0] != shard(0) && matches(rule, true)) fitting.push_back(&rule);
     if (fitting.empty()) return whole;
     const int primal = placed.out.empty() ? -1 : original_.info(placed.out[0]).primal;
     if (primal >= 0)
@@ -313,14 +321,19 @@ class Propagation {
     current_[static_cast<size_t>(value.id)] = bring_to(value, targets);
   }
 
+  /// Whether the dimension has an element for each member, and no other axis cuts it.
+  bool can_cut(Value value, size_t axis, int dim) {
+    for (size_t other = 0; other < axes(); ++other)
+      if (other != axis && at(value, other).dim == dim) return false;
+    return logical(value).shape[dim] >= strategy_.mesh[axis].size;
+  }
+
   /// Where the sum of terms lies: cut along the channels where the next operators want it so.
   Placement kept_terms(Value value, size_t axis) {
     const int last = logical(value).shape.rank() - 1;
     const bool channels = strategy_.cut(original_.nodes()[static_cast<size_t>(original_.info(value).producer)].name,
                                         axis) == Cut::channels;
-    bool taken = false;
-    for (size_t other = 0; other < axes(); ++other) taken = taken || at(value, other).dim == last;
-    return channels && !taken && logical(value).shape[last] >= strategy_.mesh[axis].size ? shard(last) : replicate;
+    return channels && can_cut(value, axis, last) ? shard(last) : replicate;
   }
 
   /// A sum over the batch, or the part of it that belongs to the rank's part of the variable.

@@ -36,7 +36,8 @@ struct PlacementRequest {
 };
 
 /// For each node and axis: the rule that the strategy's cut names; else the first rule that its inputs' placements
-/// match, where a slice may grow to a window; else everything replicated. Among those that match, one that gives a
+/// match, where a slice may grow to a window; else the first they match once another dimension is cut; else everything
+/// replicated. Among those that match, one that gives a
 /// gradient the placement of its primal comes first. Terms are reduced where they are made, but for `sums`. One reshard
 /// of a value to a placement serves all readers. Value ids of `graph` stay valid, reshards add new ones at the end.
 /// `ends` gets, for each of request.sums and then each of request.replicated, the value that holds it.

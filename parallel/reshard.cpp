@@ -71,7 +71,9 @@ class Move {
         t.send = within(common(have(me_), want(m)), have(me_));
         t.receive = within(common(have(m), want(me_)), op.to.slices.empty() ? Interval{0, 0} : want(me_));
       }
-      if (m == me_ ? adds_ && !send_.dense(t.send) : !send_.dense(t.send)) t.send_buffer = take(send_.bytes(t.send));
+      // What stays here is copied at once, unless rows of the one side are not rows of the other.
+      const bool packs = m == me_ ? (adds_ && !send_.dense(t.send)) || across : !send_.dense(t.send);
+      if (packs) t.send_buffer = take(send_.bytes(t.send));
       if (m != me_ && (adds_ || !receive_.dense(t.receive))) t.receive_buffer = take(receive_.bytes(t.receive));
       transfers_.push_back(t);
     }
@@ -113,6 +115,8 @@ class Move {
         const std::byte* from = args.workspace + (m == me_ ? t.send_buffer : t.receive_buffer) - 1;
         if (m == me_ && !t.send_buffer) from = in + send_.offset(t.send);
         stream.accumulate_rows(dtype_, to, receive_.pitch, from, row / receive_.size, receive_.rows);
+      } else if (m == me_ && t.send_buffer) {
+        stream.copy_rows(to, receive_.pitch, args.workspace + t.send_buffer - 1, row, row, receive_.rows);
       } else if (m == me_) {
         stream.copy_rows(to, receive_.pitch, in + send_.offset(t.send), send_.pitch, row, receive_.rows);
       } else if (t.receive_buffer) {
