@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -67,6 +68,12 @@ class Op {
   /// A loss is called with no dy at all: its own gradient is 1.
   virtual std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const;
   virtual Reuse reuse() const { return Reuse::None; }
+  /// Where input 0, of this local type, may lie inside output 0: a byte offset, with which the kernel then finds it in
+  /// place. None where it may not.
+  virtual std::optional<size_t> surrounds(const Type& in, const Type& out) const {
+    static_cast<void>(in), static_cast<void>(out);
+    return std::nullopt;
+  }
   /// Whether it joins ranks: run once a step on the side stream, when the last lane has made its inputs.
   virtual bool collective() const { return false; }
   /// "3x3 stride 2x2 same +relu": the attributes, for plans; empty where there are none.

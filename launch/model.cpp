@@ -339,7 +339,7 @@ std::string Model::plan(const RunOptions& options, const std::string& pass) {
   on_ranks(
       options,
       [&](RankContext& rank, Trainer& trainer, Device&) {
-        const StepPlan& plan = trainer.training_plan();
+        const StepPlan plan = trainer.planned().plan;
         const std::lock_guard lock(mutex);
         if (rank.comm.rank() != 0) return;
         text["step"] = dump(plan);

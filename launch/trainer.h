@@ -65,6 +65,8 @@ class Trainer {
   VariableStore& variables() { return variables_; }
   const Mesh& mesh() const { return mesh_; }
   const StepPlan& training_plan();
+  /// The training step without the memory that it would run in.
+  Step planned() { return plan_training(network_, options_.optimizer, options_.step, target()); }
 
  private:
   /// A planned step with its executor.

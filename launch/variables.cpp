@@ -10,9 +10,6 @@ namespace lockstep {
 
 namespace {
 
-/// An interval of each dimension.
-using Box = std::vector<Interval>;
-
 /// What the rank at `places` (along each axis but the first) holds of a variable.
 Box box_of(const Shape& whole, const Shard& shard, const std::vector<int64_t>& places) {
   Box box;
@@ -81,12 +78,15 @@ VariableStore::VariableStore(const Network& network, Backend& backend, int slots
   memory_.parameters = Arena(backend, layout_.parameter_bytes);
   memory_.states = Arena(backend, layout_.state_bytes);
   memory_.slots = Arena(backend, layout_.parameter_bytes * static_cast<size_t>(slots));
-  std::vector<float> values;
   for (size_t i = 0; i < variables_.size(); ++i) {
     const Variable& variable = variables_[i];
-    values.resize(static_cast<size_t>(variable.shape.elements()));
-    variable.initializer.fill(values, seed, static_cast<uint32_t>(i));
-    write(data(variable.name), values, variable);
+    std::vector<float> mine(static_cast<size_t>(layout_.local_shape(variable).elements()));
+    const auto fill = [&](int64_t at, int64_t in_box, int64_t length) {
+      variable.initializer.fill(std::span(mine).subspan(static_cast<size_t>(in_box), static_cast<size_t>(length)), seed,
+                                static_cast<uint32_t>(i), at);
+    };
+    for_each_run(variable.shape, box_of(variable), fill);
+    put(data(variable.name), mine);
   }
   set_loss_scale({});
 }
@@ -110,7 +110,7 @@ std::vector<float> VariableStore::read(const std::byte* from, const Variable& va
   if (cut == layout_.shards.end()) return mine;
   std::vector<Box> boxes;
   for (int rank = 0; rank < host_->size(); ++rank)
-    boxes.push_back(box_of(variable.shape, cut->second, mesh_->coordinates(rank)));
+    boxes.push_back(lockstep::box_of(variable.shape, cut->second, mesh_->coordinates(rank)));
   const auto largest = static_cast<size_t>(elements_of(std::ranges::max(boxes, {}, elements_of)));
   mine.resize(largest);
   std::vector<float> all(largest * boxes.size()), whole(static_cast<size_t>(variable.shape.elements()));
@@ -123,15 +123,23 @@ std::vector<float> VariableStore::read(const std::byte* from, const Variable& va
   return whole;
 }
 
-void VariableStore::write(std::byte* to, std::span<const float> values, const Variable& variable) {
+Box VariableStore::box_of(const Variable& variable) const {
   const auto cut = layout_.shards.find(variable.name);
-  if (cut == layout_.shards.end()) return backend_.copy(to, std::as_bytes(values).data(), values.size_bytes());
-  std::vector<float> mine(static_cast<size_t>(cut->second.local.elements()));
-  for_each_run(variable.shape, box_of(variable.shape, cut->second, mesh_->coordinates()),
-               [&](int64_t at, int64_t in_box, int64_t length) {
-                 std::copy_n(values.data() + at, length, mine.data() + in_box);
-               });
-  backend_.copy(to, std::as_bytes(std::span(mine)).data(), mine.size() * sizeof(float));
+  return cut == layout_.shards.end() ? lockstep::box_of(variable.shape, {}, {})
+                                     : lockstep::box_of(variable.shape, cut->second, mesh_->coordinates());
+}
+
+void VariableStore::put(std::byte* to, std::span<const float> mine) {
+  backend_.copy(to, std::as_bytes(mine).data(), mine.size_bytes());
+}
+
+void VariableStore::write(std::byte* to, std::span<const float> values, const Variable& variable) {
+  if (!layout_.shards.contains(variable.name)) return put(to, values);
+  std::vector<float> mine(static_cast<size_t>(layout_.local_shape(variable).elements()));
+  for_each_run(variable.shape, box_of(variable), [&](int64_t at, int64_t in_box, int64_t length) {
+    std::copy_n(values.data() + at, length, mine.data() + in_box);
+  });
+  put(to, mine);
 }
 
 Weights VariableStore::get() const {

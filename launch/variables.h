@@ -16,6 +16,9 @@ namespace lockstep {
 /// A variable's values, dense, in the variable's own shape.
 using Weights = std::map<std::string, std::vector<float>>;
 
+/// An interval of each dimension.
+using Box = std::vector<Interval>;
+
 /// How a variable that is cut lies on the mesh.
 struct Shard {
   Placements placement;        // by axis
@@ -76,6 +79,9 @@ class VariableStore {
   std::byte* slot_data(int slot, const Variable& variable) const;
   /// The variable's values, of which this rank's part lies at `from`.
   std::vector<float> read(const std::byte* from, const Variable& variable) const;
+  /// What this rank holds of a variable.
+  Box box_of(const Variable& variable) const;
+  void put(std::byte* to, std::span<const float> mine);
   /// Puts this rank's part of a variable's values to `to`.
   void write(std::byte* to, std::span<const float> values, const Variable& variable);
 

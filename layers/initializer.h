@@ -16,8 +16,8 @@ struct Initializer {
   float constant = 0;
   int64_t fan_in = 1, fan_out = 1;  // as Keras counts them: inputs, or outputs, of one unit times the kernel's area
 
-  /// Fills `data`; `variable` is the variable's place in the model, `seed` the run's.
-  void fill(std::span<float> data, uint64_t seed, uint32_t variable) const;
+  /// Fills `data`, the variable's elements from `first` on; `variable` is its place in the model, `seed` the run's.
+  void fill(std::span<float> data, uint64_t seed, uint32_t variable, int64_t first = 0) const;
 };
 
 constexpr Initializer zeros{};

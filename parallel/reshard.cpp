@@ -117,9 +117,9 @@ class Move {
         stream.accumulate_rows(dtype_, to, receive_.pitch, from, row / receive_.size, receive_.rows);
       } else if (m == me_ && t.send_buffer) {
         stream.copy_rows(to, receive_.pitch, args.workspace + t.send_buffer - 1, row, row, receive_.rows);
-      } else if (m == me_) {
+      } else if (m == me_ && to != in + send_.offset(t.send)) {
         stream.copy_rows(to, receive_.pitch, in + send_.offset(t.send), send_.pitch, row, receive_.rows);
-      } else if (t.receive_buffer) {
+      } else if (m != me_ && t.receive_buffer) {
         stream.copy_rows(to, receive_.pitch, args.workspace + t.receive_buffer - 1, row, row, receive_.rows);
       }
     }
@@ -150,6 +150,15 @@ class Move {
 };
 
 }  // namespace
+
+std::optional<size_t> ReshardOp::surrounds(const Type& in, const Type& out) const {
+  const int dim = to.placement.dim;
+  if (from.placement.kind != Kind::Shard || to.placement.kind != Kind::Window || from.placement.dim != dim) return {};
+  const Rows rows(out, dim);
+  const Interval have = from.slices[static_cast<size_t>(member)], want = to.slices[static_cast<size_t>(member)];
+  if (rows.rows != 1 || have.begin < want.begin || have.end > want.end || Rows(in, dim).unit != rows.unit) return {};
+  return rows.offset(within(have, want));
+}
 
 std::string_view kind_of(const ReshardOp& op) {
   const Kind to = op.to.placement.kind;

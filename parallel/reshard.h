@@ -27,6 +27,8 @@ class ReshardOp final : public Op {
   std::vector<Rule> rules() const override { return {}; }
   std::string attributes() const override { return from.placement.str() + "->" + to.placement.str(); }
   bool moves() const override { return true; }
+  /// A window of whole rows of one image lies around the rows that the member has itself.
+  std::optional<size_t> surrounds(const Type& in, const Type& out) const override;
 
   const int axis;
   const int64_t member;

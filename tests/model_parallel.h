@@ -7,6 +7,7 @@
 #include <cmath>
 #include <thread>
 
+#include "core/error.h"
 #include "core/random.h"
 #include "launch/device.h"
 #include "launch/trainer.h"
@@ -86,8 +87,19 @@ inline std::vector<Trained> train_by(const Network& network, const StepOptions& 
       }
     });
   for (std::thread& thread : threads) thread.join();
-  for (const auto& error : errors)
-    if (error) std::rethrow_exception(error);
+  // A rank whose peers have failed first says that; what they say comes first.
+  std::exception_ptr last;
+  for (const auto& error : errors) {
+    if (!error) continue;
+    try {
+      std::rethrow_exception(error);
+    } catch (const InputError&) {
+      throw;
+    } catch (...) {
+      last = error;
+    }
+  }
+  if (last) std::rethrow_exception(last);
   return all;
 }
 

@@ -85,12 +85,14 @@ TEST_P(RandomNetworks, TrainAsOnOneRank) {
                                      {"data=2,space_h=2,space_w=2", 8},
                                      {"channel=4", 4},
                                      {"data=2,filter=2", 4}};
+  // Each network by every third of them; all strategies see a third of the networks.
   for (size_t i = 0; i < 20; ++i) {
     const auto seed = static_cast<uint64_t>(GetParam()) * 20 + i;
     const Network network = random_network(seed, 4);
     StepOptions step{.batch = 4, .lanes = 2};
     const Trained one = train_by(network, step, 2, 1)[0];
-    for (const Case& by : strategies) {
+    for (size_t s = seed % 3; s < strategies.size(); s += 3) {
+      const Case& by = strategies[s];
       SCOPED_TRACE(fmt::format("seed {} by {}", seed, by.strategy));
       step.strategy = parse_strategy(by.strategy);
       const Trained many = train_by(network, step, 2, by.ranks)[0];

@@ -79,6 +79,9 @@ MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::spa
   std::vector<int> root(values.size());
   std::iota(root.begin(), root.end(), 0);
   std::vector<int> block_of(values.size(), -1);
+  std::vector<size_t> inside(values.size());  // by root: where its bytes begin in their block
+  std::vector<bool> enclosed(values.size());  // by root: whether another value lies around it
+  std::vector<bool> around(values.size());    // whether a value is the whole of a block that its input lies in
   std::vector<Block> blocks;
   const auto region = [&](size_t v) {
     return fixed.contains(static_cast<int>(v)) ? fixed.at(static_cast<int>(v)).region : region_of(values[v].role);
@@ -95,10 +98,24 @@ MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::spa
         continue;
       }
       const auto in = node.in.empty() ? out : static_cast<size_t>(root[static_cast<size_t>(node.in[0].id)]);
-      const bool dies_here =
-          region(in) == Region::Arena && block_of[in] >= 0 && blocks[static_cast<size_t>(block_of[in])].last <= at &&
-          std::ranges::count_if(node.in,
-                                [&](Value v) { return root[static_cast<size_t>(v.id)] == static_cast<int>(in); }) == 1;
+      const bool dies_here = region(in) == Region::Arena && !around[static_cast<size_t>(node.in[0].id)] &&
+                             block_of[in] >= 0 && blocks[static_cast<size_t>(block_of[in])].last <= at &&
+                             std::ranges::count_if(node.in, [&](Value v) {
+                               return root[static_cast<size_t>(v.id)] == static_cast<int>(in);
+                             }) == 1;
+      if (const auto offset = k == 0 && !node.in.empty()
+                                  ? node.op->surrounds(local[static_cast<size_t>(node.in[0].id)], local[out])
+                                  : std::nullopt;
+          offset && *offset % aligned(1) == 0 && region(in) == Region::Arena && block_of[in] >= 0 && !enclosed[in]) {
+        enclosed[in] = true;
+        inside[in] = *offset;
+        root[out] = static_cast<int>(in);
+        around[out] = true;
+        Block& block = blocks[static_cast<size_t>(block_of[in])];
+        block.bytes = aligned(local[out].bytes());
+        block.last = std::max(block.last, last_use[out]);
+        continue;
+      }
       const bool share =
           reuse == Reuse::View || (reuse == Reuse::InPlace && dies_here && local[in].bytes() == local[out].bytes());
       if (share) {
@@ -132,14 +149,18 @@ MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::spa
       size_t& size = plan.size(found->second.region);
       size = std::max(size, found->second.offset + aligned(local[v].bytes()));
     } else if (block_of[v] >= 0) {
-      plan.values[v] = {Region::Arena, blocks[static_cast<size_t>(block_of[v])].offset};
+      plan.values[v] = {Region::Arena, blocks[static_cast<size_t>(block_of[v])].offset + inside[v]};
     } else if (region(v) != Region::Arena) {
       size_t& size = plan.size(region(v));
       plan.values[v] = {region(v), size};
       size += aligned(local[v].bytes());
     }
   }
-  for (size_t v = 0; v < values.size(); ++v) plan.values[v] = plan.values[static_cast<size_t>(root[v])];
+  for (size_t v = 0; v < values.size(); ++v) {
+    const auto own = static_cast<size_t>(root[v]);
+    plan.values[v] = plan.values[own];
+    if (around[v]) plan.values[v].offset -= inside[own];
+  }
   for (size_t node = 0; node < nodes.size(); ++node)
     if (workspace_block[node] >= 0) plan.workspace[node] = blocks[static_cast<size_t>(workspace_block[node])].offset;
   return plan;

@@ -50,7 +50,8 @@ struct NodeMemory {
 };
 
 /// `local` holds the local type of each value. Activations share one arena by lifetime: the largest first, each at the
-/// lowest offset free during its life. An in-place operator's output takes its input's place where nobody reads the
+/// lowest offset free during its life. A value that another surrounds (see Op::surrounds) lies in that one's bytes from
+/// the start. An in-place operator's output takes its input's place where nobody reads the
 /// input later; views always do.
 MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::span<const Entry> order,
                        std::span<const NodeMemory> needs, const FixedLocations& fixed);

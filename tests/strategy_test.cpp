@@ -1,0 +1,204 @@
+// Strategies: how they are named, what is refused, what a step moves by them, and that a halo that is lost is seen.
+#include "launch/strategy_file.h"
+
+#include <fstream>
+
+#include "layers/cpu/kernels.h"
+#include "layers/ops.h"
+#include "layers/zoo/zoo.h"
+#include "parallel/traffic.h"
+#include "tests/errors.h"
+#include "tests/model_parallel.h"
+#include "tests/temporary_folder.h"
+#include "tests/watched_comm.h"
+
+namespace lockstep::test {
+namespace {
+
+/// Two convolutions, a pool, a dense layer: everything that moves can be told by hand.
+Network small() {
+  Symbol x = Input({12, 10, 3});
+  x = Conv2D(8, {3, 3}, {.padding = Padding::same, .activation = Activation::relu})(x);
+  x = Conv2D(8, {3, 3}, {.strides = {2, 2}, .padding = Padding::same, .activation = Activation::relu})(x);
+  x = GlobalAveragePooling2D()(x);
+  return Network("small", Dense(10, {.activation = Activation::softmax})(x));
+}
+
+std::string written(const std::string& json) {
+  static const lockstep::testing::TemporaryFolder folder;
+  const std::string path = (folder.path() / "strategy.json").string();
+  std::ofstream(path) << json;
+  return path;
+}
+
+std::string refusal(const Network& network, const std::string& strategy, int ranks) {
+  return error_of<InputError>(
+      [&] { train_by(network, {.batch = 4, .lanes = 1, .strategy = read_strategy(strategy)}, 1, ranks); });
+}
+
+TEST(Strategies, AreReadFromText) {
+  const Strategy both = parse_strategy("data=2,space_h=3,filter=2");
+  EXPECT_EQ(both.data_ranks, 2);
+  ASSERT_EQ(both.mesh.size(), 3U);
+  EXPECT_EQ(both.mesh[1].name, "space_h");
+  EXPECT_EQ(both.mesh[1].size, 3);
+  EXPECT_EQ(both.ranks_per_lane(), 6);
+  EXPECT_EQ(parse_strategy("data").mesh.size(), 1U);
+  EXPECT_FALSE(parse_strategy("space_w=2").data_ranks);
+  EXPECT_EQ(parse_strategy("space_w=1").mesh.size(), 1U);  // nothing to share
+}
+
+TEST(Strategies, BadTextIsRefused) {
+  const auto refused = [](const std::string& text) { return error_of<InputError>([&] { read_strategy(text); }); };
+  EXPECT_TRUE(says(refused("date"), {"'date'", "did you mean 'data'"}));
+  EXPECT_TRUE(says(refused("space=2"), {"unknown mesh axis 'space'", "space_h"}));
+  EXPECT_TRUE(says(refused("space_h=two"), {"'space_h=two'", "data=2,space_h=2"}));
+  EXPECT_TRUE(says(refused("space_h=0"), {"size 0"}));
+  EXPECT_TRUE(says(refused("space_h=2,space_h=2"), {"'space_h' is given twice"}));
+  EXPECT_TRUE(says(refused("data=2,data=2"), {"'data' is given twice"}));
+  EXPECT_TRUE(says(refused(""), {"''"}));
+  EXPECT_TRUE(says(refused("/nowhere/s.json"), {"/nowhere/s.json"}));
+}
+
+TEST(Strategies, AreReadFromJson) {
+  const Strategy strategy = read_strategy(written(R"({
+    "mesh": {"space_h": 2, "filter": 2},
+    "pins": [{"layers": "dense*", "place": {"space_h": "whole", "filter": "channels"}}]})"));
+  EXPECT_EQ(strategy.ranks_per_lane(), 4);
+  EXPECT_EQ(strategy.cut("dense_1/weight_grad", 1), std::nullopt);
+  EXPECT_EQ(strategy.cut("dense", 2), Cut::channels);
+  EXPECT_EQ(strategy.cut("conv2d", 1), Cut::height);
+}
+
+TEST(Strategies, BadJsonIsRefusedWithItsLine) {
+  const auto refused = [](const std::string& json) {
+    return error_of<InputError>([&] { read_strategy(written(json)); });
+  };
+  EXPECT_TRUE(says(refused("{}"), {"strategy.json:1", "'mesh' is missing"}));
+  EXPECT_TRUE(says(refused("{\"mesh\":\n{\"space\": 2}}"), {"strategy.json:2", "mesh.space", "space_h"}));
+  EXPECT_TRUE(says(refused(R"({"mesh": {"space_h": "2"}})"), {"mesh.space_h", "\"2\""}));
+  EXPECT_TRUE(says(refused(R"({"mesh": {"space_h": 2}, "pin": []})"), {"'pin'", "pins"}));
+  const std::string pins = R"({"mesh": {"space_h": 2}, "pins": )";
+  EXPECT_TRUE(says(refused(pins + "{}}"), {"pins", "a list"}));
+  EXPECT_TRUE(says(refused(pins + "[{\"layers\": \"a\"}]}"), {"pins[0]", "'place' is missing"}));
+  EXPECT_TRUE(says(refused(pins + "[{\"layers\": \"a\", \"place\": {\"filter\": \"whole\"}}]}"),
+                   {"pins[0].place.filter", "space_h"}));
+  EXPECT_TRUE(says(refused(pins + "[{\"layers\": \"a\", \"place\": {\"space_h\": \"rows\"}}]}"),
+                   {"pins[0].place.space_h", "height"}));
+}
+
+TEST(Strategies, WhatCannotBeIsRefusedBeforeAnythingRuns) {
+  const Network network = small();
+  EXPECT_TRUE(says(refusal(network, "data=2,space_h=2", 2), {"data=2, space_h=2", "4 places", "2 ranks"}));
+  EXPECT_TRUE(says(refusal(network, "space_h=3", 4), {"space_h=3", "4 ranks"}));
+  // The second convolution has 6 rows.
+  EXPECT_TRUE(says(refusal(network, "space_h=8", 8), {"'space_h' has 8 members", "'conv2d_1'", "6 elements"}));
+  const std::string mesh = R"({"mesh": {"space_h": 2, "space_w": 2}, "pins": [{"layers": ")";
+  EXPECT_TRUE(says(refusal(network, written(mesh + R"(conv2d", "place": {"space_w": "height"}}]})"), 4),
+                   {"'conv2d", "dimension 1", "two mesh axes, 'space_h' and 'space_w'"}));
+  EXPECT_TRUE(says(refusal(network, written(mesh + R"(dense", "place": {"space_w": "height"}}]})"), 4),
+                   {"pin 'dense'", "height", "channels, filters"}));
+  const Strategy nothing = read_strategy(written(mesh + R"(conf2d", "place": {"space_w": "whole"}}]})"));
+  const std::vector<std::string> layers{"conv2d", "dense"};
+  EXPECT_TRUE(says(error_of<InputError>([&] { check_pins(nothing, layers); }),
+                   {"'conf2d' matches no layer", "did you mean 'conv2d'"}));
+}
+
+TEST(Strategies, PinsMixThem) {
+  const Network network = small();
+  StepOptions step{.batch = 4, .lanes = 2};
+  const Trained one = train_by(network, step, 3, 1)[0];
+  step.strategy = read_strategy(written(R"({"mesh": {"space_h": 2, "filter": 2}, "pins": [
+    {"layers": "conv2d", "place": {"filter": "whole"}},
+    {"layers": "conv2d_1", "place": {"space_h": "whole"}},
+    {"layers": "dense", "place": {"space_h": "filters", "filter": "channels"}}]})"));
+  for (const Trained& rank : train_by(network, step, 3, 4)) EXPECT_LE(difference(rank.gradients, one.gradients), 1e-5);
+}
+
+/// The collectives of rank 0, and what each rank has sent in its second step beside what was planned.
+std::vector<Collective> watch(const Network& network, const std::string& strategy, int ranks) {
+  StepOptions step{.batch = 4, .lanes = 2, .strategy = parse_strategy(strategy)};
+  auto comms = make_local(ranks);
+  std::vector<Collective> first;
+  std::vector<std::thread> threads;
+  for (size_t r = 0; r < comms.size(); ++r)
+    threads.emplace_back([&, r] {
+      Traffic traffic;
+      WatchedComm comm(*comms[r], traffic);
+      const auto backend = make_cpu_backend(1);
+      Trainer trainer(network, {.step = step}, comm, *backend, cpu_kernels());
+      BatchFeed feed(std::make_shared<Noise>(network.input_shape(), 10, 16),
+                     {.batch = 4,
+                      .lanes = 2,
+                      .first_lane = trainer.mesh().data_rank(),
+                      .lane_count = 2 / trainer.mesh().data_ranks(),
+                      .steps = 2});
+      trainer.train(feed.next(), 0.1F);
+      const size_t before = traffic.sent;
+      trainer.train(feed.next(), 0.1F);
+      const auto all = collectives(trainer.training_plan(), trainer.mesh(), true);
+      size_t planned = 0;
+      for (const Collective& one : all) planned += one.bytes;
+      EXPECT_EQ(traffic.sent - before, planned) << strategy << " rank " << r;
+      if (r == 0) first = all;
+    });
+  for (std::thread& thread : threads) thread.join();
+  return first;
+}
+
+std::vector<std::string> told(const std::vector<Collective>& all) {
+  std::vector<std::string> lines;
+  for (const Collective& one : all)
+    lines.push_back(fmt::format("{} over {}: {} {}", one.node, fmt::join(one.axes, " and "), one.kind, one.bytes));
+  return lines;
+}
+
+TEST(Traffic, IsWhatWasPlanned) {
+  for (const auto& [strategy, ranks] : {std::pair{"space_h=2", 2},
+                                        {"space_w=3", 3},
+                                        {"filter=2", 2},
+                                        {"channel=4", 4},
+                                        {"space_h=2,space_w=2", 4},
+                                        {"data=2,space_h=2,filter=2", 8}})
+    watch(small(), strategy, ranks);
+  watch(resnet18({16, 16, 3}, 10), "space_h=2,filter=2", 4);
+}
+
+TEST(Traffic, IsTheCollectivesOfTheStrategyAndNoOther) {
+  // Two lanes of 2 images; a row of an image is 10 * 3 floats, one of the first feature map 10 * 8. The second
+  // convolution's stride leaves the row above its lower half's first window unused: rank 0 gives none, and gets one.
+  EXPECT_EQ(told(watch(small(), "space_h=2", 2)),
+            (std::vector<std::string>{
+                fmt::format("input/space_h S(1)->W(1) over 1: halo exchange {}", 4 * 30 * 4),
+                "conv2d/space_h S(1)->W(1) over 1: halo exchange 0",
+                fmt::format("global_average_pooling2d/space_h P->R over 1: all-reduce {}", 4 * 8 * 4),
+                "bucket2/all_reduce over 0: sum over the batch 0",  // loss and accuracy, whole on every rank
+                "bucket0/all_reduce over 0: sum over the batch 0",  // the dense layer's gradients
+                fmt::format("conv2d_1/data_grad/space_h O(1)->S(1) over 1: halo sum {}", 4 * 80 * 4),
+                fmt::format("bucket1/all_reduce over 0 and 1: sum over the batch {}",
+                            aligned(9 * 3 * 8 * 4) + aligned(9 * 8 * 8 * 4) + 2 * aligned(8 * 4))}));
+}
+
+TEST(Traffic, ALostHaloIsSeen) {
+  const Network network = small();
+  StepOptions step{.batch = 4, .lanes = 2};
+  const Trained one = train_by(network, step, 1, 1)[0];
+  step.strategy = parse_strategy("space_h=2");
+  for (const size_t lose : {size_t{0}, size_t{120}}) {  // a row of an image
+    auto comms = make_local(2);
+    std::vector<double> off(2);
+    std::vector<std::thread> threads;
+    for (size_t r = 0; r < 2; ++r)
+      threads.emplace_back([&, r] {
+        Traffic traffic;
+        traffic.lose = lose;
+        WatchedComm comm(*comms[r], traffic);
+        off[r] = difference(train_by(network, step, 1, comm).gradients, one.gradients);
+      });
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(off[0] > 1e-5, lose > 0) << off[0];
+  }
+}
+
+}  // namespace
+}  // namespace lockstep::test
