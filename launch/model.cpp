@@ -165,12 +165,14 @@ void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& 
                          .lanes = options.lanes,
                          .numerics = options.numerics,
                          .precision = options.precision,
-                         .strategy = options.strategy};
+                         .strategy = options.strategy,
+                         .recompute = options.recompute};
   check_batch(step, ranks(options));
   const DeviceOptions choice{options.backend, options.comm, threads(options), step, options.engines};
   std::vector<std::string> layers;
   for (const NetworkLayer& layer : network_.layers()) layers.push_back(layer.layer->name);
   check_pins(options.strategy, layers);
+  for (const std::string& pattern : options.recompute) expect_match("--recompute", pattern, layers);
   runtime_.run(ranks(options), [&](RankContext& rank) {
     Device device = make_device(choice, rank, runtime_.distributed());
     Trainer trainer(network_, {step, optimizer_, options.seed, options.check_finite, on_pass}, device.comm(rank),

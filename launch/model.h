@@ -37,7 +37,8 @@ struct RunOptions {
   Precision precision = Precision::fp32;
   BackendChoice backend = BackendChoice::automatic;
   CommChoice comm = CommChoice::automatic;
-  Strategy strategy = {};              // how the work on a lane is shared by several ranks, where it is
+  Strategy strategy = {};                   // how the work on a lane is shared by several ranks, where it is
+  std::vector<std::string> recompute = {};  // patterns of layers that backward computes again: memory for time
   std::filesystem::path engines = {};  // of an earlier run, to compute with the same algorithms; empty: chosen anew
 };
 

@@ -6,11 +6,13 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/plan/autodiff.h"
+#include "core/plan/recompute.h"
 #include "core/step_state.h"
 #include "layers/fuse.h"
 #include "layers/ops.h"
 #include "parallel/propagate.h"
 #include "parallel/reshard_kernels.h"
+#include "parallel/tree_reduce.h"
 
 namespace lockstep {
 
@@ -137,7 +139,12 @@ class Planner {
   }
 
   std::vector<Bucket> reduce(const FixedLocations& sums, size_t gradient_bytes) {
-    auto buckets = bucket_reductions(placed_, {.sums = sums, .gradient_bytes = gradient_bytes}, fixed_);
+    BucketRequest request{.sums = sums, .gradient_bytes = gradient_bytes};
+    if (shards_optimizer()) {
+      request.sharers = target_.mesh.data_ranks();
+      request.sharer = target_.mesh.data_rank();
+    }
+    auto buckets = bucket_reductions(placed_, request, fixed_);
     for (const Bucket& bucket : buckets) largest_ = std::max(largest_, (bucket.end - bucket.begin) / sizeof(float));
     return buckets;
   }
@@ -158,9 +165,9 @@ class Planner {
   }
 
   /// The same, with outputs where `in_place` lie.
-  void update(const std::string& name, std::shared_ptr<const Op> op, std::vector<Value> in,
-              const std::vector<Value>& in_place) {
-    const auto out = after_lanes(name, std::move(op), std::move(in));
+  std::vector<Value> update(const std::string& name, std::shared_ptr<const Op> op, std::vector<Value> in,
+                            const std::vector<Value>& in_place) {
+    auto out = after_lanes(name, std::move(op), std::move(in));
     for (size_t k = 0; k < out.size(); ++k) {
       placed_.graph.set_role(out[k], placed_.graph.info(in_place[k]).role);
       const auto to = static_cast<size_t>(out[k].id), from = static_cast<size_t>(in_place[k].id);
@@ -169,7 +176,26 @@ class Planner {
       placed_.slices[to] = placed_.slices[from];
       fixed_[out[k].id] = fixed_.at(in_place[k].id);
     }
+    return out;
   }
+
+  bool shards_optimizer() const { return target_.mesh.strategy().shard_optimizer && target_.mesh.data_ranks() > 1; }
+  /// Whether ranks hold different gradients at a step's end.
+  bool gradients_differ() const { return shards_optimizer() || !target_.layout.shards.empty(); }
+  /// What each rank along the first axis keeps of the optimizer's variables.
+  OwnedRanges owned(const std::vector<Bucket>& buckets) const {
+    OwnedRanges all(static_cast<size_t>(target_.mesh.data_ranks()));
+    for (size_t rank = 0; rank < all.size(); ++rank)
+      for (const Bucket& bucket : buckets) {
+        if (!bucket.gradients) continue;
+        const Interval part = TreeAllReduce::owned(static_cast<int>(all.size()), static_cast<int>(rank),
+                                                   (bucket.end - bucket.begin) / sizeof(float));
+        all[rank].push_back({bucket.begin + sizeof(float) * static_cast<size_t>(part.begin),
+                             bucket.begin + sizeof(float) * static_cast<size_t>(part.end), slot_bytes(all[rank])});
+      }
+    return all;
+  }
+  int data_rank() const { return target_.mesh.data_rank(); }
 
   /// The loss scale, where there is one.
   Value scale() const { return scale_; }
@@ -246,7 +272,9 @@ std::vector<Value> add_finite(Planner& planner, const std::vector<Bucket>& bucke
   for (const Bucket& bucket : buckets)
     if (bucket.gradients) gradients.push_back(bucket.gradients);
   if (!planner.scale() || gradients.empty()) return {};
-  return {planner.scale(), planner.after_lanes("finite", std::make_shared<FiniteOp>(), gradients).at(0)};
+  Value flag = planner.after_lanes("finite", std::make_shared<FiniteOp>(), gradients).at(0);
+  if (planner.gradients_differ()) flag = planner.after_lanes("finite/sum", std::make_shared<FlagSumOp>(), {flag}).at(0);
+  return {planner.scale(), flag};
 }
 
 }  // namespace
@@ -287,10 +315,16 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
   planner.passed("network");
   planner.fuse_nodes(others);
   planner.passed("fuse");
+  const size_t forward = planner.graph().nodes().size();
   const auto gradients =
       autodiff(planner.graph(), planner.step().loss, [](Graph& g, std::string name, Value a, Value b) {
         return g.add1(std::move(name), std::make_shared<AddOp>(), {a, b});
       });
+
+  const auto again = [&](const std::string& node) {
+    return std::ranges::any_of(options.recompute, [&](const std::string& pattern) { return matches(pattern, node); });
+  };
+  if (!options.recompute.empty()) recompute(planner.graph(), forward, again);
 
   std::vector<Value> wanted = others;
   FixedLocations sums;
@@ -313,19 +347,30 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
 
   const Value step_state = planner.step_state();
   const std::vector<Value> scaling = add_finite(planner, buckets);
+  const bool shares = planner.shards_optimizer();
+  if (shares) planner.step().owned = planner.owned(buckets);
+  const auto& mine =
+      shares ? planner.step().owned[static_cast<size_t>(planner.data_rank())] : std::vector<OwnedRange>{};
+  size_t owned = 0;
   for (const Bucket& bucket : buckets) {
     if (!bucket.gradients) continue;
-    const size_t offset = bucket.begin;
-    const std::string name = fmt::format("update{}", offset);
+    const auto offset = static_cast<size_t>(bucket.owned.begin);
+    const std::string name = fmt::format("update{}", bucket.begin);
     const int64_t floats = planner.placed_type(bucket.gradients).shape.elements();
+    const size_t slot_size = shares ? slot_bytes(mine) : target.layout.parameter_bytes;
+    const size_t slot_offset = shares ? mine[owned++].slot : offset;
     std::vector<Value> kept{planner.range(name + "/parameters", floats, Role::Parameter, {Region::Parameter, offset})};
     for (int slot = 0; slot < optimizer.slots(); ++slot)
       kept.push_back(planner.range(fmt::format("{}/slot{}", name, slot), floats, Role::Slot,
-                                   {Region::Slot, target.layout.parameter_bytes * static_cast<size_t>(slot) + offset}));
+                                   {Region::Slot, slot_size * static_cast<size_t>(slot) + slot_offset}));
     std::vector<Value> in{kept[0], bucket.gradients, step_state};
     in.insert(in.end(), kept.begin() + 1, kept.end());
     in.insert(in.end(), scaling.begin(), scaling.end());
-    planner.update(name, optimizer.op(!scaling.empty()), in, kept);
+    const Value updated = planner.update(name, optimizer.op(!scaling.empty()), in, kept).at(0);
+    if (!shares) continue;
+    const auto all = static_cast<int64_t>((bucket.end - bucket.begin) / sizeof(float));
+    const Value whole = planner.range(name + "/whole", all, Role::Parameter, {Region::Parameter, bucket.begin});
+    planner.update(name + "/gather", std::make_shared<GatherOwnedOp>(all), {updated}, {whole});
   }
   // Behind the updates, which read the scale that this step's gradients have.
   if (!scaling.empty()) planner.update("loss_scale", std::make_shared<LossScaleOp>(), scaling, {scaling[0]});

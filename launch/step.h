@@ -19,6 +19,7 @@ struct StepOptions {
   Precision precision = Precision::fp32;
   std::optional<bool> loss_scaling = std::nullopt;  // none: where the precision is fp16
   Strategy strategy = {};
+  std::vector<std::string> recompute = {};  // patterns of layers whose values backward computes again (see matches())
 
   bool scales_loss() const { return loss_scaling.value_or(precision == Precision::fp16); }
 };
@@ -26,6 +27,7 @@ struct StepOptions {
 /// A plan and the values that the outside reads and writes.
 struct Step {
   StepPlan plan;
+  OwnedRanges owned;                             // with a sharded optimizer
   std::vector<int64_t> coordinates;              // this rank's place along each axis of the mesh but the first
   Value images, labels, lane_state, step_state;  // inputs; invalid where the graph does not use them
   Value loss, correct;                           // sums over the global batch, f32[1]; invalid in prediction

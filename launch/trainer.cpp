@@ -18,6 +18,11 @@ Trainer::Trainer(const Network& network, const TrainerOptions& options, Communic
                  place_variables(network, options.step, mesh_), &mesh_, host ? host : &comm),
       results_(backend, InputStage::slots * sizeof(StepResult), Memory::host) {
   variables_.set_loss_scale(LossScale::first(options.step.batch));
+  if (options.step.strategy.shard_optimizer) {
+    OwnedRanges owned = planned().owned;
+    if (owned.empty()) owned.push_back({{0, variables_.layout().parameter_bytes, 0}});  // one rank keeps all
+    variables_.own(std::move(owned));
+  }
 }
 
 Trainer::Engine::Engine(Step planned, Backend& backend, VariableMemory& variables)

@@ -77,7 +77,8 @@ VariableStore::VariableStore(const Network& network, Backend& backend, int slots
       slots_(slots) {
   memory_.parameters = Arena(backend, layout_.parameter_bytes);
   memory_.states = Arena(backend, layout_.state_bytes);
-  memory_.slots = Arena(backend, layout_.parameter_bytes * static_cast<size_t>(slots));
+  if (!mesh || !mesh->strategy().shard_optimizer)
+    memory_.slots = Arena(backend, layout_.parameter_bytes * static_cast<size_t>(slots));
   for (size_t i = 0; i < variables_.size(); ++i) {
     const Variable& variable = variables_[i];
     std::vector<float> mine(static_cast<size_t>(layout_.local_shape(variable).elements()));
@@ -97,15 +98,46 @@ std::byte* VariableStore::data(const std::string& name) const {
   return arena.data() + location.offset;
 }
 
-std::byte* VariableStore::slot_data(int slot, const Variable& variable) const {
-  const size_t offset = layout_.parameter_bytes * static_cast<size_t>(slot) + layout_.where.at(variable.name).offset;
-  return memory_.slots.data() + offset;
+size_t slot_bytes(const std::vector<OwnedRange>& owned) {
+  return owned.empty() ? 0 : owned.back().slot + aligned(owned.back().end - owned.back().begin);
 }
 
-std::vector<float> VariableStore::read(const std::byte* from, const Variable& variable) const {
-  const auto bytes = [](std::vector<float>& values) { return reinterpret_cast<std::byte*>(values.data()); };
+void VariableStore::own(OwnedRanges owned) {
+  owned_ = std::move(owned);
+  const size_t bytes = slot_bytes(owned_[static_cast<size_t>(mesh_->data_rank())]);
+  memory_.slots = Arena(backend_, bytes * static_cast<size_t>(slots_));
+}
+
+std::vector<std::byte> VariableStore::whole_slot(int slot) const {
+  std::vector<std::byte> whole(layout_.parameter_bytes);
+  if (owned_.empty()) {
+    backend_.copy(whole.data(), memory_.slots.data() + whole.size() * static_cast<size_t>(slot), whole.size());
+    return whole;
+  }
+  size_t largest = 0;
+  for (const auto& ranges : owned_) largest = std::max(largest, slot_bytes(ranges));
+  const size_t bytes = slot_bytes(owned_[static_cast<size_t>(mesh_->data_rank())]);
+  const auto together = static_cast<size_t>(mesh_->strategy().ranks_per_lane());
+  std::vector<std::byte> mine(largest), all(largest * static_cast<size_t>(host_->size()));
+  backend_.copy(mine.data(), memory_.slots.data() + bytes * static_cast<size_t>(slot), bytes);
+  InlineStream now;
+  host_->all_gather(mine.data(), all.data(), largest, now);
+  for (size_t r = 0; r < owned_.size(); ++r) {
+    const std::byte* from = all.data() + (r * together + static_cast<size_t>(host_->rank()) % together) * largest;
+    for (const OwnedRange& range : owned_[r])
+      std::copy_n(from + range.slot, range.end - range.begin, whole.data() + range.begin);
+  }
+  return whole;
+}
+
+std::vector<float> VariableStore::read(const Variable& variable) const {
   std::vector<float> mine(static_cast<size_t>(layout_.local_shape(variable).elements()));
-  backend_.copy(bytes(mine), from, mine.size() * sizeof(float));
+  backend_.copy(reinterpret_cast<std::byte*>(mine.data()), data(variable.name), mine.size() * sizeof(float));
+  return joined(std::move(mine), variable);
+}
+
+std::vector<float> VariableStore::joined(std::vector<float> mine, const Variable& variable) const {
+  const auto bytes = [](std::vector<float>& values) { return reinterpret_cast<std::byte*>(values.data()); };
   const auto cut = layout_.shards.find(variable.name);
   if (cut == layout_.shards.end()) return mine;
   std::vector<Box> boxes;
@@ -133,18 +165,17 @@ void VariableStore::put(std::byte* to, std::span<const float> mine) {
   backend_.copy(to, std::as_bytes(mine).data(), mine.size_bytes());
 }
 
-void VariableStore::write(std::byte* to, std::span<const float> values, const Variable& variable) {
-  if (!layout_.shards.contains(variable.name)) return put(to, values);
+std::vector<float> VariableStore::part(std::span<const float> values, const Variable& variable) const {
   std::vector<float> mine(static_cast<size_t>(layout_.local_shape(variable).elements()));
   for_each_run(variable.shape, box_of(variable), [&](int64_t at, int64_t in_box, int64_t length) {
     std::copy_n(values.data() + at, length, mine.data() + in_box);
   });
-  put(to, mine);
+  return mine;
 }
 
 Weights VariableStore::get() const {
   Weights weights;
-  for (const Variable& variable : variables_) weights[variable.name] = read(data(variable.name), variable);
+  for (const Variable& variable : variables_) weights[variable.name] = read(variable);
   return weights;
 }
 
@@ -158,7 +189,7 @@ void VariableStore::set(const Weights& weights) {
   }
   if (weights.size() != variables_.size())
     throw Error("{} variables were given, the network has {}", weights.size(), variables_.size());
-  for (const Variable& variable : variables_) write(data(variable.name), weights.at(variable.name), variable);
+  for (const Variable& variable : variables_) put(data(variable.name), part(weights.at(variable.name), variable));
 }
 
 std::string VariableStore::sha256() const {
@@ -166,7 +197,7 @@ std::string VariableStore::sha256() const {
   for (const Variable& variable : variables_) {
     const std::string head = variable.name + variable.shape.str();
     hash.update(std::as_bytes(std::span(head)));
-    const auto values = read(data(variable.name), variable);
+    const auto values = read(variable);
     hash.update(std::as_bytes(std::span(values)));
   }
   return hash.hex();
@@ -174,20 +205,39 @@ std::string VariableStore::sha256() const {
 
 std::vector<Weights> VariableStore::get_slots() const {
   std::vector<Weights> slots(static_cast<size_t>(slots_));
-  for (int slot = 0; slot < slots_; ++slot)
-    for (const Variable& variable : variables_)
-      if (variable.trainable)
-        slots[static_cast<size_t>(slot)][variable.name] = read(slot_data(slot, variable), variable);
+  for (int slot = 0; slot < slots_; ++slot) {
+    const std::vector<std::byte> whole = whole_slot(slot);
+    for (const Variable& variable : variables_) {
+      if (!variable.trainable) continue;
+      std::vector<float> mine(static_cast<size_t>(layout_.local_shape(variable).elements()));
+      std::copy_n(whole.data() + layout_.where.at(variable.name).offset, mine.size() * sizeof(float),
+                  reinterpret_cast<std::byte*>(mine.data()));
+      slots[static_cast<size_t>(slot)][variable.name] = joined(std::move(mine), variable);
+    }
+  }
   return slots;
 }
 
 void VariableStore::set_slots(const std::vector<Weights>& slots) {
   if (static_cast<int>(slots.size()) != slots_)
     throw Error("{} slots of optimizer variables were given, the optimizer has {}", slots.size(), slots_);
-  for (int slot = 0; slot < slots_; ++slot)
-    for (const Variable& variable : variables_)
-      if (variable.trainable)
-        write(slot_data(slot, variable), slots[static_cast<size_t>(slot)].at(variable.name), variable);
+  for (size_t slot = 0; slot < slots.size(); ++slot) {
+    std::vector<std::byte> whole(layout_.parameter_bytes);
+    for (const Variable& variable : variables_) {
+      if (!variable.trainable) continue;
+      const auto mine = part(slots[slot].at(variable.name), variable);
+      std::ranges::copy(std::as_bytes(std::span(mine)),
+                        whole.begin() + static_cast<ptrdiff_t>(layout_.where.at(variable.name).offset));
+    }
+    if (owned_.empty()) {
+      backend_.copy(memory_.slots.data() + whole.size() * slot, whole.data(), whole.size());
+      continue;
+    }
+    const auto& own = owned_[static_cast<size_t>(mesh_->data_rank())];
+    for (const OwnedRange& range : own)
+      backend_.copy(memory_.slots.data() + slot_bytes(own) * slot + range.slot, whole.data() + range.begin,
+                    range.end - range.begin);
+  }
 }
 
 LossScale VariableStore::loss_scale() const {
@@ -202,12 +252,9 @@ void VariableStore::set_loss_scale(const LossScale& scale) {
 
 std::string VariableStore::slots_sha256() const {
   Sha256 hash;
-  for (int slot = 0; slot < slots_; ++slot)
-    for (const Variable& variable : variables_) {
-      if (!variable.trainable) continue;
-      const auto values = read(slot_data(slot, variable), variable);
-      hash.update(std::as_bytes(std::span(values)));
-    }
+  for (const Weights& slot : get_slots())
+    for (const Variable& variable : variables_)
+      if (variable.trainable) hash.update(std::as_bytes(std::span(slot.at(variable.name))));
   const LossScale scale = loss_scale();
   hash.update(std::as_bytes(std::span(&scale, 1)));
   return hash.hex();

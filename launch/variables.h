@@ -43,6 +43,15 @@ struct VariableLayout {
   size_t axes = 1;
 };
 
+/// Bytes [begin, end) of Region::Parameter whose optimizer variables a rank keeps, one map a slot, from `slot` on.
+struct OwnedRange {
+  size_t begin = 0, end = 0, slot = 0;
+};
+/// Of each rank along the mesh's first axis.
+using OwnedRanges = std::vector<std::vector<OwnedRange>>;
+/// Bytes that one slot takes of them.
+size_t slot_bytes(const std::vector<OwnedRange>& owned);
+
 /// The loss scale's name among the values of a step. Variables have a '/' in theirs.
 inline constexpr std::string_view loss_scale_name = "loss_scale";
 
@@ -54,6 +63,9 @@ class VariableStore {
   /// ranks together: parts travel over `host`, in host memory. Mesh and communicator must outlive the store.
   VariableStore(const Network& network, Backend& backend, int slots, uint64_t seed, Shards shards = {},
                 const Mesh* mesh = nullptr, Communicator* host = nullptr);
+
+  /// With a sharded optimizer (see Strategy), before slots are used: allocates those that this rank keeps.
+  void own(OwnedRanges owned);
 
   const VariableLayout& layout() const { return layout_; }
   VariableMemory& memory() { return memory_; }
@@ -76,14 +88,16 @@ class VariableStore {
  private:
   /// On the device, where there is one.
   std::byte* data(const std::string& name) const;
-  std::byte* slot_data(int slot, const Variable& variable) const;
-  /// The variable's values, of which this rank's part lies at `from`.
-  std::vector<float> read(const std::byte* from, const Variable& variable) const;
+  /// The optimizer's variables of one slot, laid out as the parameters are: all of them, whoever keeps them.
+  std::vector<std::byte> whole_slot(int slot) const;
+  /// A variable's values, of which `mine` is this rank's part.
+  std::vector<float> joined(std::vector<float> mine, const Variable& variable) const;
+  std::vector<float> read(const Variable& variable) const;
   /// What this rank holds of a variable.
   Box box_of(const Variable& variable) const;
   void put(std::byte* to, std::span<const float> mine);
-  /// Puts this rank's part of a variable's values to `to`.
-  void write(std::byte* to, std::span<const float> values, const Variable& variable);
+  /// This rank's part of a variable's values.
+  std::vector<float> part(std::span<const float> values, const Variable& variable) const;
 
   Backend& backend_;
   const Mesh* mesh_;
@@ -92,6 +106,7 @@ class VariableStore {
   VariableLayout layout_;
   VariableMemory memory_;
   int slots_;
+  OwnedRanges owned_;
 };
 
 }  // namespace lockstep

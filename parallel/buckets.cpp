@@ -35,7 +35,9 @@ std::vector<std::vector<Reduction>> group(const std::vector<Reduction>& reductio
   std::vector<std::vector<Reduction>> groups;
   for (const Reduction& next : reductions) {
     const size_t limit = groups.size() <= 1 ? request.first_bytes : request.bucket_bytes;
-    if (groups.empty() || next.end - groups.back()[0].begin > limit || next.axes != groups.back()[0].axes)
+    const auto is_gradient = [&](const Reduction& r) { return r.begin < request.gradient_bytes; };
+    if (groups.empty() || next.end - groups.back()[0].begin > limit || next.axes != groups.back()[0].axes ||
+        (request.sharers > 1 && is_gradient(next) != is_gradient(groups.back()[0])))
       groups.emplace_back();
     groups.back().push_back(next);
   }
@@ -77,7 +79,7 @@ std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& 
 
   std::vector<Bucket> buckets;
   for (const auto& members : group(reductions, request)) {
-    Bucket bucket{members.front().begin, members.back().end, {}};
+    Bucket bucket{.begin = members.front().begin, .end = members.back().end};
     const size_t begin = bucket.begin;
     const auto floats = static_cast<int64_t>((bucket.end - begin) / sizeof(float));
     const std::string name = fmt::format("bucket{}", buckets.size());
@@ -86,9 +88,14 @@ std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& 
     Node merge{name + "/merge", std::make_shared<MergeLaneOp>(floats), {}, {rank_sum}};
     Node reduce{name + "/all_reduce", nullptr, {rank_sum}, {total}};
     if (begin < request.gradient_bytes) {
-      const size_t bytes = std::min(bucket.end, request.gradient_bytes) - begin;
-      bucket.gradients =
-          flat_value(name + "/gradients", static_cast<int64_t>(bytes / sizeof(float)), {Region::Total, begin});
+      const auto first = static_cast<int64_t>(begin);
+      bucket.owned = {first, static_cast<int64_t>(std::min(bucket.end, request.gradient_bytes))};
+      if (request.sharers > 1) {
+        const Interval part = TreeAllReduce::owned(request.sharers, request.sharer, static_cast<size_t>(floats));
+        bucket.owned = {first + 4 * part.begin, first + 4 * part.end};
+      }
+      bucket.gradients = flat_value(name + "/gradients", bucket.owned.size() / 4,
+                                    {Region::Total, static_cast<size_t>(bucket.owned.begin)});
       reduce.out.push_back(bucket.gradients);
     }
     for (const Reduction& member : members) {
@@ -97,7 +104,7 @@ std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& 
     }
     std::vector<Type> out;
     for (Value value : reduce.out) out.push_back(graph.type(value));
-    reduce.op = std::make_shared<AllReduceOp>(members.front().axes, out);
+    reduce.op = std::make_shared<AllReduceOp>(members.front().axes, out, request.sharers > 1 && bucket.gradients);
     graph.append(std::move(merge));
     graph.append(std::move(reduce));
     buckets.push_back(bucket);
@@ -113,17 +120,24 @@ namespace {
 class MeshReduce {
  public:
   MeshReduce(Numerics numerics, const Mesh& mesh, Backend& backend, size_t largest) : mesh_(mesh) {
-    if (numerics == Numerics::reproducible) tree_.emplace(mesh.sums_along(0), backend, largest);
+    if (numerics == Numerics::reproducible || mesh.strategy().shard_optimizer)
+      tree_.emplace(mesh.sums_along(0), backend, largest);
     size_t scratch = 0;
     for (size_t axis = 1; axis < mesh.strategy().mesh.size(); ++axis)
       scratch = std::max(scratch, ordered_scratch(mesh.sums_along(axis).size(), DType::f32, largest));
     scratch_ = Arena(backend, scratch);
   }
 
-  void run(std::span<const int> axes, float* data, size_t n, Stream& stream) {
+  /// With `scatter`, the sum is there in the part of the range alone that the rank owns along the first axis.
+  void run(std::span<const int> axes, bool scatter, float* data, size_t n, Stream& stream) {
     for (int axis : axes) {
       Communicator& comm = mesh_.sums_along(static_cast<size_t>(axis));
-      if (axis > 0)
+      if (axis == 0 && scatter) {
+        tree_->scatter(data, n, stream);
+        const Interval part = TreeAllReduce::owned(comm.size(), comm.rank(), n);
+        data += part.begin;
+        n = static_cast<size_t>(part.size());
+      } else if (axis > 0)
         ordered_all_reduce(comm, DType::f32, reinterpret_cast<std::byte*>(data), n, scratch_.data(), stream);
       else if (tree_)
         tree_->run(data, n, stream);
@@ -151,10 +165,30 @@ void add_reduction_kernels(KernelTable& kernels, Numerics numerics, const Mesh& 
   kernels.add<AllReduceOp>(
       [reduce, capturable = mesh.world().capturable()](const AllReduceOp& op, const Signature& signature) {
         const auto n = static_cast<size_t>(signature.in[0].shape.elements());
-        return Kernel{.run = [reduce, n, axes = op.axes](
-                                 Stream& stream, const Args& args) { reduce->run(axes, args.in[0].as(), n, stream); },
-                      .capturable = capturable};
+        return Kernel{
+            .run = [reduce, n, axes = op.axes, scatter = op.scatter](
+                       Stream& stream, const Args& args) { reduce->run(axes, scatter, args.in[0].as(), n, stream); },
+            .capturable = capturable};
       });
+  kernels.add<GatherOwnedOp>([&mesh, &backend](const GatherOwnedOp&, const Signature& signature) {
+    const auto n = static_cast<size_t>(signature.out[0].shape.elements());
+    const auto tree = std::make_shared<TreeAllReduce>(mesh.along(0), backend, n);
+    return Kernel{.run = [tree, n](Stream& stream, const Args& args) { tree->gather(args.out[0].as(), n, stream); },
+                  .capturable = mesh.along(0).capturable()};
+  });
+  kernels.add<FlagSumOp>([&mesh](const FlagSumOp&, const Signature&) {
+    size_t scratch = 0;
+    for (size_t axis = 0; axis < mesh.strategy().mesh.size(); ++axis)
+      scratch = std::max(scratch, ordered_scratch(mesh.along(axis).size(), DType::f32, 1));
+    return Kernel{.workspace = scratch,
+                  .run =
+                      [&mesh](Stream& stream, const Args& args) {
+                        stream.copy(args.out[0].data, args.in[0].data, sizeof(float));
+                        for (size_t axis = 0; axis < mesh.strategy().mesh.size(); ++axis)
+                          ordered_all_reduce(mesh.along(axis), DType::f32, args.out[0].data, 1, args.workspace, stream);
+                      },
+                  .capturable = mesh.world().capturable()};
+  });
 }
 
 }  // namespace lockstep

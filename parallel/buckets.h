@@ -15,8 +15,10 @@ enum class Numerics : unsigned char { reproducible, fast };
 
 struct Bucket {
   size_t begin = 0, end = 0;  // bytes in Region::Total
-  /// f32[n]: those of the range that are gradients, reduced; none where there are none.
-  Value gradients;
+  /// f32[n]: those of the range that are gradients, reduced; none where there are none. Where the optimizer is sharded,
+  /// the part of them that this rank owns.
+  Value gradients = {};
+  Interval owned = {};  // bytes in Region::Total: where these lie
 };
 
 /// What the caller knows of the sums' layout: where each partial value that is to be reduced lies in Region::Sum
@@ -26,6 +28,7 @@ struct BucketRequest {
   size_t gradient_bytes = 0;               // gradients lie below this offset, other sums above
   size_t first_bytes = size_t{1} << 20;    // a small first bucket starts the reduction early
   size_t bucket_bytes = size_t{25} << 20;  // the others
+  int sharers = 1, sharer = 0;             // ranks among whom gradients are shared out, and which one this is
 };
 
 /// Replaces the ReduceOps by, for each bucket, a node that merges a lane's terms into the stack of

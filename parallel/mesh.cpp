@@ -18,7 +18,7 @@ void check_ranks(const Strategy& strategy, int ranks) {
 
 Mesh::Mesh(const Strategy& strategy, Communicator& world) : strategy_(strategy), world_(world) {
   check_ranks(strategy, world.size());
-  if (strategy.mesh.size() == 1) return;
+  if (strategy.mesh.size() == 1 && !strategy.shard_optimizer) return;
   const auto together = static_cast<int>(strategy.ranks_per_lane());
   const auto places = coordinates();
   const auto split = [&](int color, int key) {

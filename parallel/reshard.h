@@ -56,7 +56,8 @@ class ReduceOp final : public Op {
 /// any, the values inside it.
 class AllReduceOp final : public Op {
  public:
-  AllReduceOp(std::vector<int> axes, std::vector<Type> out) : axes(std::move(axes)), out(std::move(out)) {}
+  AllReduceOp(std::vector<int> axes, std::vector<Type> out, bool scatter)
+      : axes(std::move(axes)), out(std::move(out)), scatter(scatter) {}
   std::string_view name() const override { return "all_reduce"; }
   std::vector<Type> infer(std::span<const Type>) const override { return out; }
   std::vector<Rule> rules() const override { return {}; }
@@ -68,6 +69,27 @@ class AllReduceOp final : public Op {
 
   const std::vector<int> axes;
   const std::vector<Type> out;
+  const bool scatter;  // the sum ends in the part alone that the rank owns
+};
+
+/// Along the first axis, each rank's owned part of a range goes to all. Input: the owned part; output: the range, in
+/// which it lies.
+class GatherOwnedOp final : public Op {
+ public:
+  explicit GatherOwnedOp(int64_t floats) : floats(floats) {}
+  std::string_view name() const override { return "gather_owned"; }
+  std::vector<Type> infer(std::span<const Type>) const override { return {{Shape{floats}, DType::f32}}; }
+  std::vector<Rule> rules() const override { return {}; }
+
+  const int64_t floats;
+};
+
+/// The sum of a float over all ranks, once a step.
+class FlagSumOp final : public Op {
+ public:
+  std::string_view name() const override { return "flag_sum"; }
+  std::vector<Type> infer(std::span<const Type> in) const override { return {in[0]}; }
+  std::vector<Rule> rules() const override { return {}; }
 };
 
 }  // namespace lockstep

@@ -111,13 +111,15 @@ Strategy parse_strategy(const std::string& text) {
   return strategy;
 }
 
+void expect_match(const std::string& what, const std::string& pattern, std::span<const std::string> layers) {
+  if (std::ranges::any_of(layers, [&](const std::string& layer) { return matches(pattern, layer); })) return;
+  const std::string near = nearest(pattern, layers);
+  throw InputError("{} '{}' matches no layer{}; layers are {}", what, pattern,
+                   near.empty() ? "" : fmt::format(", did you mean '{}'", near), fmt::join(layers, ", "));
+}
+
 void check_pins(const Strategy& strategy, std::span<const std::string> layers) {
-  for (const Pin& pin : strategy.pins) {
-    if (std::ranges::any_of(layers, [&](const std::string& layer) { return matches(pin.layers, layer); })) continue;
-    const std::string near = nearest(pin.layers, layers);
-    throw InputError("pin '{}' matches no layer{}; layers are {}", pin.layers,
-                     near.empty() ? "" : fmt::format(", did you mean '{}'", near), fmt::join(layers, ", "));
-  }
+  for (const Pin& pin : strategy.pins) expect_match("pin", pin.layers, layers);
 }
 
 }  // namespace lockstep

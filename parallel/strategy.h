@@ -33,6 +33,9 @@ struct Strategy {
   std::vector<Axis> mesh{{"data", 1, Cut::batch}};
   std::vector<Pin> pins;
   std::optional<int64_t> data_ranks;  // as given; none: as many as there are ranks for
+  /// Each rank along the first axis keeps and updates its part of the parameters' optimizer variables alone
+  /// (Rajbhandari et al., "ZeRO", SC 2020, stage 1).
+  bool shard_optimizer = false;
 
   /// Ranks that share the work on one lane: the product of all axes but the first.
   int64_t ranks_per_lane() const;
@@ -52,6 +55,8 @@ Strategy data_parallel(int64_t lanes);
 Strategy parse_strategy(const std::string& text);
 /// Adds an axis with what its name stands for. Throws InputError where the name is unknown or there is such an axis.
 void add_axis(Strategy& strategy, const std::string& name, int64_t size);
+/// Throws InputError that begins with `what` where the pattern matches none of the layers, with the nearest name.
+void expect_match(const std::string& what, const std::string& pattern, std::span<const std::string> layers);
 /// Throws InputError where a pin's pattern matches none of the layers, with the nearest names.
 void check_pins(const Strategy& strategy, std::span<const std::string> layers);
 

@@ -20,19 +20,37 @@ std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, bool
                      sent_bytes(*move, signature, mesh.along(static_cast<size_t>(move->axis))) *
                          static_cast<size_t>(plan.lanes)});
     } else if (const auto* sum = dynamic_cast<const AllReduceOp*>(node.op.get())) {
-      const auto n = static_cast<size_t>(local(node.in[0]).shape.elements());
+      auto n = static_cast<size_t>(local(node.in[0]).shape.elements());
       size_t bytes = 0;
       for (int axis : sum->axes) {
         const Communicator& comm = mesh.sums_along(static_cast<size_t>(axis));
-        const auto ranks = static_cast<size_t>(comm.size());
-        if (axis > 0)
-          bytes += ordered_sent(comm.size(), comm.rank(), DType::f32, n);
-        else if (reproducible)
-          bytes += TreeAllReduce::sent(comm.size(), comm.rank(), n);
-        else
-          bytes += 2 * n * sizeof(float) * (ranks - 1) / ranks;
+        const int size = comm.size(), rank = comm.rank();
+        if (axis > 0) {
+          bytes += ordered_sent(size, rank, DType::f32, n);
+        } else if (sum->scatter) {
+          bytes += TreeAllReduce::sent_to_scatter(size, rank, n);
+          n = static_cast<size_t>(TreeAllReduce::owned(size, rank, n).size());
+        } else if (reproducible) {
+          bytes += TreeAllReduce::sent(size, rank, n);
+        } else {
+          bytes += 2 * n * sizeof(float) * static_cast<size_t>(size - 1) / static_cast<size_t>(size);
+        }
       }
       all.push_back({node.name, "sum over the batch", sum->axes, bytes});
+    } else if (const auto* gather = dynamic_cast<const GatherOwnedOp*>(node.op.get())) {
+      all.push_back(
+          {node.name,
+           "parameters",
+           {0},
+           TreeAllReduce::sent_to_gather(mesh.data_ranks(), mesh.data_rank(), static_cast<size_t>(gather->floats))});
+    } else if (dynamic_cast<const FlagSumOp*>(node.op.get())) {
+      size_t bytes = 0;
+      std::vector<int> axes;
+      for (size_t axis = 0; axis < mesh.strategy().mesh.size(); ++axis) {
+        axes.push_back(static_cast<int>(axis));
+        bytes += ordered_sent(mesh.along(axis).size(), mesh.along(axis).rank(), DType::f32, 1);
+      }
+      all.push_back({node.name, "flag", axes, bytes});
     }
   }
   return all;

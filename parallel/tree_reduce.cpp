@@ -61,7 +61,8 @@ void TreeAllReduce::run(float* data, size_t n, Stream& stream) {
   if (n <= small(communicator_.size())) {
     double_up(data, n, stream);
   } else {
-    halve_and_gather(data, n, stream);
+    scatter(data, n, stream);
+    gather(data, n, stream);
   }
 }
 
@@ -76,16 +77,30 @@ void TreeAllReduce::double_up(float* data, size_t n, Stream& stream) {
 }
 
 size_t TreeAllReduce::sent(int ranks, int rank, size_t n) {
-  if (ranks == 1) return 0;
+  if (ranks > 1 && n <= small(ranks))
+    return sizeof(float) * n * static_cast<size_t>(std::bit_width(static_cast<unsigned>(ranks)) - 1);
+  return sent_to_scatter(ranks, rank, n) + sent_to_gather(ranks, rank, n);
+}
+
+size_t TreeAllReduce::sent_to_scatter(int ranks, int rank, size_t n) {
   size_t floats = 0;
-  if (n <= small(ranks))
-    floats = n * static_cast<size_t>(std::bit_width(static_cast<unsigned>(ranks)) - 1);
-  else
-    for (const Halving& step : halvings(ranks, rank, n)) floats += step.given.size() + step.kept.size();
+  for (const Halving& step : halvings(ranks, rank, n)) floats += step.given.size();
   return floats * sizeof(float);
 }
 
-void TreeAllReduce::halve_and_gather(float* data, size_t n, Stream& stream) {
+size_t TreeAllReduce::sent_to_gather(int ranks, int rank, size_t n) {
+  size_t floats = 0;
+  for (const Halving& step : halvings(ranks, rank, n)) floats += step.kept.size();
+  return floats * sizeof(float);
+}
+
+Interval TreeAllReduce::owned(int ranks, int rank, size_t n) {
+  const auto steps = halvings(ranks, rank, n);
+  const Range last = steps.empty() ? Range{0, n} : steps.back().kept;
+  return {static_cast<int64_t>(last.begin), static_cast<int64_t>(last.end)};
+}
+
+void TreeAllReduce::scatter(float* data, size_t n, Stream& stream) {
   const auto steps = halvings(communicator_.size(), communicator_.rank(), n);
   for (const auto& [peer, kept, given] : steps) {
     const Message message{peer, reinterpret_cast<const std::byte*>(data + given.begin), given.size() * sizeof(float),
@@ -93,6 +108,10 @@ void TreeAllReduce::halve_and_gather(float* data, size_t n, Stream& stream) {
     communicator_.exchange({&message, 1}, stream);
     stream.accumulate(data + kept.begin, reinterpret_cast<const float*>(scratch_.data()), kept.size());
   }
+}
+
+void TreeAllReduce::gather(float* data, size_t n, Stream& stream) {
+  const auto steps = halvings(communicator_.size(), communicator_.rank(), n);
   for (size_t depth = steps.size(); depth-- > 0;) {
     const auto& [peer, kept, given] = steps[depth];
     const Message message{peer, reinterpret_cast<const std::byte*>(data + kept.begin), kept.size() * sizeof(float),

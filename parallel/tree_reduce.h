@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/backend.h"
+#include "core/placement.h"
 #include "parallel/comm/communicator.h"
 
 namespace lockstep {
@@ -20,12 +21,19 @@ class TreeAllReduce {
   /// Sums `n` floats at `data` in place, on every rank; enqueues on the stream. One run at a time: they share scratch
   /// memory, so use one stream or order them by events. Throws Error when n is above max_n.
   void run(float* data, size_t n, Stream& stream);
-  /// Bytes that a rank sends for it.
+  /// The first half of it: afterwards a rank's `owned` part of the range holds the sum, the rest of it anything.
+  void scatter(float* data, size_t n, Stream& stream);
+  /// The other half: every rank's owned part goes to all.
+  void gather(float* data, size_t n, Stream& stream);
+  /// Floats [begin, end) of n.
+  static Interval owned(int ranks, int rank, size_t n);
+  /// Bytes that a rank sends for all of it, and for the halves below.
   static size_t sent(int ranks, int rank, size_t n);
+  static size_t sent_to_scatter(int ranks, int rank, size_t n);
+  static size_t sent_to_gather(int ranks, int rank, size_t n);
 
  private:
   void double_up(float* data, size_t n, Stream& stream);
-  void halve_and_gather(float* data, size_t n, Stream& stream);
 
   Communicator& communicator_;
   size_t max_n_;

@@ -115,9 +115,9 @@ std::vector<Case> cases() {
       {{2, 8, 8, 64}, 64, {3, 3}, {2, 2}, same, 1, false},
       {{1, 4, 4, 96}, 80, {3, 3}, {1, 1}, same, 1, false},
       {{1, 23, 19, 3}, 64, {7, 7}, {2, 2}, same, 1, false},
-      {{1, 1, 1, 3}, 5, {3, 3}},                   // smaller than its window
-      {{1, 2, 70, 2}, 9, {3, 3}, {1, 1}},          // rows longer than a block
-      {{3, 7, 9, 6}, 8, {3, 3}, {2, 2}, same, 2},  // groups
+      {{1, 1, 1, 3}, 5, {3, 3}},                                          // smaller than its window
+      {{1, 2, 70, 2}, 9, {3, 3}, {1, 1}},                                 // rows longer than a block
+      {{3, 7, 9, 6}, 8, {3, 3}, {2, 2}, same, 2},                         // groups
       {{2, 9, 11, 8}, 16, {3, 2}, {1, 1}, same, 1, true, false, {2, 3}},  // dilation
       {{2, 12, 15, 4}, 8, {3, 3}, {2, 1}, Padding::valid, 2, true, true, {2, 4}},
       {{2, 6, 5, 32}, 64, {3, 3}, {1, 1}, same, 2, true, true},

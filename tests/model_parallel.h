@@ -41,6 +41,7 @@ struct Trained {
   Weights gradients;  // of the first step, per sample
   Weights weights;    // in the end
   std::string sha256;
+  size_t slot_bytes = 0;  // of the optimizer's variables that the rank keeps
 };
 
 /// Trains on the ranks of `comm`, one of which calls; momentum's first velocity is the gradient.
@@ -67,12 +68,15 @@ inline Trained train_by(const Network& network, StepOptions step, int64_t steps,
     if (i == 0) trained.gradients = trainer.variables().get_slots().at(0);
   }
   trained.weights = trainer.variables().get();
+  trained.slot_bytes = trainer.variables().memory().slots.bytes();
   trained.sha256 = trainer.variables().sha256() + trainer.variables().slots_sha256();
   return trained;
 }
 
 /// On `ranks` threads: what each rank has.
-inline std::vector<Trained> train_by(const Network& network, const StepOptions& step, int64_t steps, int ranks) {
+inline std::vector<Trained> train_by(const Network& network, const StepOptions& step, int64_t steps, int ranks,
+                                     BackendChoice backend = BackendChoice::cpu,
+                                     Optimizer optimizer = SGD{.lr = 0.05F, .momentum = 0.9F}) {
   auto comms = make_local(ranks);
   std::vector<Trained> all(static_cast<size_t>(ranks));
   std::vector<std::exception_ptr> errors(static_cast<size_t>(ranks));
@@ -80,7 +84,7 @@ inline std::vector<Trained> train_by(const Network& network, const StepOptions& 
   for (size_t rank = 0; rank < comms.size(); ++rank)
     threads.emplace_back([&, rank] {
       try {
-        all[rank] = train_by(network, step, steps, *comms[rank]);
+        all[rank] = train_by(network, step, steps, *comms[rank], backend, optimizer);
       } catch (const std::exception& error) {
         errors[rank] = std::current_exception();
         comms[rank]->abort(error.what());

@@ -1,6 +1,7 @@
 // Model parallelism: every strategy trains as one rank does.
 #include "tests/model_parallel.h"
 
+#include "layers/cpu/kernels.h"
 #include "layers/ops.h"
 #include "layers/zoo/zoo.h"
 #include "tests/errors.h"
@@ -68,6 +69,83 @@ INSTANTIATE_TEST_SUITE_P(, EveryStrategy,
                              if (c == ',' || c == '=') c = '_';
                            return name;
                          });
+
+TEST(ShardedOptimizer, HasTheSameBitsAndLessMemory) {
+  const Network network = branched();
+  for (const Optimizer& optimizer : {Optimizer(Adam{}), Optimizer(SGD{.lr = 0.05F, .momentum = 0.9F})})
+    for (const bool scaled : {false, true})
+      for (const auto& [strategy, ranks] :
+           {std::pair{"data", 1}, {"data", 2}, {"data", 8}, {"data=2,filter=2", 4}, {"data=2,space_h=3", 6}}) {
+        StepOptions step{.batch = 16, .lanes = 8, .strategy = parse_strategy(strategy)};
+        step.loss_scaling = scaled;
+        const auto whole = train_by(network, step, 3, ranks, BackendChoice::cpu, optimizer);
+        step.strategy.shard_optimizer = true;
+        const auto shared = train_by(network, step, 3, ranks, BackendChoice::cpu, optimizer);
+        const int over = ranks / static_cast<int>(step.strategy.ranks_per_lane());
+        for (size_t rank = 0; rank < shared.size(); ++rank) {
+          EXPECT_EQ(shared[rank].sha256, whole[rank].sha256) << strategy << " " << rank;
+          EXPECT_EQ(shared[rank].losses, whole[rank].losses);
+          // The rounding of ranges to whole lines counts in so small a network.
+          EXPECT_LE(static_cast<double>(shared[rank].slot_bytes),
+                    1.4 * static_cast<double>(whole[rank].slot_bytes) / over + 8192);
+        }
+      }
+}
+
+TEST(ShardedOptimizer, GoesOnFromVariablesThatWereGathered) {
+  const Network network = branched();
+  StepOptions step{.batch = 8, .lanes = 4};
+  step.strategy.shard_optimizer = true;
+  auto comms = make_local(2);
+  std::vector<std::string> before(2), after(2);
+  std::vector<std::thread> threads;
+  for (size_t r = 0; r < 2; ++r)
+    threads.emplace_back([&, r] {
+      const auto backend = make_cpu_backend(1);
+      std::vector<Weights> slots;
+      for (const bool first : {true, false}) {
+        Trainer trainer(network, {.step = step}, *comms[r], *backend, cpu_kernels());
+        BatchFeed feed(
+            std::make_shared<Noise>(network.input_shape(), 10, 8),
+            {.batch = 8, .lanes = 4, .first_lane = 2 * static_cast<int64_t>(r), .lane_count = 2, .steps = 1});
+        if (first) {
+          trainer.train(feed.next(), 0.01F);
+          slots = trainer.variables().get_slots();
+          before[r] = trainer.variables().slots_sha256();
+        } else {
+          trainer.variables().set_slots(slots);
+          after[r] = trainer.variables().slots_sha256();
+        }
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(before, after);
+  EXPECT_EQ(before[0], before[1]);
+}
+
+TEST(Recompute, HasTheSameBitsAndLessMemory) {
+  const Network network = branched();
+  const auto arena = [&](const StepOptions& step) {
+    const auto comms = make_local(1);
+    const auto backend = make_cpu_backend(1);
+    return Trainer(network, {.step = step}, *comms[0], *backend, cpu_kernels())
+        .planned()
+        .plan.memory.size(Region::Arena);
+  };
+  for (const auto& [strategy, ranks] :
+       {std::pair{"data", 1}, {"data", 4}, {"space_h=2", 2}, {"filter=2,space_w=2", 4}}) {
+    StepOptions step{.batch = 8, .lanes = 4, .strategy = parse_strategy(strategy)};
+    const auto kept = train_by(network, step, 3, ranks);
+    const size_t bytes = arena(step.strategy.mesh.size() == 1 ? step : StepOptions{.batch = 8, .lanes = 4});
+    for (const std::vector<std::string>& patterns :
+         {std::vector<std::string>{"batch_normalization*"}, {"*pooling*", "conv2d_3", "concat*"}, {"*"}}) {
+      step.recompute = patterns;
+      EXPECT_EQ(train_by(network, step, 3, ranks)[0].sha256, kept[0].sha256) << strategy << " " << patterns[0];
+    }
+    StepOptions again{.batch = 8, .lanes = 4, .recompute = {"batch_normalization*"}};
+    EXPECT_LT(arena(again), bytes);
+  }
+}
 
 /// Networks from a seed, each by all strategies.
 class RandomNetworks : public ::testing::TestWithParam<int> {};

@@ -126,6 +126,20 @@ TEST_F(MpiTrain, TheSameBitsAsOnThreads) {
   }
 }
 
+TEST_F(MpiTrain, EveryStrategyHasTheBitsThatItHasOnThreads) {
+  const std::string common = "--data digits --resize 16 --model resnet18 --batch 16 --lanes 2 --steps 2 --quiet ";
+  for (const auto& [strategy, ranks] : {std::pair{"space_h=2", 2},
+                                        {"filter=2", 2},
+                                        {"channel=2", 2},
+                                        {"space_h=2,filter=2", 4},
+                                        {"data=2,space_w=2", 4}}) {
+    const std::string options = common + "--strategy " + strategy;
+    const std::string sha = sha_of(run_command(fmt::format("{}train {}", lockstep, options)));
+    EXPECT_EQ(sha.size(), 64U);
+    EXPECT_EQ(sha_of(train(ranks, options)), sha) << strategy;
+  }
+}
+
 TEST_F(MpiTrain, RanksInFastModeTrainTheSameModel) {
   const std::string options = "--model lenet5 --resize 28 --batch 64 --steps 3 ";
   const auto loss = [](const Outcome& outcome) { return std::stod("0" + outcome.line_after("epoch 1/1  loss ")); };
@@ -161,6 +175,8 @@ TEST_F(MpiTrain, BadInputIsToldOnce) {
                                          {"--resize 32 --lanes 2 --batch 32", "4 ranks"},
                                          {"--model lenet6", "did you mean 'lenet5'"},
                                          {"--data idx:/nowhere", "/nowhere"},
+                                         {"--strategy space_h=3", "does not divide 4 ranks"},
+                                         {"--model resnet18 --strategy space_w=4", "'space_w' has 4 members"},
                                          {"--resize 32 --ranks 2", "mpirun started 4 ranks"}}) {
     const Outcome outcome = train(4, options);
     EXPECT_EQ(outcome.code, 2) << outcome.text;

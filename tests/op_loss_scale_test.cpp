@@ -29,7 +29,7 @@ TEST(Finite, SeesOneElementAnywhere) {
       for (float bad : {inf, -inf, nan}) {
         auto in = good;
         in[i][at] = bad;
-        EXPECT_EQ(run_op(FiniteOp(), in)[0][0], 0) << "input " << i << " element " << at << " is " << bad;
+        EXPECT_EQ(run_op(FiniteOp(), in)[0][0], not_finite) << "input " << i << " element " << at << " is " << bad;
       }
   }
   auto largest = good;

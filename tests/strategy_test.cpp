@@ -116,8 +116,10 @@ TEST(Strategies, PinsMixThem) {
 }
 
 /// The collectives of rank 0, and what each rank has sent in its second step beside what was planned.
-std::vector<Collective> watch(const Network& network, const std::string& strategy, int ranks) {
+std::vector<Collective> watch(const Network& network, const std::string& strategy, int ranks, bool shard = false) {
   StepOptions step{.batch = 4, .lanes = 2, .strategy = parse_strategy(strategy)};
+  step.strategy.shard_optimizer = shard;
+  step.loss_scaling = shard;
   auto comms = make_local(ranks);
   std::vector<Collective> first;
   std::vector<std::thread> threads;
@@ -162,6 +164,8 @@ TEST(Traffic, IsWhatWasPlanned) {
                                         {"data=2,space_h=2,filter=2", 8}})
     watch(small(), strategy, ranks);
   watch(resnet18({16, 16, 3}, 10), "space_h=2,filter=2", 4);
+  watch(small(), "data=2", 2, true);
+  watch(small(), "data=2,space_h=2", 4, true);
 }
 
 TEST(Traffic, IsTheCollectivesOfTheStrategyAndNoOther) {

@@ -40,6 +40,13 @@ void add_run_options(CLI::App& app, Options& options) {
                  "channel), or "
                  "a JSON file with pins")
       ->capture_default_str();
+  app.add_flag(
+      "--shard-optimizer", options.shard_optimizer,
+      "Each rank along the data axis keeps its part of the optimizer's variables alone; the bits are the same");
+  app.add_option("--recompute", options.recompute,
+                 "Patterns of layers ('*' for any characters) that backward computes again, which saves their memory; "
+                 "the bits are the same")
+      ->delimiter(',');
   app.add_option("--seed", options.seed, "Seed of all random numbers")
       ->capture_default_str()
       ->check([](const std::string& text) { return text.starts_with("-") ? "expected a number from 0" : ""; });
@@ -93,7 +100,9 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
                  .backend = backend_from_name(options.backend),
                  .comm = comm_from_name(options.comm),
                  .strategy = read_strategy(options.strategy),
+                 .recompute = options.recompute,
                  .engines = options.engines};
+  run.strategy.shard_optimizer = options.shard_optimizer;
   const std::vector<std::string> modes{"reproducible", "fast"};
   if (options.numerics == modes[1])
     run.numerics = Numerics::fast;

@@ -32,10 +32,11 @@ struct Options {
   uint64_t seed = 0;
   std::string out;
   std::string strategy = "data";
+  std::vector<std::string> recompute;
   std::string weights;
   std::string log = "warning";
   std::string pass = "step";
-  bool quiet = false, check_finite = false;
+  bool quiet = false, check_finite = false, shard_optimizer = false;
   std::string backend = "auto", precision = "fp32", comm = "auto", engines;
 };
 

@@ -104,6 +104,8 @@ Json configuration(const Job& job) {
           {"lanes", job.lanes()},
           {"numerics", o.numerics},
           {"strategy", o.strategy},
+          {"shard_optimizer", o.shard_optimizer},
+          {"recompute", o.recompute},
           {"seed", o.seed},
           {"ranks", job.ranks()},
           {"threads", job.model.threads(job.run)},

@@ -16,7 +16,7 @@ inline float divisor(const Args& args, bool scaled) {
 
 /// Whether this step's gradients are not all finite; then the outputs are made what the inputs are.
 inline bool skipped(const Args& args, bool scaled) {
-  if (!scaled || *args.in.back().as() != 0) return false;
+  if (!scaled || *args.in.back().as() > 0) return false;
   for (size_t i = 0; i < args.out.size(); ++i) {
     const Tensor& from = args.in[i == 0 ? 0 : i + 2];
     if (args.out[i].data != from.data) std::memcpy(args.out[i].data, from.data, from.type.bytes());

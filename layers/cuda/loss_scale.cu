@@ -30,13 +30,13 @@ __global__ void finite_kernel(const int64_t* bad, int64_t n, float* finite) {
   int64_t count = 0;
   for (int64_t i = threadIdx.x; i < n; i += blockDim.x) count += bad[i];
   count = block_sum(count, scratch);
-  if (threadIdx.x == 0) *finite = count == 0 ? 1.0F : 0.0F;
+  if (threadIdx.x == 0) *finite = count == 0 ? 1.0F : not_finite;
 }
 
 /// One thread.
 __global__ void loss_scale_kernel(const float* in, const float* finite, float* out, int growth_interval) {
   float scale = in[0], good = in[1];
-  if (*finite != 0) {
+  if (*finite > 0) {
     good += 1;
     if (good >= static_cast<float>(growth_interval)) {
       if (isfinite(scale * 2)) scale *= 2;

@@ -64,7 +64,7 @@ struct StepInputs {
   }
 
   /// Whether parameters stay as they are.
-  __device__ bool skipped() const { return finite && *finite == 0; }
+  __device__ bool skipped() const { return finite && !(*finite > 0); }
   /// What makes a mean of a sum.
   __device__ float divisor() const {
     const auto samples = static_cast<float>(state->samples);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <limits>
 
 #include "core/op.h"
 
@@ -25,7 +26,9 @@ struct LossScale {
 };
 inline Type loss_scale_type() { return {Shape{2}, DType::f32}; }
 
-/// f32[1]: 1 where all elements of all inputs (one or more, f32) are finite, else 0.
+/// f32[1]: 1 where all elements of all inputs (one or more, f32) are finite, else `not_finite`: so that a sum of flags
+/// is above 0 where all are.
+inline constexpr float not_finite = std::numeric_limits<float>::lowest();
 class FiniteOp final : public Op {
  public:
   std::string_view name() const override { return "finite"; }

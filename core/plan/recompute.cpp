@@ -1,0 +1,32 @@
+#include "core/plan/recompute.h"
+
+#include <map>
+
+namespace lockstep {
+
+void recompute(Graph& graph, size_t forward, const std::function<bool(const std::string& node)>& again) {
+  Graph out = graph.without_nodes();
+  std::map<int, Value> copies;  // by value id
+  // The value as backward reads it, whose nodes are added first.
+  std::function<Value(Value)> copy = [&](Value value) {
+    if (const auto known = copies.find(value.id); known != copies.end()) return known->second;
+    const int producer = graph.info(value).producer;
+    if (producer < 0 || static_cast<size_t>(producer) >= forward) return value;
+    const Node& node = graph.nodes()[static_cast<size_t>(producer)];
+    if (!again(node.name)) return value;
+    std::vector<Value> in;
+    for (Value v : node.in) in.push_back(copy(v));
+    const std::vector<Value> made = out.add(node.name + "/again", node.op, in);
+    for (size_t k = 0; k < made.size(); ++k) copies[node.out[k].id] = made[k];
+    return copies.at(value.id);
+  };
+  for (size_t i = 0; i < graph.nodes().size(); ++i) {
+    Node node = graph.nodes()[i];
+    if (i >= forward)
+      for (Value& v : node.in) v = copy(v);
+    out.append(std::move(node));
+  }
+  graph = std::move(out);
+}
+
+}  // namespace lockstep
