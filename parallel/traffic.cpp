@@ -1,10 +1,19 @@
 #include "parallel/traffic.h"
 
+#include <bit>
+
 #include "parallel/ordered_reduce.h"
 #include "parallel/reshard_kernels.h"
 #include "parallel/tree_reduce.h"
 
 namespace lockstep {
+
+namespace {
+
+/// Steps of a binary tree over so many ranks.
+size_t depth(int ranks) { return static_cast<size_t>(std::bit_width(static_cast<unsigned>(ranks - 1))); }
+
+}  // namespace
 
 std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, bool reproducible) {
   std::vector<Collective> all;
@@ -14,17 +23,19 @@ std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, bool
     if (const auto* move = dynamic_cast<const ReshardOp*>(node.op.get())) {
       if (move->from.placement == replicate) continue;
       const Signature signature{{local(node.in[0])}, {local(node.out[0])}};
-      all.push_back({node.name,
-                     std::string(kind_of(*move)),
-                     {move->axis},
-                     sent_bytes(*move, signature, mesh.along(static_cast<size_t>(move->axis))) *
-                         static_cast<size_t>(plan.lanes)});
+      all.push_back(
+          {node.name,
+           std::string(kind_of(*move)),
+           {move->axis},
+           sent_bytes(*move, signature, mesh.along(static_cast<size_t>(move->axis))) * static_cast<size_t>(plan.lanes),
+           static_cast<size_t>(plan.lanes)});
     } else if (const auto* sum = dynamic_cast<const AllReduceOp*>(node.op.get())) {
       auto n = static_cast<size_t>(local(node.in[0]).shape.elements());
-      size_t bytes = 0;
+      size_t bytes = 0, times = 0;
       for (int axis : sum->axes) {
         const Communicator& comm = mesh.sums_along(static_cast<size_t>(axis));
         const int size = comm.size(), rank = comm.rank();
+        times += 2 * (axis > 0 ? size > 1 : depth(size));
         if (axis > 0) {
           bytes += ordered_sent(size, rank, DType::f32, n);
         } else if (sum->scatter) {
@@ -36,13 +47,14 @@ std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, bool
           bytes += 2 * n * sizeof(float) * static_cast<size_t>(size - 1) / static_cast<size_t>(size);
         }
       }
-      all.push_back({node.name, "sum over the batch", sum->axes, bytes});
+      all.push_back({node.name, "sum over the batch", sum->axes, bytes, times});
     } else if (const auto* gather = dynamic_cast<const GatherOwnedOp*>(node.op.get())) {
       all.push_back(
           {node.name,
            "parameters",
            {0},
-           TreeAllReduce::sent_to_gather(mesh.data_ranks(), mesh.data_rank(), static_cast<size_t>(gather->floats))});
+           TreeAllReduce::sent_to_gather(mesh.data_ranks(), mesh.data_rank(), static_cast<size_t>(gather->floats)),
+           depth(mesh.data_ranks())});
     } else if (dynamic_cast<const FlagSumOp*>(node.op.get())) {
       size_t bytes = 0;
       std::vector<int> axes;
@@ -50,7 +62,8 @@ std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, bool
         axes.push_back(static_cast<int>(axis));
         bytes += ordered_sent(mesh.along(axis).size(), mesh.along(axis).rank(), DType::f32, 1);
       }
-      all.push_back({node.name, "flag", axes, bytes});
+      const size_t times = axes.size();
+      all.push_back({node.name, "flag", std::move(axes), bytes, times});
     }
   }
   return all;

@@ -12,6 +12,7 @@ struct Collective {
   std::string kind;       // "halo exchange", "all-reduce", …
   std::vector<int> axes;  // of the mesh
   size_t bytes = 0;       // that this rank sends in a step, over all its lanes
+  size_t times = 0;       // exchanges in a step that come one after the other
 };
 
 /// In the order in which they run; slices, which move nothing, left out. In fast mode a sum over the first axis is the

@@ -38,6 +38,8 @@ void run(int argc, char** argv, Runtime& runtime) {
   for (auto* verb : {train, plan}) cli::add_optimizer_options(*verb, options);
   cli::add_training_options(*train, options);
   cli::add_rank_options(*topology, options);
+  plan->add_flag("--search", options.search,
+                 "Time all strategies of --ranks ranks on this machine, and print them by their predicted time");
   plan->add_option("--pass", options.pass,
                    "The graph after a pass: network, fuse, autodiff, place or reduce; step; or "
                    "layers: a table of what lies where and what moves")

@@ -36,7 +36,7 @@ struct Options {
   std::string weights;
   std::string log = "warning";
   std::string pass = "step";
-  bool quiet = false, check_finite = false, shard_optimizer = false;
+  bool quiet = false, check_finite = false, shard_optimizer = false, search = false;
   std::string backend = "auto", precision = "fp32", comm = "auto", engines;
 };
 

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "launch/cli/options.h"
+#include "launch/search.h"
 
 namespace lockstep::cli {
 
@@ -9,6 +10,14 @@ void plan(const Options& options, Runtime& runtime) {
   const Data data = prepare_data(options.data, {options.resize, "none"}).data;
   Model model(network(options, data.train->image_shape(), data.train->classes()), runtime);
   model.compile({.optimizer = optimizer(options)});
+  if (options.search) {
+    const Link link = measure_link(runtime);
+    const StepOptions step{.batch = run.batch, .lanes = run.lanes, .numerics = run.numerics};
+    const auto found = search_strategies(runtime, model.network(), step, optimizer(options), model.ranks(run),
+                                         model.threads(run), link);
+    fmt::print("{}", describe(found, link));
+    return;
+  }
   const std::string text = model.plan(run, options.pass);
   if (runtime.rank() == 0) fmt::print("{}", text);
 }
