@@ -82,7 +82,7 @@ double off(const Weights& a, const Weights& b) {
   return largest;
 }
 
-struct Model {
+struct Row {
   std::string name;
   Network network;
   int64_t batch;
@@ -93,16 +93,16 @@ struct Model {
 int main() {
   Runtime runtime;
   const Link link = measure_link(runtime);
-  const std::vector<Model> models{{"seed_cnn 64x64", seed_cnn({64, 64, 3}, 10), 16},
-                                  {"lenet5 28x28", lenet5({28, 28, 1}, 10), 32},
-                                  {"resnet18 32x32", resnet18({32, 32, 3}, 10), 8}};
+  const std::vector<Row> rows{{"seed_cnn 64x64", seed_cnn({64, 64, 3}, 10), 16},
+                              {"lenet5 28x28", lenet5({28, 28, 1}, 10), 32},
+                              {"resnet18 32x32", resnet18({32, 32, 3}, 10), 8}};
   std::printf("oneDNN %s on %s; one thread a rank, ranks are threads of one process; lanes 2\n\n",
               onednn_version().c_str(), onednn_isa().c_str());
   std::printf(
       "| model | strategy | ranks | gradients off | loss off | collectives | sent a step, MiB | memory of a rank | "
       "step, ms | predicted, ms |\n");
   std::printf("|---|---|---|---|---|---|---|---|---|---|\n");
-  for (const auto& [name, network, batch] : models) {
+  for (const auto& [name, network, batch] : rows) {
     const Shape image = network.input_shape();
     const auto data = open_data(fmt::format("synthetic:{}x{}x{}/10/{}", image[0], image[1], image[2], 6 * batch)).train;
     const StepOptions step{.batch = batch, .lanes = 2};

@@ -55,6 +55,15 @@ Strategy over_lanes(const Mesh& mesh, int lanes) {
   return strategy;
 }
 
+void fuse_for(const Strategy& strategy, Graph& graph, std::span<const Value> keep) {
+  // Terms of a sum have no activation of their own.
+  fuse(graph, keep, [&](const std::string& node) {
+    for (size_t axis = 1; axis < strategy.mesh.size(); ++axis)
+      if (strategy.cut(node, axis) == Cut::channels) return false;
+    return true;
+  });
+}
+
 /// The batch is cut into lanes; where else images and labels lie is for their readers to say.
 PlacementRequest request_of(const Graph& graph, const Mesh& mesh) {
   PlacementRequest request{.coordinates = mesh.coordinates()};
@@ -128,15 +137,7 @@ class Planner {
       output = nodes[static_cast<size_t>(producer())].in[0];
     if (producer() >= 0) placed_.graph.set_role(output, Role::Output);
   }
-  void fuse_nodes(const std::vector<Value>& keep) {
-    // Terms of a sum have no activation of their own.
-    fuse(graph(), keep, [this](const std::string& node) {
-      const Strategy& strategy = target_.mesh.strategy();
-      for (size_t axis = 1; axis < strategy.mesh.size(); ++axis)
-        if (strategy.cut(node, axis) == Cut::channels) return false;
-      return true;
-    });
-  }
+  void fuse_nodes(const std::vector<Value>& keep) { fuse_for(target_.mesh.strategy(), graph(), keep); }
 
   std::vector<Bucket> reduce(const FixedLocations& sums, size_t gradient_bytes) {
     BucketRequest request{.sums = sums, .gradient_bytes = gradient_bytes};
@@ -284,8 +285,12 @@ Shards place_variables(const Network& network, const StepOptions& options, const
   if (mesh.strategy().mesh.size() == 1) return shards;
   check_batch(options, mesh.world().size());
   const int lanes = lanes_of(options, mesh);
-  const Built built = network.build(options.batch, lanes, true);
-  const Graph& graph = built.graph;
+  // As a training step sees them.
+  Built built = network.build(options.batch, lanes, true);
+  Graph& graph = built.graph;
+  std::vector<Value> keep{built.output};
+  for (const auto& tracked : built.tracked) keep.push_back(tracked.sum);
+  fuse_for(mesh.strategy(), graph, keep);
   std::vector<Value> ends;
   PlacedGraph placed = propagate(graph, over_lanes(mesh, lanes), request_of(graph, mesh), ends);
   if (mesh.world().rank() == 0)

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "parallel/reshard.h"
+#include "parallel/rules.h"
 
 namespace lockstep {
 
@@ -166,35 +167,18 @@ class Propagation {
     return seen;
   }
 
-  /// The rules of a node's operator that its values' ranks allow, with their last dimensions by number.
-  std::vector<Rule> rules_of(const Node& node) const {
-    std::vector<Rule> rules = node.op->rules();
-    const auto rank = [&](Value v) { return original_.type(v).shape.rank(); };
-    std::erase_if(rules, [&](const Rule& rule) {
-      return (rule.cut == Cut::height || rule.cut == Cut::width) && (node.out.empty() || rank(node.out[0]) != 4);
-    });
-    const auto number = [&](std::vector<Placement>& placements, const std::vector<Value>& values) {
-      for (size_t k = 0; k < placements.size(); ++k)
-        if (placements[k].kind == Kind::Shard && placements[k].dim < 0) placements[k].dim += rank(values[k]);
-    };
-    for (Rule& rule : rules) {
-      number(rule.in, node.in);
-      number(rule.out, node.out);
-    }
-    return rules;
-  }
-
   /// The rule along the axis after those that have one in `chosen`.
   Rule choose(const Node& original, const Node& placed, const std::vector<Rule>& chosen) {
     const size_t axis = chosen.size();
-    const std::vector<Rule> rules = rules_of(original);
+    const std::vector<Rule> rules = rules_of(original_, original);
     const auto matches = [&](const Rule& rule, bool across = false) {
       for (size_t k = 0; k < placed.in.size(); ++k) {
         const Value v = placed.in[k];
         const Placement is = at(v, axis), to = rule.in[k];
         const bool grows = to.kind == Kind::Window && is == shard(to.dim);
-        // Another dimension may be cut instead, if it is long enough and no other axis cuts it.
-        const bool turns = across && is.kind == Kind::Shard && to.kind == Kind::Shard && can_cut(v, axis, to.dim) &&
+        // Another dimension may be cut instead, or what is whole, if it is long enough and no other axis cuts it.
+        const bool turns = across && (is.kind == Kind::Shard || is == replicate) && to.kind == Kind::Shard &&
+                           can_cut(v, axis, to.dim) &&
                            std::ranges::none_of(chosen, [&](const Rule& r) { return r.in[k].dim == to.dim; });
         if (!free_[static_cast<size_t>(v.id)][axis] && !(is == to) && !grows && !turns) return false;
       }
@@ -361,7 +345,7 @@ class Propagation {
       std::set<std::string> known;
       for (const Node& node : original_.nodes())
         if (matches(pin->layers, node.name))
-          for (const Rule& rule : node.op->rules())
+          for (const Rule& rule : rules_of(original_, node))
             if (rule.cut != Cut::batch) known.insert(cut_names()[static_cast<size_t>(rule.cut)]);
       throw InputError("pin '{}': no operator there can be cut by {} (axis '{}'); {}", pin->layers,
                        cut_names()[static_cast<size_t>(*cut)], along.name,

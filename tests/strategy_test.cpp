@@ -2,7 +2,9 @@
 #include "launch/strategy_file.h"
 
 #include <fstream>
+#include <set>
 
+#include "launch/search.h"
 #include "layers/cpu/kernels.h"
 #include "layers/ops.h"
 #include "layers/zoo/zoo.h"
@@ -181,6 +183,35 @@ TEST(Traffic, IsTheCollectivesOfTheStrategyAndNoOther) {
                 fmt::format("conv2d_1/data_grad/space_h O(1)->S(1) over 1: halo sum {}", 4 * 80 * 4),
                 fmt::format("bucket1/all_reduce over 0 and 1: sum over the batch {}",
                             aligned(9 * 3 * 8 * 4) + aligned(9 * 8 * 8 * 4) + 2 * aligned(8 * 4))}));
+}
+
+TEST(Search, PlansEveryMeshOfTheRanks) {
+  Runtime runtime;
+  const StepOptions step{.batch = 4, .lanes = 2};
+  const Link link{1e-6, 1e9};
+  const auto found = search_strategies(runtime, small(), step, SGD{}, 4, 1, link);
+  std::set<std::string> strategies;
+  for (size_t i = 0; i < found.size(); ++i) {
+    const Candidate& c = found[i];
+    strategies.insert(c.strategy);
+    if (!c.refusal.empty()) {
+      EXPECT_EQ(c.strategy, "data=4");  // two lanes
+      EXPECT_EQ(i + 1, found.size());
+      EXPECT_TRUE(says(c.refusal, {"2 lanes", "4 ranks"}));
+      continue;
+    }
+    EXPECT_GT(c.compute, 0);
+    EXPECT_GT(c.memory, 0U);
+    if (i > 0) {
+      EXPECT_GE(c.seconds(), found[i - 1].seconds());
+    }
+    size_t sent = 0;
+    for (const Collective& one : watch(small(), c.strategy, 4)) sent += one.bytes;
+    EXPECT_EQ(c.sent, sent) << c.strategy;
+  }
+  EXPECT_EQ(strategies.size(), 15U);  // one axis of 4: 5; two of 2: 10
+  const std::string table = describe(found, link);
+  EXPECT_TRUE(says(table, {"space_h=2,filter=2", "refused: "}));
 }
 
 TEST(Traffic, ALostHaloIsSeen) {
