@@ -1,0 +1,66 @@
+#include "launch/planner.h"
+
+#include "core/log.h"
+#include "layers/fuse.h"
+
+namespace lockstep {
+
+int lanes_of(const StepOptions& options, const Mesh& mesh) {
+  return options.numerics == Numerics::fast ? mesh.data_ranks() : options.lanes;
+}
+
+Strategy over_lanes(const Mesh& mesh, int lanes) {
+  Strategy strategy = mesh.strategy();
+  strategy.mesh[0].size = lanes;
+  return strategy;
+}
+
+void fuse_for(const Strategy& strategy, Graph& graph, std::span<const Value> keep) {
+  // Terms of a sum have no activation of their own.
+  fuse(graph, keep, [&](const std::string& node) {
+    for (size_t axis = 1; axis < strategy.mesh.size(); ++axis)
+      if (strategy.cut(node, axis) == Cut::channels) return false;
+    return true;
+  });
+}
+
+PlacementRequest request_of(const Graph& graph, const Mesh& mesh) {
+  PlacementRequest request{.coordinates = mesh.coordinates()};
+  const auto& values = graph.values();
+  for (size_t v = 0; v < values.size(); ++v)
+    if (values[v].role == Role::LaneInput) request.sources[static_cast<int>(v)] = {shard(0)};
+  return request;
+}
+
+Shards place_variables(const Network& network, const StepOptions& options, const Mesh& mesh) {
+  Shards shards;
+  if (mesh.strategy().mesh.size() == 1) return shards;
+  check_batch(options, mesh.world().size());
+  const int lanes = lanes_of(options, mesh);
+  // As a training step sees them.
+  Built built = network.build(options.batch, lanes, true);
+  Graph& graph = built.graph;
+  std::vector<Value> keep{built.output};
+  for (const auto& tracked : built.tracked) keep.push_back(tracked.sum);
+  fuse_for(mesh.strategy(), graph, keep);
+  std::vector<Value> ends;
+  PlacedGraph placed = propagate(graph, over_lanes(mesh, lanes), request_of(graph, mesh), ends);
+  if (mesh.world().rank() == 0)
+    for (const std::string& note : placed.notes) log().warn("{}", note);
+  for (const auto& [moving, sum, momentum] : built.tracked) {  // a statistic lies as what it is taken of
+    const auto from = static_cast<size_t>(sum.id), to = static_cast<size_t>(moving.id);
+    placed.placement[to] = placed.placement[from];
+    std::ranges::replace(placed.placement[to], partial, replicate);
+    placed.slices[to] = placed.slices[from];
+    placed.local[to] = placed.local[from];
+  }
+  for (size_t v = 0; v < graph.values().size(); ++v) {
+    const ValueInfo& info = graph.values()[v];
+    if (info.role != Role::Parameter && info.role != Role::State) continue;
+    if (std::ranges::any_of(placed.slices[v], [](const Slices& cut) { return !cut.empty(); }))
+      shards[info.name] = {placed.placement[v], placed.slices[v], placed.local[v].shape};
+  }
+  return shards;
+}
+
+}  // namespace lockstep

@@ -1,0 +1,211 @@
+// What the plans of training, evaluation and prediction share: a network's graph on its way through the passes. One
+// rank's thread.
+#pragma once
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/step_state.h"
+#include "launch/step.h"
+#include "layers/ops.h"
+#include "parallel/propagate.h"
+#include "parallel/reshard_kernels.h"
+#include "parallel/tree_reduce.h"
+
+namespace lockstep {
+
+/// Lanes of the whole mesh.
+int lanes_of(const StepOptions& options, const Mesh& mesh);
+/// The mesh's strategy for a step of so many lanes.
+Strategy over_lanes(const Mesh& mesh, int lanes);
+/// The fuse pass, as the strategy allows it.
+void fuse_for(const Strategy& strategy, Graph& graph, std::span<const Value> keep);
+/// The batch is cut into lanes; where else images and labels lie is for their readers to say.
+PlacementRequest request_of(const Graph& graph, const Mesh& mesh);
+
+/// A network's forward graph being turned into a plan.
+class Planner {
+ public:
+  Planner(const Network& network, const StepOptions& options, const StepTarget& target, bool training)
+      : options_(options),
+        target_(target),
+        lanes_(lanes_of(options, target.mesh)),
+        built_(network.build(options.batch, lanes_, training, compute_type(options.precision))) {
+    check_batch(options, target.mesh.world().size());
+    step_.images = built_.input;
+  }
+
+  Graph& graph() { return built_.graph; }
+  void passed(std::string_view pass) const {
+    if (target_.on_pass && target_.mesh.world().rank() == 0)
+      target_.on_pass(pass, placed_.graph.values().empty() ? built_.graph : placed_.graph);
+  }
+  const Type& placed_type(Value value) const { return placed_.graph.type(value); }
+  const Built& built() const { return built_; }
+
+  /// Where `scaled`, with the loss scale, which the gradient is multiplied by.
+  void add_loss(bool scaled) {
+    Builder builder(graph(), options_.batch, lanes_, false);
+    step_.labels = graph().source("labels", {Shape{options_.batch}, DType::i32}, Role::LaneInput);
+    std::vector<Value> in{logits(), step_.labels, builder.lane_state()};
+    if (scaled) in.push_back(scale_ = graph().source(std::string(loss_scale_name), loss_scale_type(), Role::State));
+    const auto out = graph().add("loss", std::make_shared<CrossEntropyOp>(scaled), std::move(in));
+    step_.loss = out.at(0);
+    step_.correct = out.at(1);
+  }
+
+  /// What the softmax at the network's end takes.
+  Value logits() {
+    const int last = graph().info(built_.output).producer;
+    const Node* node = last >= 0 ? &graph().nodes()[static_cast<size_t>(last)] : nullptr;
+    if (!node || !dynamic_cast<const SoftmaxOp*>(node->op.get()))
+      throw InputError("the model ends in '{}', expected a softmax, which cross-entropy needs",
+                       graph().info(built_.output).name);
+    return node->in[0];
+  }
+
+  /// Cuts the graph into lanes, and each lane's work as the strategy says; `sums` are to be reduced, `whole` to be held
+  /// by every member. Where they are comes back in the same order.
+  std::vector<Value> place(std::vector<PlacementRequest::Sum> sums, const std::vector<Value>& whole = {}) {
+    PlacementRequest request = request_of(graph(), target_.mesh);
+    request.sums = std::move(sums);
+    request.replicated = whole;
+    const auto& values = graph().values();
+    for (size_t v = 0; v < values.size(); ++v)
+      if (values[v].role == Role::Parameter || values[v].role == Role::State)
+        request.sources[static_cast<int>(v)] = target_.layout.placements(values[v].name);
+    std::vector<Value> ends;
+    placed_ = propagate(graph(), over_lanes(target_.mesh, lanes_), request, ends);
+    return ends;
+  }
+  /// A value whose nodes run once a lane becomes an output of the step.
+  void keep(Value output) {
+    // A view is kept by keeping what it looks at.
+    const auto& nodes = placed_.graph.nodes();
+    const auto producer = [&] { return placed_.graph.info(output).producer; };
+    while (producer() >= 0 && nodes[static_cast<size_t>(producer())].op->reuse() == Reuse::View)
+      output = nodes[static_cast<size_t>(producer())].in[0];
+    if (producer() >= 0) placed_.graph.set_role(output, Role::Output);
+  }
+  void fuse_nodes(const std::vector<Value>& keep) { fuse_for(target_.mesh.strategy(), graph(), keep); }
+
+  std::vector<Bucket> reduce(const FixedLocations& sums, size_t gradient_bytes) {
+    BucketRequest request{.sums = sums, .gradient_bytes = gradient_bytes};
+    if (shards_optimizer()) {
+      request.sharers = target_.mesh.data_ranks();
+      request.sharer = target_.mesh.data_rank();
+    }
+    auto buckets = bucket_reductions(placed_, request, fixed_);
+    for (const Bucket& bucket : buckets) largest_ = std::max(largest_, (bucket.end - bucket.begin) / sizeof(float));
+    return buckets;
+  }
+
+  /// A flat range of a kept region, as a value.
+  Value range(const std::string& name, int64_t floats, Role role, Location location) {
+    const Value value = placed_.graph.source(name, {Shape{floats}, DType::f32}, role);
+    extend();
+    fixed_[value.id] = location;
+    return value;
+  }
+
+  /// A node that runs once a step, behind the reductions that it reads.
+  std::vector<Value> after_lanes(const std::string& name, std::shared_ptr<const Op> op, std::vector<Value> in) {
+    auto out = placed_.graph.add(name, std::move(op), std::move(in));
+    extend();
+    return out;
+  }
+
+  /// The same, with outputs where `in_place` lie.
+  std::vector<Value> update(const std::string& name, std::shared_ptr<const Op> op, std::vector<Value> in,
+                            const std::vector<Value>& in_place) {
+    auto out = after_lanes(name, std::move(op), std::move(in));
+    for (size_t k = 0; k < out.size(); ++k) {
+      placed_.graph.set_role(out[k], placed_.graph.info(in_place[k]).role);
+      const auto to = static_cast<size_t>(out[k].id), from = static_cast<size_t>(in_place[k].id);
+      placed_.local[to] = placed_.local[from];
+      placed_.placement[to] = placed_.placement[from];
+      placed_.slices[to] = placed_.slices[from];
+      fixed_[out[k].id] = fixed_.at(in_place[k].id);
+    }
+    return out;
+  }
+
+  bool shards_optimizer() const { return target_.mesh.strategy().shard_optimizer && target_.mesh.data_ranks() > 1; }
+  /// Whether ranks hold different gradients at a step's end.
+  bool gradients_differ() const { return shards_optimizer() || !target_.layout.shards.empty(); }
+  /// What each rank along the first axis keeps of the optimizer's variables.
+  OwnedRanges owned(const std::vector<Bucket>& buckets) const {
+    OwnedRanges all(static_cast<size_t>(target_.mesh.data_ranks()));
+    for (size_t rank = 0; rank < all.size(); ++rank)
+      for (const Bucket& bucket : buckets) {
+        if (!bucket.gradients) continue;
+        const Interval part = TreeAllReduce::owned(static_cast<int>(all.size()), static_cast<int>(rank),
+                                                   (bucket.end - bucket.begin) / sizeof(float));
+        all[rank].push_back({bucket.begin + sizeof(float) * static_cast<size_t>(part.begin),
+                             bucket.begin + sizeof(float) * static_cast<size_t>(part.end), slot_bytes(all[rank])});
+      }
+    return all;
+  }
+  int data_rank() const { return target_.mesh.data_rank(); }
+
+  /// The loss scale, where there is one.
+  Value scale() const { return scale_; }
+
+  /// The placed graph's StepState; the optimizer reads it, so it exists in training.
+  Value step_state() {
+    const Value known = placed_.graph.find("step_state");
+    if (known) return known;
+    const Value value = placed_.graph.source("step_state", step_state_type(), Role::StepInput);
+    extend();
+    return value;
+  }
+
+  void fix(Value value, Location location) { fixed_[value.id] = location; }
+
+  void fix_variables() {
+    const auto& values = graph().values();
+    for (size_t v = 0; v < values.size(); ++v)
+      if (values[v].role == Role::Parameter || values[v].role == Role::State)
+        fix({static_cast<int>(v)}, target_.layout.where.at(values[v].name));
+  }
+
+  Step finish() {
+    step_.lane_state = placed_.graph.find("lane_state");
+    step_.step_state = placed_.graph.find("step_state");
+    step_.plan.graph = std::move(placed_.graph);
+    step_.plan.local = std::move(placed_.local);
+    step_.plan.placement = std::move(placed_.placement);
+    step_.plan.slices = std::move(placed_.slices);
+    step_.coordinates = target_.mesh.coordinates();
+    step_.plan.lanes = lanes_ / target_.mesh.data_ranks();
+    KernelTable kernels = target_.kernels;
+    add_reduction_kernels(kernels, options_.numerics, target_.mesh, target_.backend, largest_);
+    add_reshard_kernels(kernels, target_.mesh);
+    finish_plan(step_.plan, kernels, fixed_);
+    return std::move(step_);
+  }
+
+  Step& step() { return step_; }
+
+ private:
+  /// New values of the placed graph are replicated.
+  void extend() {
+    for (size_t v = placed_.local.size(); v < placed_.graph.values().size(); ++v) {
+      placed_.local.push_back(placed_.graph.values()[v].type);
+      placed_.placement.emplace_back(target_.mesh.strategy().mesh.size());
+      placed_.slices.emplace_back(target_.mesh.strategy().mesh.size());
+    }
+  }
+
+  StepOptions options_;
+  StepTarget target_;
+  int lanes_;
+  Built built_;
+  PlacedGraph placed_;
+  FixedLocations fixed_;
+  size_t largest_ = 0;
+  Value scale_;
+  Step step_;
+};
+
+}  // namespace lockstep
