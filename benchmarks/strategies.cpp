@@ -24,7 +24,9 @@ struct Outcome {
   double seconds = 0;  // a step, the median of those after the first
 };
 
-Outcome train(const Network& network, const std::shared_ptr<const Dataset>& data, const StepOptions& step, int ranks) {
+/// With `nudged`, from weights that are each one unit in the last place off.
+Outcome train(const Network& network, const std::shared_ptr<const Dataset>& data, const StepOptions& step, int ranks,
+              bool nudged = false) {
   constexpr int steps = 6;
   Outcome outcome;
   Runtime runtime;
@@ -33,6 +35,12 @@ Outcome train(const Network& network, const std::shared_ptr<const Dataset>& data
     const Optimizer optimizer = SGD{.lr = 0.01F, .momentum = 0.9F};
     Trainer trainer(network, {.step = step, .optimizer = optimizer, .seed = 1}, device.comm(rank), *device.backend,
                     device.kernels);
+    if (nudged) {
+      Weights weights = trainer.variables().get();
+      for (auto& [name, values] : weights)
+        for (float& x : values) x = std::nextafter(x, 2.0F);
+      trainer.variables().set(weights);
+    }
     const Mesh& mesh = trainer.mesh();
     const int own = step.lanes / mesh.data_ranks();
     BatchFeed feed(data, {.batch = step.batch,
@@ -96,6 +104,10 @@ int main() {
   const std::vector<Row> rows{{"seed_cnn 64x64", seed_cnn({64, 64, 3}, 10), 16},
                               {"lenet5 28x28", lenet5({28, 28, 1}, 10), 32},
                               {"resnet18 32x32", resnet18({32, 32, 3}, 10), 8}};
+  std::printf(
+      "\"+ulp\": one rank whose weights begin one unit in the last place off, which shows what rounding does to a "
+      "network\n"
+      "by itself; \"+shard\": --shard-optimizer; \"+recompute\": --recompute '*'.\n");
   std::printf("oneDNN %s on %s; one thread a rank, ranks are threads of one process; lanes 2\n\n",
               onednn_version().c_str(), onednn_isa().c_str());
   std::printf(
@@ -112,21 +124,23 @@ int main() {
       for (const Candidate& c : search_strategies(runtime, network, step, SGD{.momentum = 0.9F}, ranks, 1, link))
         if (c.refusal.empty()) predicted[c.strategy] = c.seconds();
     for (const char* text :
-         {"data=1", "data=2", "data=2+shard", "data=1+recompute", "space_h=2", "space_w=2", "filter=2", "channel=2",
-          "space_h=4", "space_h=2,space_w=2", "filter=4", "channel=4", "space_h=2,filter=2", "space_h=2,channel=2",
-          "data=2,space_h=2", "data=2,filter=2", "filter=2,channel=2"}) {
+         {"data=1", "data=1+ulp", "data=2", "data=2+shard", "data=1+recompute", "space_h=2", "space_w=2", "filter=2",
+          "channel=2", "space_h=4", "space_h=2,space_w=2", "filter=4", "channel=4", "space_h=2,filter=2",
+          "space_h=2,channel=2", "data=2,space_h=2", "data=2,filter=2", "filter=2,channel=2"}) {
       std::string strategy = text;
       StepOptions by = step;
+      bool nudged = false;
       if (const size_t plus = strategy.find('+'); plus != std::string::npos) {
         if (strategy.ends_with("recompute")) by.recompute = {"*"};
         const bool shard = strategy.ends_with("shard");
         by.strategy = parse_strategy(strategy.substr(0, plus));
         by.strategy.shard_optimizer = shard;
+        nudged = strategy.ends_with("ulp");
       } else {
         by.strategy = parse_strategy(strategy);
       }
       const auto ranks = static_cast<int>(by.strategy.ranks_per_lane() * by.strategy.data_ranks.value_or(1));
-      const Outcome many = train(network, data, by, ranks);
+      const Outcome many = train(network, data, by, ranks, nudged);
       const double gradients = off(many.gradients, one.gradients);
       std::printf("| %s | %s | %d | %s | %.1e | %zu | %.2f | %.2f of one's | %.1f | %s |\n", name.c_str(), text, ranks,
                   gradients == 0 ? "0 (same bits)" : fmt::format("{:.1e}", gradients).c_str(),

@@ -44,10 +44,11 @@ struct Trained {
   size_t slot_bytes = 0;  // of the optimizer's variables that the rank keeps
 };
 
-/// Trains on the ranks of `comm`, one of which calls; momentum's first velocity is the gradient.
+/// Trains on the ranks of `comm`, one of which calls; momentum's first velocity is the gradient. With `nudged`, from
+/// weights that are each one unit in the last place off: as far as rounding may take a network by itself.
 inline Trained train_by(const Network& network, StepOptions step, int64_t steps, Communicator& comm,
                         BackendChoice backend = BackendChoice::cpu,
-                        Optimizer optimizer = SGD{.lr = 0.05F, .momentum = 0.9F}) {
+                        Optimizer optimizer = SGD{.lr = 0.05F, .momentum = 0.9F}, bool nudged = false) {
   RankContext rank{comm, comm.rank(), comm.size(), "here"};
   const Device device = make_device({.backend = backend, .comm = CommChoice::local, .step = step}, rank, false);
   Trainer trainer(network, {.step = step, .optimizer = optimizer, .seed = 5}, device.comm(rank), *device.backend,
@@ -62,6 +63,12 @@ inline Trained train_by(const Network& network, StepOptions step, int64_t steps,
                         .lane_count = own,
                         .seed = 5,
                         .steps = steps});
+  if (nudged) {
+    Weights weights = trainer.variables().get();
+    for (auto& [name, values] : weights)
+      for (float& x : values) x = std::nextafter(x, 2.0F);
+    trainer.variables().set(weights);
+  }
   Trained trained;
   for (int64_t i = 0; i < steps; ++i) {
     trained.losses.push_back(trainer.train(feed.next(), optimizer.lr()).loss);
