@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/plan/dump.h"
+#include "launch/draw.h"
 #include "launch/host_memory.h"
 #include "launch/plan_table.h"
 #include "parallel/comm/gather.h"
@@ -190,11 +191,12 @@ void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& 
 }
 
 void Model::keep(RankContext& rank, Trainer& trainer, const Device& device) {
-  Weights weights = trainer.variables().get();
-  auto slots = trainer.variables().get_slots();
-  std::string sha256 = trainer.variables().sha256();
   // Threads share this object, and all hold the same: one writes. Processes have one each.
-  if (rank.comm.rank() != 0 && !runtime_.distributed()) return;
+  const bool writes = rank.comm.rank() == 0 || runtime_.distributed();
+  Weights weights = trainer.variables().get(writes);
+  auto slots = trainer.variables().get_slots(writes);
+  std::string sha256 = trainer.variables().sha256();
+  if (!writes) return;
   kept_.weights = std::move(weights);
   kept_.slots = std::move(slots);
   kept_.sha256 = std::move(sha256);
@@ -334,7 +336,7 @@ std::vector<float> Model::predict(std::shared_ptr<const Dataset> data, const Run
 }
 
 std::string Model::plan(const RunOptions& options, const std::string& pass) {
-  const std::vector<std::string> passes{"network", "fuse", "autodiff", "place", "reduce", "step", "layers"};
+  const std::vector<std::string> passes{"network", "fuse", "autodiff", "place", "reduce", "step", "layers", "svg"};
   if (std::ranges::find(passes, pass) == passes.end()) throw unknown("pass", pass, passes);
   std::map<std::string, std::string, std::less<>> text;
   std::mutex mutex;
@@ -347,6 +349,10 @@ std::string Model::plan(const RunOptions& options, const std::string& pass) {
         text["step"] = dump(plan);
         text["layers"] = plan_table(network_, plan, trainer.mesh(), trainer.variables().layout(),
                                     options.numerics == Numerics::reproducible);
+        text["svg"] = draw_plan(network_,
+                                summarise(network_, plan, trainer.mesh(), trainer.variables().layout(),
+                                          options.numerics == Numerics::reproducible),
+                                trainer.mesh());
       },
       [&](std::string_view name, const Graph& graph) {
         const std::lock_guard lock(mutex);

@@ -88,8 +88,8 @@ class Model {
   /// Class probabilities, [samples, classes].
   std::vector<float> predict(std::shared_ptr<const Dataset> data, const RunOptions& options);
   /// The training step of rank 0 as text: the graph after the pass "network", "fuse", "autodiff", "place" or "reduce",
-  /// or the planned "step", or "layers": a table of what lies where and what moves. Throws InputError with the nearest
-  /// name.
+  /// or the planned "step", or "layers": a table of what lies where and what moves, or "svg": a picture of it. Throws
+  /// InputError with the nearest name.
   std::string plan(const RunOptions& options, const std::string& pass = "step");
 
   /// By variable name; empty before the first fit where nothing was set.

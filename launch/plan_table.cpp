@@ -29,11 +29,14 @@ std::string layer_of(const Network& network, const std::string& node) {
   return layer;
 }
 
-struct Line {
-  std::string placement, output;
-  size_t parameters = 0;
-  std::map<std::string, std::pair<int, size_t>> moved;  // by kind: how many, and bytes
-};
+std::string memory_text(const StepPlan& plan) {
+  return fmt::format("memory of rank 0: {}, of it activations {}",
+                     bytes_text(Executor::bytes(plan) + plan.memory.size(Region::Parameter) +
+                                plan.memory.size(Region::State) + plan.memory.size(Region::Slot)),
+                     bytes_text(plan.memory.size(Region::Arena)));
+}
+
+}  // namespace
 
 std::string moved_text(const std::map<std::string, std::pair<int, size_t>>& moved) {
   std::vector<std::string> parts;
@@ -42,19 +45,16 @@ std::string moved_text(const std::map<std::string, std::pair<int, size_t>>& move
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
-}  // namespace
-
-std::string plan_table(const Network& network, const StepPlan& plan, const Mesh& mesh, const VariableLayout& layout,
-                       bool reproducible) {
+PlanSummary summarise(const Network& network, const StepPlan& plan, const Mesh& mesh, const VariableLayout& layout,
+                      bool reproducible) {
   const auto& axes = mesh.strategy().mesh;
-  std::map<std::string, Line> lines;
+  PlanSummary summary;
+  auto& lines = summary.layers;
   const auto describe = [&](const std::string& layer, Value v) {
     const auto id = static_cast<size_t>(v.id);
-    std::string placed;
-    for (size_t axis = 0; axis < axes.size(); ++axis)
-      placed += fmt::format("{}{}:{}", axis ? " " : "", axes[axis].name, plan.placement[id][axis].str());
-    lines[layer].placement = placed;
+    lines[layer].placement = plan.placement[id];
     lines[layer].output = plan.local[id].str();
+    lines[layer].rank = plan.local[id].shape.rank();
   };
   const auto& values = plan.graph.values();
   for (size_t v = 0; v < values.size(); ++v)
@@ -71,37 +71,40 @@ std::string plan_table(const Network& network, const StepPlan& plan, const Mesh&
   for (const Variable& variable : network.variables())
     lines[layer_of(network, variable.name)].parameters +=
         static_cast<size_t>(layout.local_shape(variable).elements()) * sizeof(float);
-  size_t all = 0;
-  std::string sums;
   for (const Collective& one : collectives(plan, mesh, reproducible)) {
-    all += one.bytes;
+    summary.sent += one.bytes;
     const std::string layer = layer_of(network, one.node);
     if (layer.empty()) {
       std::vector<std::string> over;
       for (int axis : one.axes) over.push_back(axes[static_cast<size_t>(axis)].name);
-      sums += fmt::format("  {:<24} {:>12} over {}\n", one.node, bytes_text(one.bytes), fmt::join(over, ", "));
+      summary.sums += fmt::format("  {:<24} {:>12} over {}\n", one.node, bytes_text(one.bytes), fmt::join(over, ", "));
       continue;
     }
     auto& [count, bytes] = lines[layer].moved[one.kind];
     ++count;
     bytes += one.bytes;
   }
+  return summary;
+}
+
+std::string plan_table(const Network& network, const StepPlan& plan, const Mesh& mesh, const VariableLayout& layout,
+                       bool reproducible) {
+  const auto& axes = mesh.strategy().mesh;
+  PlanSummary summary = summarise(network, plan, mesh, layout, reproducible);
   std::string text = fmt::format("{:<28} {:<28} {:<26} {:>12}  {}\n", "layer", "placement", "output of a lane",
                                  "variables", "sent a step");
   for (const NetworkLayer& one : network.layers()) {
-    const Line& line = lines[one.layer->name];
+    const PlannedLayer& line = summary.layers[one.layer->name];
+    std::string placed;
+    for (size_t axis = 0; axis < line.placement.size(); ++axis)
+      placed += fmt::format("{}{}:{}", axis ? " " : "", axes[axis].name, line.placement[axis].str());
     // What is fused into another layer's operator has no output of its own.
-    text += fmt::format("{:<28} {:<28} {:<26} {:>12}  {}\n", one.layer->name, line.placement,
+    text += fmt::format("{:<28} {:<28} {:<26} {:>12}  {}\n", one.layer->name, placed,
                         line.output.empty() ? "(fused)" : line.output,
                         line.parameters ? bytes_text(line.parameters) : "", moved_text(line.moved));
   }
-  text += fmt::format(
-      "\nsums over the batch:\n{}\nsent by rank 0 in a step: {}\nmemory of rank 0: {}, of it activations {}\n", sums,
-      bytes_text(all),
-      bytes_text(Executor::bytes(plan) + plan.memory.size(Region::Parameter) + plan.memory.size(Region::State) +
-                 plan.memory.size(Region::Slot)),
-      bytes_text(plan.memory.size(Region::Arena)));
-  return text;
+  return text + fmt::format("\nsums over the batch:\n{}\nsent by rank 0 in a step: {}\n{}\n", summary.sums,
+                            bytes_text(summary.sent), memory_text(plan));
 }
 
 }  // namespace lockstep

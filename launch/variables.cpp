@@ -5,6 +5,7 @@
 #include "core/cpu/streams.h"
 #include "core/error.h"
 #include "launch/sha256.h"
+#include "parallel/comm/gather.h"
 
 namespace lockstep {
 
@@ -130,27 +131,54 @@ std::vector<std::byte> VariableStore::whole_slot(int slot) const {
   return whole;
 }
 
-std::vector<float> VariableStore::read(const Variable& variable) const {
-  std::vector<float> mine(static_cast<size_t>(layout_.local_shape(variable).elements()));
-  backend_.copy(reinterpret_cast<std::byte*>(mine.data()), data(variable.name), mine.size() * sizeof(float));
-  return joined(std::move(mine), variable);
+std::vector<bool> VariableStore::takers(bool wanted) const {
+  if (layout_.shards.empty()) return {};
+  std::vector<bool> all;
+  for (const char one : gather(*host_, static_cast<char>(wanted))) all.push_back(one != 0);
+  return all;
 }
 
-std::vector<float> VariableStore::joined(std::vector<float> mine, const Variable& variable) const {
-  const auto bytes = [](std::vector<float>& values) { return reinterpret_cast<std::byte*>(values.data()); };
+std::vector<float> VariableStore::read(const Variable& variable, const std::vector<bool>& takers) const {
+  std::vector<float> mine(static_cast<size_t>(layout_.local_shape(variable).elements()));
+  backend_.copy(reinterpret_cast<std::byte*>(mine.data()), data(variable.name), mine.size() * sizeof(float));
+  return joined(std::move(mine), variable, takers);
+}
+
+std::vector<float> VariableStore::joined(std::vector<float> mine, const Variable& variable,
+                                         const std::vector<bool>& takers) const {
   const auto cut = layout_.shards.find(variable.name);
   if (cut == layout_.shards.end()) return mine;
+  const auto me = static_cast<size_t>(host_->rank());
+  // The first ranks are one of each part.
+  const auto givers = static_cast<size_t>(mesh_->strategy().ranks_per_lane());
+  const auto bytes = [](std::vector<float>& values) { return reinterpret_cast<std::byte*>(values.data()); };
   std::vector<Box> boxes;
-  for (int rank = 0; rank < host_->size(); ++rank)
-    boxes.push_back(lockstep::box_of(variable.shape, cut->second, mesh_->coordinates(rank)));
-  const auto largest = static_cast<size_t>(elements_of(std::ranges::max(boxes, {}, elements_of)));
-  mine.resize(largest);
-  std::vector<float> all(largest * boxes.size()), whole(static_cast<size_t>(variable.shape.elements()));
+  std::vector<std::vector<float>> parts(givers);
+  for (size_t rank = 0; rank < givers; ++rank)
+    boxes.push_back(lockstep::box_of(variable.shape, cut->second, mesh_->coordinates(static_cast<int>(rank))));
+  std::vector<Message> messages;
+  for (size_t peer = 0; peer < takers.size(); ++peer) {
+    if (peer == me) continue;
+    Message message{.peer = static_cast<int>(peer)};
+    if (takers[peer] && me < givers) {
+      message.send = bytes(mine);
+      message.send_bytes = mine.size() * sizeof(float);
+    }
+    if (takers[me] && peer < givers) {
+      parts[peer].resize(static_cast<size_t>(elements_of(boxes[peer])));
+      message.receive = bytes(parts[peer]);
+      message.receive_bytes = parts[peer].size() * sizeof(float);
+    }
+    if (message.send_bytes + message.receive_bytes > 0) messages.push_back(message);
+  }
   InlineStream now;
-  host_->all_gather(bytes(mine), bytes(all), largest * sizeof(float), now);
-  for (size_t rank = 0; rank < boxes.size(); ++rank)
+  host_->exchange(messages, now);
+  if (!takers[me]) return {};
+  if (me < givers) parts[me] = std::move(mine);
+  std::vector<float> whole(static_cast<size_t>(variable.shape.elements()));
+  for (size_t rank = 0; rank < givers; ++rank)
     for_each_run(variable.shape, boxes[rank], [&](int64_t at, int64_t in_box, int64_t length) {
-      std::copy_n(all.data() + rank * largest + static_cast<size_t>(in_box), length, whole.data() + at);
+      std::copy_n(parts[rank].data() + in_box, length, whole.data() + at);
     });
   return whole;
 }
@@ -173,9 +201,13 @@ std::vector<float> VariableStore::part(std::span<const float> values, const Vari
   return mine;
 }
 
-Weights VariableStore::get() const {
+Weights VariableStore::get(bool wanted) const {
+  const std::vector<bool> who = takers(wanted);
   Weights weights;
-  for (const Variable& variable : variables_) weights[variable.name] = read(variable);
+  for (const Variable& variable : variables_) {
+    std::vector<float> values = read(variable, who);
+    if (wanted) weights[variable.name] = std::move(values);
+  }
   return weights;
 }
 
@@ -192,18 +224,30 @@ void VariableStore::set(const Weights& weights) {
   for (const Variable& variable : variables_) put(data(variable.name), part(weights.at(variable.name), variable));
 }
 
+std::string VariableStore::agreed(std::string hash) const {
+  if (layout_.shards.empty()) return hash;
+  InlineStream now;
+  hash.resize(64);
+  host_->broadcast(reinterpret_cast<std::byte*>(hash.data()), hash.size(), 0, now);
+  return hash;
+}
+
 std::string VariableStore::sha256() const {
+  // Where variables are cut, the first rank puts them together.
+  const bool hashes = layout_.shards.empty() || host_->rank() == 0;
+  const std::vector<bool> who = takers(hashes);
   Sha256 hash;
   for (const Variable& variable : variables_) {
     const std::string head = variable.name + variable.shape.str();
     hash.update(std::as_bytes(std::span(head)));
-    const auto values = read(variable);
+    const auto values = read(variable, who);
     hash.update(std::as_bytes(std::span(values)));
   }
-  return hash.hex();
+  return agreed(hash.hex());
 }
 
-std::vector<Weights> VariableStore::get_slots() const {
+std::vector<Weights> VariableStore::get_slots(bool wanted) const {
+  const std::vector<bool> who = takers(wanted);
   std::vector<Weights> slots(static_cast<size_t>(slots_));
   for (int slot = 0; slot < slots_; ++slot) {
     const std::vector<std::byte> whole = whole_slot(slot);
@@ -212,7 +256,8 @@ std::vector<Weights> VariableStore::get_slots() const {
       std::vector<float> mine(static_cast<size_t>(layout_.local_shape(variable).elements()));
       std::copy_n(whole.data() + layout_.where.at(variable.name).offset, mine.size() * sizeof(float),
                   reinterpret_cast<std::byte*>(mine.data()));
-      slots[static_cast<size_t>(slot)][variable.name] = joined(std::move(mine), variable);
+      std::vector<float> values = joined(std::move(mine), variable, who);
+      if (wanted) slots[static_cast<size_t>(slot)][variable.name] = std::move(values);
     }
   }
   return slots;
@@ -252,12 +297,13 @@ void VariableStore::set_loss_scale(const LossScale& scale) {
 
 std::string VariableStore::slots_sha256() const {
   Sha256 hash;
-  for (const Weights& slot : get_slots())
+  const bool hashes = layout_.shards.empty() || host_->rank() == 0;
+  for (const Weights& slot : get_slots(hashes))
     for (const Variable& variable : variables_)
-      if (variable.trainable) hash.update(std::as_bytes(std::span(slot.at(variable.name))));
+      if (hashes && variable.trainable) hash.update(std::as_bytes(std::span(slot.at(variable.name))));
   const LossScale scale = loss_scale();
   hash.update(std::as_bytes(std::span(&scale, 1)));
-  return hash.hex();
+  return agreed(hash.hex());
 }
 
 }  // namespace lockstep

@@ -70,11 +70,12 @@ class VariableStore {
   const VariableLayout& layout() const { return layout_; }
   VariableMemory& memory() { return memory_; }
 
-  Weights get() const;
+  /// Whole variables, on the ranks that want them; others get nothing.
+  Weights get(bool wanted = true) const;
   /// Throws Error where a variable is missing, unknown or of another size; then nothing is changed.
   void set(const Weights& weights);
-  /// The optimizer's variables, by parameter name, one map a slot.
-  std::vector<Weights> get_slots() const;
+  /// The optimizer's variables, by parameter name, one map a slot; as get().
+  std::vector<Weights> get_slots(bool wanted = true) const;
   /// `slots` as get_slots gave them.
   void set_slots(const std::vector<Weights>& slots);
   LossScale loss_scale() const;
@@ -90,9 +91,13 @@ class VariableStore {
   std::byte* data(const std::string& name) const;
   /// The optimizer's variables of one slot, laid out as the parameters are: all of them, whoever keeps them.
   std::vector<std::byte> whole_slot(int slot) const;
-  /// A variable's values, of which `mine` is this rank's part.
-  std::vector<float> joined(std::vector<float> mine, const Variable& variable) const;
-  std::vector<float> read(const Variable& variable) const;
+  /// Which ranks want whole variables; empty where all have them.
+  std::vector<bool> takers(bool wanted) const;
+  /// A variable's values, of which `mine` is this rank's part, on those of the ranks.
+  std::vector<float> joined(std::vector<float> mine, const Variable& variable, const std::vector<bool>& takers) const;
+  /// What the first rank has hashed, where it alone has all.
+  std::string agreed(std::string hash) const;
+  std::vector<float> read(const Variable& variable, const std::vector<bool>& takers) const;
   /// What this rank holds of a variable.
   Box box_of(const Variable& variable) const;
   void put(std::byte* to, std::span<const float> mine);

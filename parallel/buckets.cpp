@@ -56,7 +56,7 @@ std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& 
       continue;
     }
     const Value term = node.in[0];
-    const auto found = request.sums.find(term.id);
+    const auto found = request.sums.find(reduce->of);
     if (found == request.sums.end()) throw Error("{}: no place was given for the sum", node.name);
     const size_t begin = found->second.offset;
     const size_t end = begin + aligned(placed.local[static_cast<size_t>(term.id)].bytes());

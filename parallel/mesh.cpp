@@ -1,5 +1,7 @@
 #include "parallel/mesh.h"
 
+#include <bit>
+
 #include "core/error.h"
 
 namespace lockstep {
@@ -12,6 +14,9 @@ void check_ranks(const Strategy& strategy, int ranks) {
   if (strategy.data_ranks && *strategy.data_ranks * together != ranks)
     throw InputError("strategy data={}{}{} has {} places, but there are {} ranks", *strategy.data_ranks,
                      axes.empty() ? "" : ", ", axes, *strategy.data_ranks * together, ranks);
+  if (const int64_t sharers = ranks / together;
+      strategy.shard_optimizer && !std::has_single_bit(static_cast<uint64_t>(sharers)) && ranks % together == 0)
+    throw InputError("a sharded optimizer is shared by {} ranks along 'data', expected a power of two", sharers);
   if (ranks % together != 0)
     throw InputError("strategy {} has {} places a lane, which does not divide {} ranks", axes, together, ranks);
 }

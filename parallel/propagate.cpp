@@ -177,8 +177,9 @@ class Propagation {
         const Placement is = at(v, axis), to = rule.in[k];
         const bool grows = to.kind == Kind::Window && is == shard(to.dim);
         // Another dimension may be cut instead, or what is whole, if it is long enough and no other axis cuts it.
+        const Role role = out_.info(v).role;
         const bool turns = across && (is.kind == Kind::Shard || is == replicate) && to.kind == Kind::Shard &&
-                           can_cut(v, axis, to.dim) &&
+                           role != Role::Parameter && role != Role::State && can_cut(v, axis, to.dim) &&
                            std::ranges::none_of(chosen, [&](const Rule& r) { return r.in[k].dim == to.dim; });
         if (!free_[static_cast<size_t>(v.id)][axis] && !(is == to) && !grows && !turns) return false;
       }
@@ -322,18 +323,18 @@ class Propagation {
 
   /// A sum over the batch, or the part of it that belongs to the rank's part of the variable.
   Value reduced(Value value, Value like) {
-    std::vector<int> axes;
-    for (size_t axis = 0; axis < this->axes(); ++axis) {
-      const Placement is = at(value, axis), to = like ? at(like, axis) : replicate;
-      if (is == partial && to == replicate)
-        axes.push_back(static_cast<int>(axis));
-      else if (!(is == to))
-        throw Error("the sum '{}' lies as {} on mesh axis '{}', expected {}", out_.info(value).name, is.str(),
-                    strategy_.mesh[axis].name, to.str());
+    const int of = value.id;
+    std::vector<int> terms;
+    for (size_t axis = 0; axis < axes(); ++axis) {
+      const Placement to = like ? at(like, axis) : replicate;
+      if (at(value, axis) == partial && to == replicate)
+        terms.push_back(static_cast<int>(axis));
+      else
+        value = reshard(value, axis, to, like ? slices(like, axis) : Slices{});
     }
-    if (axes.empty()) return value;
-    const Value result = add(out_.info(value).name + "/sum", std::make_shared<const ReduceOp>(axes), value);
-    for (int axis : axes) at(result, static_cast<size_t>(axis)) = replicate;
+    if (terms.empty()) return value;
+    const Value result = add(out_.info(value).name + "/sum", std::make_shared<const ReduceOp>(terms, of), value);
+    for (int axis : terms) at(result, static_cast<size_t>(axis)) = replicate;
     return result;
   }
 

@@ -42,7 +42,7 @@ std::string_view kind_of(const ReshardOp& op);
 /// a step into few merged ones.
 class ReduceOp final : public Op {
  public:
-  explicit ReduceOp(std::vector<int> axes) : axes(std::move(axes)) {}
+  ReduceOp(std::vector<int> axes, int of) : axes(std::move(axes)), of(of) {}
   std::string_view name() const override { return "reduce"; }
   std::vector<Type> infer(std::span<const Type> in) const override { return {in[0]}; }
   std::vector<Rule> rules() const override { return {}; }
@@ -50,6 +50,7 @@ class ReduceOp final : public Op {
   bool moves() const override { return true; }
 
   const std::vector<int> axes;
+  const int of;  // the sum (value id) before it was brought to where its variable lies
 };
 
 /// Sums a range over the ranks along some axes of the mesh. Outputs: the range, the gradients in it where there are

@@ -113,6 +113,14 @@ TEST_F(Cli, SaysOnStderrWhatItIsAskedToSay) {
   EXPECT_TRUE(run(crowded + "debug").says("lockstep: debug: rank 7: planned a step of "));
 }
 
+TEST_F(Cli, LessMemoryHasTheSameBits) {
+  const std::string options = small + "--quiet --ranks 2 ";
+  const std::string sha = run(options).line_after("weights sha256 ");
+  EXPECT_EQ(sha.size(), 64U);
+  EXPECT_EQ(run(options + "--shard-optimizer").line_after("weights sha256 "), sha);
+  EXPECT_EQ(run(options + "--recompute '*pool*,conv*'").line_after("weights sha256 "), sha);
+}
+
 TEST_F(Cli, SummaryPlanVersionAndHelp) {
   EXPECT_TRUE(run("summary --model seed_cnn --data synthetic:224x224x3/10/8").says("Total params: 29,002"));
   const Outcome plan = run("plan --model lenet5 --resize 28 --batch 64");
@@ -125,6 +133,16 @@ TEST_F(Cli, SummaryPlanVersionAndHelp) {
   EXPECT_TRUE(pass("autodiff").says("conv2d/weight_grad"));
   EXPECT_TRUE(pass("place").says("P->R"));
   EXPECT_TRUE(pass("reduce").says("bucket0/all_reduce"));
+  const std::string split = "plan --model lenet5 --resize 28 --batch 16 --lanes 2 ";
+  const Outcome layers = run(split + "--strategy space_h=2,filter=2 --pass layers");
+  for (const char* part : {"max_pooling2d_1", "space_h:S(1) filter:S(3)", "1 halo exchange", "over data, space_h"})
+    EXPECT_TRUE(layers.says(part)) << part;
+  EXPECT_EQ(run(split + "--strategy space_h=2 --draw " + path("plan.svg")).code, 0);
+  std::ifstream svg(path("plan.svg"));
+  EXPECT_NE(std::string(std::istreambuf_iterator<char>(svg), {}).find("rows by space_h"), std::string::npos);
+  const Outcome search = run(split + "--search --ranks 2");
+  for (const char* part : {"GB/s (measured)", "data=2", "space_w=2", "channel=2"})
+    EXPECT_TRUE(search.says(part)) << part;
   EXPECT_TRUE(run("version").says("onednn"));
   EXPECT_EQ(run("version", "exec 1>/dev/full;").code, 1) << "what was printed has not arrived";
   EXPECT_EQ(run("--help").code, 0);
@@ -148,6 +166,11 @@ TEST_F(Cli, BadInputIsRefusedWithTwo) {
       {"train --optimizer adm", {"did you mean 'adam'"}},
       {"train --numerics fsat", {"did you mean 'fast'"}},
       {"train --strategy date", {"did you mean 'data'"}},
+      {"train --strategy space_h=2,filter=2 --ranks 3", {"space_h=2, filter=2", "does not divide 3 ranks"}},
+      {"train --strategy space_h=16", {"'space_h' has 16 members", "'input' has 8 elements"}},
+      {"train --strategy none.json", {"none.json", "No such file"}},
+      {"train --recompute 'pol*'", {"--recompute 'pol*' matches no layer"}},
+      {"train --shard-optimizer --numerics fast --ranks 3 --batch 30", {"3 ranks", "power of two"}},
       {"train --ranks two", {"--ranks is 'two'", "expected auto or a number"}},
       {"train --resize 32 --batch 30", {"batch 30", "8 lanes", "24 or 32 would fit"}},
       {"train --resize 32 --lanes 6 --batch 60", {"lanes is 6", "power of two"}},

@@ -148,11 +148,13 @@ TEST_F(MpiTrain, RanksInFastModeTrainTheSameModel) {
   EXPECT_NEAR(loss(fast), loss(train(2, options)), 2e-4) << fast.text;
 }
 
-TEST_F(MpiTrain, TheExampleHasTheSameBits) {
-  const std::string example = LOCKSTEP_BINARY_DIR "/example_digits";
-  const std::string sha = sha_of(run_command(example));
-  EXPECT_EQ(sha.size(), 64U);
-  EXPECT_EQ(sha_of(run_command(fmt::format("{} -np 2 {}", LOCKSTEP_MPIEXEC, example))), sha);
+TEST_F(MpiTrain, TheExamplesHaveTheSameBits) {
+  for (const char* name : {"digits", "split"}) {
+    const std::string example = LOCKSTEP_BINARY_DIR "/example_" + std::string(name);
+    const std::string sha = sha_of(run_command(example));
+    EXPECT_EQ(sha.size(), 64U);
+    EXPECT_EQ(sha_of(run_command(fmt::format("{} -np 2 {}", LOCKSTEP_MPIEXEC, example))), sha) << name;
+  }
 }
 
 TEST_F(MpiTrain, OneRankWritesTheRunFolder) {

@@ -93,6 +93,9 @@ TEST(Strategies, WhatCannotBeIsRefusedBeforeAnythingRuns) {
   const Network network = small();
   EXPECT_TRUE(says(refusal(network, "data=2,space_h=2", 2), {"data=2, space_h=2", "4 places", "2 ranks"}));
   EXPECT_TRUE(says(refusal(network, "space_h=3", 4), {"space_h=3", "4 ranks"}));
+  Strategy shared = parse_strategy("data=3");
+  shared.shard_optimizer = true;
+  EXPECT_TRUE(says(error_of<InputError>([&] { check_ranks(shared, 3); }), {"3 ranks", "power of two"}));
   // The second convolution has 6 rows.
   EXPECT_TRUE(says(refusal(network, "space_h=8", 8), {"'space_h' has 8 members", "'conv2d_1'", "6 elements"}));
   const std::string mesh = R"({"mesh": {"space_h": 2, "space_w": 2}, "pins": [{"layers": ")";
@@ -115,6 +118,16 @@ TEST(Strategies, PinsMixThem) {
     {"layers": "conv2d_1", "place": {"space_h": "whole"}},
     {"layers": "dense", "place": {"space_h": "filters", "filter": "channels"}}]})"));
   for (const Trained& rank : train_by(network, step, 3, 4)) EXPECT_LE(difference(rank.gradients, one.gradients), 1e-5);
+}
+
+TEST(Strategies, TheExampleTrains) {
+  const Network network = resnet18({16, 16, 3}, 10);
+  StepOptions step{.batch = 4, .lanes = 2};
+  const Trained one = train_by(network, step, 1, 1)[0];
+  step.strategy = read_strategy(LOCKSTEP_SOURCE_DIR "/examples/stages.json");
+  const auto all = train_by(network, step, 1, 4);
+  EXPECT_NEAR(all[0].losses[0], one.losses[0], 2e-6 * one.losses[0]);
+  for (const Trained& rank : all) EXPECT_EQ(rank.sha256, all[0].sha256);
 }
 
 /// The collectives of rank 0, and what each rank has sent in its second step beside what was planned.

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "launch/cli/options.h"
+#include "launch/manifest.h"
 #include "launch/search.h"
 
 namespace lockstep::cli {
@@ -16,6 +17,11 @@ void plan(const Options& options, Runtime& runtime) {
     const auto found = search_strategies(runtime, model.network(), step, optimizer(options), model.ranks(run),
                                          model.threads(run), link);
     fmt::print("{}", describe(found, link));
+    return;
+  }
+  if (!options.draw.empty()) {
+    const std::string svg = model.plan(run, "svg");
+    runtime.run_on_first([&] { write_atomically(options.draw, svg); });
     return;
   }
   const std::string text = model.plan(run, options.pass);
