@@ -170,12 +170,21 @@ void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& 
                          .recompute = options.recompute};
   check_batch(step, ranks(options));
   const DeviceOptions choice{options.backend, options.comm, threads(options), step, options.engines};
+  const bool splits = options.strategy.mesh.size() > 1;
+  if (splits && options.numerics == Numerics::fast && uses_cuda(options.backend))
+    throw InputError(
+        "fast numerics times each rank's GPU algorithms by themselves, but ranks that share a sample must "
+        "compute alike: expected reproducible numerics, or a strategy of data alone");
   std::vector<std::string> layers;
   for (const NetworkLayer& layer : network_.layers()) layers.push_back(layer.layer->name);
   check_pins(options.strategy, layers);
   for (const std::string& pattern : options.recompute) expect_match("--recompute", pattern, layers);
   runtime_.run(ranks(options), [&](RankContext& rank) {
     Device device = make_device(choice, rank, runtime_.distributed());
+    if (splits && device.engines && device.exchange == "mpi")
+      throw InputError(
+          "--comm mpi cannot exchange inside a sample on GPUs, where its waits may hold up one another; "
+          "expected nccl or local");
     Trainer trainer(network_, {step, optimizer_, options.seed, options.check_finite, on_pass}, device.comm(rank),
                     *device.backend, device.kernels, &rank.comm);
     // Threads on one CPU cannot differ; on GPUs they can.

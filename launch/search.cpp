@@ -62,7 +62,9 @@ double time_steps(Trainer& trainer, const Batch& batch) {
 
 void measure(Candidate& candidate, Runtime& runtime, const Network& network, StepOptions step,
              const Optimizer& optimizer, int ranks, int threads, const Link& link) {
+  const bool shards = step.strategy.shard_optimizer;
   step.strategy = parse_strategy(candidate.strategy);
+  step.strategy.shard_optimizer = shards;
   check_batch(step, ranks);
   const Shape image = network.input_shape();
   const auto data = open_synthetic(

@@ -117,6 +117,7 @@ std::vector<std::byte> VariableStore::whole_slot(int slot) const {
   }
   size_t largest = 0;
   for (const auto& ranges : owned_) largest = std::max(largest, slot_bytes(ranges));
+  largest = std::ranges::max(gather(*host_, largest));  // ranks that share a lane may have parts of different sizes
   const size_t bytes = slot_bytes(owned_[static_cast<size_t>(mesh_->data_rank())]);
   const auto together = static_cast<size_t>(mesh_->strategy().ranks_per_lane());
   std::vector<std::byte> mine(largest), all(largest * static_cast<size_t>(host_->size()));

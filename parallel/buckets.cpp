@@ -170,11 +170,12 @@ void add_reduction_kernels(KernelTable& kernels, Numerics numerics, const Mesh& 
                        Stream& stream, const Args& args) { reduce->run(axes, scatter, args.in[0].as(), n, stream); },
             .capturable = capturable};
       });
-  kernels.add<GatherOwnedOp>([&mesh, &backend](const GatherOwnedOp&, const Signature& signature) {
+  kernels.add<GatherOwnedOp>([&mesh](const GatherOwnedOp&, const Signature& signature) {
     const auto n = static_cast<size_t>(signature.out[0].shape.elements());
-    const auto tree = std::make_shared<TreeAllReduce>(mesh.along(0), backend, n);
-    return Kernel{.run = [tree, n](Stream& stream, const Args& args) { tree->gather(args.out[0].as(), n, stream); },
-                  .capturable = mesh.along(0).capturable()};
+    return Kernel{
+        .run = [&mesh, n](Stream& stream,
+                          const Args& args) { TreeAllReduce::gather(mesh.along(0), args.out[0].as(), n, stream); },
+        .capturable = mesh.along(0).capturable()};
   });
   kernels.add<FlagSumOp>([&mesh](const FlagSumOp&, const Signature&) {
     size_t scratch = 0;

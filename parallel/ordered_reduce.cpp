@@ -37,6 +37,10 @@ size_t ordered_scratch(int members, DType dtype, size_t n) {
          std::max(Layout(members, dtype, n).largest, Layout(members, dtype, shorter).largest);
 }
 
+size_t ordered_exchanges(int members, DType dtype, size_t n) {
+  return members == 1 ? 0 : Layout(members, dtype, n).whole ? 1 : 2;
+}
+
 size_t ordered_sent(int members, int member, DType dtype, size_t n) {
   if (members == 1) return 0;
   const Layout layout(members, dtype, n);

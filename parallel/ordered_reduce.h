@@ -9,6 +9,8 @@ namespace lockstep {
 /// Bytes of scratch memory that the sum of n elements, or fewer, takes.
 size_t ordered_scratch(int members, DType dtype, size_t n);
 
+/// Exchanges that it takes, one after the other.
+size_t ordered_exchanges(int members, DType dtype, size_t n);
 /// Bytes that a member sends for it.
 size_t ordered_sent(int members, int member, DType dtype, size_t n);
 

@@ -38,6 +38,7 @@ class Propagation {
     for (Value& v : placed.in) v = current(v);
     std::vector<Rule> rules;
     for (size_t axis = 0; axis < axes(); ++axis) rules.push_back(choose(original, placed, rules));
+    check_cuts(original_, strategy_, original, rules);
     for (size_t k = 0; k < placed.in.size(); ++k) bring(original, rules, k, placed.in[k]);
     for (size_t axis = 0; axis < axes(); ++axis) make(original, rules[axis], placed, axis);
     const std::vector<Value> made = placed.out;
@@ -46,7 +47,8 @@ class Propagation {
   }
 
   PlacedGraph finish(std::vector<Value>& ends) {
-    check_pins_were_used();
+    for (const auto& used : seen_pins_)
+      if (!used_pins_.contains(used)) refuse_unused(original_, strategy_, *used.first, used.second);
     ends.clear();
     for (const auto& [value, like] : request_.sums) ends.push_back(reduced(current(value), like));
     for (Value value : request_.replicated) {
@@ -102,14 +104,37 @@ class Propagation {
     Slices slices;
   };
 
-  /// Brings a value to where it is wanted along each axis. What must be whole is put together before another axis cuts
-  /// it: no dimension is ever cut twice.
+  /// Whether an axis other than this one cuts the dimension.
+  bool cut_elsewhere(Value value, size_t axis, int dim) {
+    for (size_t other = 0; other < axes(); ++other)
+      if (other != axis && dim >= 0 && at(value, other).dim == dim) return true;
+    return false;
+  }
+
+  /// Brings a value to where it is wanted along each axis. What must be whole is put together first, and an axis cuts a
+  /// dimension when no other does any more: none is ever cut twice.
   Value bring_to(Value value, const std::vector<Target>& targets) {
-    for (const bool cuts : {false, true})
-      for (size_t axis = 0; axis < axes(); ++axis)
-        if (targets[axis].slices.empty() != cuts)
-          value = reshard(value, axis, targets[axis].placement, targets[axis].slices);
-    return value;
+    const auto there = [&](size_t axis) {
+      return at(value, axis) == targets[axis].placement && slices(value, axis) == targets[axis].slices;
+    };
+    for (size_t axis = 0; axis < axes(); ++axis)
+      if (targets[axis].slices.empty()) value = reshard(value, axis, targets[axis].placement, {});
+    for (;;) {
+      std::optional<size_t> blocked;
+      bool moved = false;
+      for (size_t axis = 0; axis < axes(); ++axis) {
+        if (there(axis)) continue;
+        if (cut_elsewhere(value, axis, targets[axis].placement.dim)) {
+          blocked = axis;
+          continue;
+        }
+        value = reshard(value, axis, targets[axis].placement, targets[axis].slices);
+        moved = true;
+      }
+      if (!blocked) return value;
+      // Axes that wait for one another: one lets go.
+      if (!moved) value = reshard(value, *blocked, replicate, {});
+    }
   }
 
   /// Input k of a node, as the rules want it.
@@ -137,10 +162,6 @@ class Propagation {
     for (size_t k = 0; k < placed.out.size(); ++k) {
       const Value v = placed.out[k];
       const Placement is = rule.out[k];
-      for (size_t other = 0; other < axis; ++other)
-        if (is.dim >= 0 && at(v, other).dim == is.dim)
-          throw InputError("'{}' would be cut along dimension {} by two mesh axes, '{}' and '{}'", out_.info(v).name,
-                           is.dim, strategy_.mesh[other].name, strategy_.mesh[axis].name);
       place(v, axis, is);
       if (is.kind == Kind::Overlap) slices(v, axis) = windows(original, rule, is.dim, logical(v).shape[is.dim], axis);
       part.out.push_back(mine(v));
@@ -200,9 +221,10 @@ class Propagation {
     if (matches(whole) || told_whole) fitting.push_back(&whole);
     for (const Rule& rule : rules)
       if (rule.follows && !told_whole && matches(rule)) fitting.push_back(&rule);
-    if (fitting.empty() && axis > 0)
+    if (fitting.empty() && axis > 0)  // cuts turn to the channels, which batch norm needs whole images of
       for (const Rule& rule : rules)
-        if (rule.follows && rule.in[0] != shard(0) && matches(rule, true)) fitting.push_back(&rule);
+        if (rule.follows && rule.in[0] == shard(logical(placed.in[0]).shape.rank() - 1) && matches(rule, true))
+          fitting.push_back(&rule);
     if (fitting.empty()) return whole;
     const int primal = placed.out.empty() ? -1 : original_.info(placed.out[0]).primal;
     if (primal >= 0)
@@ -257,6 +279,8 @@ class Propagation {
     const ValueInfo info = out_.info(value);
     if (axis == 0)
       throw Error("'{}' would move from {} to {} between lanes", info.name, at(value, axis).str(), to.str());
+    if (cut_elsewhere(value, axis, to.dim))
+      throw Error("'{}' would be cut twice along dimension {}", info.name, to.dim);
     const auto op = std::make_shared<const ReshardOp>(static_cast<int>(axis), member(axis),
                                                       ReshardOp::Side{at(value, axis), slices(value, axis)},
                                                       ReshardOp::Side{to, wanted});
@@ -308,9 +332,7 @@ class Propagation {
 
   /// Whether the dimension has an element for each member, and no other axis cuts it.
   bool can_cut(Value value, size_t axis, int dim) {
-    for (size_t other = 0; other < axes(); ++other)
-      if (other != axis && at(value, other).dim == dim) return false;
-    return logical(value).shape[dim] >= strategy_.mesh[axis].size;
+    return !cut_elsewhere(value, axis, dim) && logical(value).shape[dim] >= strategy_.mesh[axis].size;
   }
 
   /// Where the sum of terms lies: cut along the channels where the next operators want it so.
@@ -336,23 +358,6 @@ class Propagation {
     const Value result = add(out_.info(value).name + "/sum", std::make_shared<const ReduceOp>(terms, of), value);
     for (int axis : terms) at(result, static_cast<size_t>(axis)) = replicate;
     return result;
-  }
-
-  void check_pins_were_used() const {
-    for (const auto& [pin, axis] : seen_pins_) {
-      const Axis& along = strategy_.mesh[axis];
-      const auto cut = pin->place.at(along.name);
-      if (!cut || used_pins_.contains({pin, axis})) continue;
-      std::set<std::string> known;
-      for (const Node& node : original_.nodes())
-        if (matches(pin->layers, node.name))
-          for (const Rule& rule : rules_of(original_, node))
-            if (rule.cut != Cut::batch) known.insert(cut_names()[static_cast<size_t>(rule.cut)]);
-      throw InputError("pin '{}': no operator there can be cut by {} (axis '{}'); {}", pin->layers,
-                       cut_names()[static_cast<size_t>(*cut)], along.name,
-                       known.empty() ? "they follow the layers before them"
-                                     : fmt::format("what they can: {}", fmt::join(known, ", ")));
-    }
   }
 
   Type local_type(size_t v) const {

@@ -4,10 +4,18 @@
 #include <vector>
 
 #include "core/graph.h"
+#include "parallel/strategy.h"
 
 namespace lockstep {
 
 /// Those that the ranks of the node's values allow, with their last dimensions by number.
 std::vector<Rule> rules_of(const Graph& graph, const Node& node);
+
+/// Throws InputError where the rules, one an axis, would cut a value of the node along one dimension by two axes.
+void check_cuts(const Graph& graph, const Strategy& strategy, const Node& node, const std::vector<Rule>& rules);
+
+/// For a pin that no node could follow along the axis: throws InputError that says what its nodes can be cut by, unless
+/// it asks for no cut.
+void refuse_unused(const Graph& graph, const Strategy& strategy, const Pin& pin, size_t axis);
 
 }  // namespace lockstep

@@ -78,8 +78,10 @@ Strategy data_parallel(int64_t lanes) {
 
 void add_axis(Strategy& strategy, const std::string& name, int64_t size) {
   const Kind& kind = kinds()[index_of("mesh axis", name, axis_names())];
-  if (size < 1 || size > (1 << 20))
-    throw InputError("mesh axis '{}' has size {}, expected 1 to {}", name, size, 1 << 20);
+  constexpr int64_t most = 1 << 16;
+  if (size < 1 || size > most) throw InputError("mesh axis '{}' has size {}, expected 1 to {}", name, size, most);
+  if (strategy.ranks_per_lane() * strategy.data_ranks.value_or(1) * size > most)
+    throw InputError("with mesh axis '{}' of size {} there are more than {} ranks", name, size, most);
   if (name == "data") {
     if (strategy.data_ranks) throw InputError("mesh axis 'data' is given twice");
     strategy.data_ranks = size;

@@ -1,19 +1,10 @@
 #include "parallel/traffic.h"
 
-#include <bit>
-
 #include "parallel/ordered_reduce.h"
 #include "parallel/reshard_kernels.h"
 #include "parallel/tree_reduce.h"
 
 namespace lockstep {
-
-namespace {
-
-/// Steps of a binary tree over so many ranks.
-size_t depth(int ranks) { return static_cast<size_t>(std::bit_width(static_cast<unsigned>(ranks - 1))); }
-
-}  // namespace
 
 std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, bool reproducible) {
   std::vector<Collective> all;
@@ -35,16 +26,19 @@ std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, bool
       for (int axis : sum->axes) {
         const Communicator& comm = mesh.sums_along(static_cast<size_t>(axis));
         const int size = comm.size(), rank = comm.rank();
-        times += 2 * (axis > 0 ? size > 1 : depth(size));
         if (axis > 0) {
           bytes += ordered_sent(size, rank, DType::f32, n);
+          times += ordered_exchanges(size, DType::f32, n);
         } else if (sum->scatter) {
           bytes += TreeAllReduce::sent_to_scatter(size, rank, n);
+          times += TreeAllReduce::exchanges_of_half(size);
           n = static_cast<size_t>(TreeAllReduce::owned(size, rank, n).size());
         } else if (reproducible) {
           bytes += TreeAllReduce::sent(size, rank, n);
+          times += TreeAllReduce::exchanges(size, n);
         } else {
           bytes += 2 * n * sizeof(float) * static_cast<size_t>(size - 1) / static_cast<size_t>(size);
+          times += 2 * TreeAllReduce::exchanges_of_half(size);
         }
       }
       all.push_back({node.name, "sum over the batch", sum->axes, bytes, times});
@@ -54,15 +48,15 @@ std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, bool
            "parameters",
            {0},
            TreeAllReduce::sent_to_gather(mesh.data_ranks(), mesh.data_rank(), static_cast<size_t>(gather->floats)),
-           depth(mesh.data_ranks())});
+           TreeAllReduce::exchanges_of_half(mesh.data_ranks())});
     } else if (dynamic_cast<const FlagSumOp*>(node.op.get())) {
-      size_t bytes = 0;
+      size_t bytes = 0, times = 0;
       std::vector<int> axes;
       for (size_t axis = 0; axis < mesh.strategy().mesh.size(); ++axis) {
         axes.push_back(static_cast<int>(axis));
         bytes += ordered_sent(mesh.along(axis).size(), mesh.along(axis).rank(), DType::f32, 1);
+        times += ordered_exchanges(mesh.along(axis).size(), DType::f32, 1);
       }
-      const size_t times = axes.size();
       all.push_back({node.name, "flag", std::move(axes), bytes, times});
     }
   }

@@ -62,7 +62,7 @@ void TreeAllReduce::run(float* data, size_t n, Stream& stream) {
     double_up(data, n, stream);
   } else {
     scatter(data, n, stream);
-    gather(data, n, stream);
+    gather(communicator_, data, n, stream);
   }
 }
 
@@ -94,6 +94,14 @@ size_t TreeAllReduce::sent_to_gather(int ranks, int rank, size_t n) {
   return floats * sizeof(float);
 }
 
+size_t TreeAllReduce::exchanges_of_half(int ranks) {
+  return static_cast<size_t>(std::bit_width(static_cast<unsigned>(ranks - 1)));
+}
+
+size_t TreeAllReduce::exchanges(int ranks, size_t n) {
+  return (ranks > 1 && n <= small(ranks) ? 1 : 2) * exchanges_of_half(ranks);
+}
+
 Interval TreeAllReduce::owned(int ranks, int rank, size_t n) {
   const auto steps = halvings(ranks, rank, n);
   const Range last = steps.empty() ? Range{0, n} : steps.back().kept;
@@ -110,13 +118,13 @@ void TreeAllReduce::scatter(float* data, size_t n, Stream& stream) {
   }
 }
 
-void TreeAllReduce::gather(float* data, size_t n, Stream& stream) {
-  const auto steps = halvings(communicator_.size(), communicator_.rank(), n);
+void TreeAllReduce::gather(Communicator& communicator, float* data, size_t n, Stream& stream) {
+  const auto steps = halvings(communicator.size(), communicator.rank(), n);
   for (size_t depth = steps.size(); depth-- > 0;) {
     const auto& [peer, kept, given] = steps[depth];
     const Message message{peer, reinterpret_cast<const std::byte*>(data + kept.begin), kept.size() * sizeof(float),
                           reinterpret_cast<std::byte*>(data + given.begin), given.size() * sizeof(float)};
-    communicator_.exchange({&message, 1}, stream);
+    communicator.exchange({&message, 1}, stream);
   }
 }
 

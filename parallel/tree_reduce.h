@@ -24,13 +24,16 @@ class TreeAllReduce {
   /// The first half of it: afterwards a rank's `owned` part of the range holds the sum, the rest of it anything.
   void scatter(float* data, size_t n, Stream& stream);
   /// The other half: every rank's owned part goes to all.
-  void gather(float* data, size_t n, Stream& stream);
+  static void gather(Communicator& communicator, float* data, size_t n, Stream& stream);
   /// Floats [begin, end) of n.
   static Interval owned(int ranks, int rank, size_t n);
   /// Bytes that a rank sends for all of it, and for the halves below.
   static size_t sent(int ranks, int rank, size_t n);
   static size_t sent_to_scatter(int ranks, int rank, size_t n);
   static size_t sent_to_gather(int ranks, int rank, size_t n);
+  /// Exchanges one after the other: of all of it, and of either half.
+  static size_t exchanges(int ranks, size_t n);
+  static size_t exchanges_of_half(int ranks);
 
  private:
   void double_up(float* data, size_t n, Stream& stream);

@@ -76,6 +76,20 @@ TEST_F(BackendTest, GatherTakesRowsByTheirNumber) {
   EXPECT_EQ(to, (std::vector<float>{5, 6, 0, 0, 1, 2, 7, 7}));
 }
 
+TEST_F(BackendTest, RowsAreCopiedAddedAndZeroedByPitch) {
+  const std::vector<float> from{1, 2, 3, 4, 5, 6, 7, 8};
+  std::vector<float> to(9, 10.0F);
+  const auto bytes = [](auto& v) { return reinterpret_cast<std::byte*>(const_cast<float*>(v.data())); };
+  compute_->copy_rows(bytes(to) + 4, 16, bytes(from) + 4, 12, 8, 2);
+  EXPECT_EQ(to, (std::vector<float>{10, 2, 3, 10, 10, 5, 6, 10, 10}));
+  compute_->accumulate_rows(DType::f32, bytes(to), 20, bytes(from), 2, 2);
+  EXPECT_EQ(to, (std::vector<float>{11, 4, 3, 10, 10, 8, 10, 10, 10}));
+  compute_->zero(bytes(to) + 8, 12);
+  EXPECT_EQ(to, (std::vector<float>{11, 4, 0, 0, 0, 8, 10, 10, 10}));
+  EXPECT_TRUE(test::says(
+      test::error_of<Error>([&] { compute_->accumulate_rows(DType::f16, bytes(to), 4, bytes(from), 1, 1); }), {"f16"}));
+}
+
 TEST_F(BackendTest, CopyMovesBytesInStreamOrder) {
   const std::vector<int> from{1, 2, 3};
   std::vector<int> middle(3), to(3);

@@ -169,6 +169,7 @@ TEST_F(Cli, BadInputIsRefusedWithTwo) {
       {"train --strategy space_h=2,filter=2 --ranks 3", {"space_h=2, filter=2", "does not divide 3 ranks"}},
       {"train --strategy space_h=16", {"'space_h' has 16 members", "'input' has 8 elements"}},
       {"train --strategy none.json", {"none.json", "No such file"}},
+      {"plan --search --strategy space_h=2", {"--search tries all strategies"}},
       {"train --recompute 'pol*'", {"--recompute 'pol*' matches no layer"}},
       {"train --shard-optimizer --numerics fast --ranks 3 --batch 30", {"3 ranks", "power of two"}},
       {"train --ranks two", {"--ranks is 'two'", "expected auto or a number"}},

@@ -107,6 +107,18 @@ TEST_P(EmulatorStreamsTest, GatherTakesRowsByTheirNumber) {
   }
 }
 
+TEST_P(EmulatorStreamsTest, RowsAreCopiedAddedAndZeroedByPitch) {
+  const float* from = device(std::vector<float>{1, 2, 3, 4, 5, 6, 7, 8});
+  float* to = device(std::vector<float>(9, 10.0F));
+  const auto bytes = [](const float* p) { return reinterpret_cast<std::byte*>(const_cast<float*>(p)); };
+  stream_->copy_rows(bytes(to + 1), 16, bytes(from + 1), 12, 8, 2);
+  EXPECT_EQ(finished(to, 9), (std::vector<float>{10, 2, 3, 10, 10, 5, 6, 10, 10}));
+  stream_->accumulate_rows(DType::f32, bytes(to), 20, bytes(from), 2, 2);
+  EXPECT_EQ(finished(to, 9), (std::vector<float>{11, 4, 3, 10, 10, 8, 10, 10, 10}));
+  stream_->zero(bytes(to + 2), 12);
+  EXPECT_EQ(finished(to, 9), (std::vector<float>{11, 4, 0, 0, 0, 8, 10, 10, 10}));
+}
+
 TEST_P(EmulatorStreamsTest, HostWorkIsDoneWithoutBeingAskedFor) {
   std::atomic<bool> done = false;
   stream_->enqueue([&] { done = true; });

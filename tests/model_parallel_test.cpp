@@ -1,6 +1,7 @@
 // Model parallelism: every strategy trains as one rank does.
 #include "tests/model_parallel.h"
 
+#include "launch/model.h"
 #include "layers/cpu/kernels.h"
 #include "layers/ops.h"
 #include "layers/zoo/zoo.h"
@@ -59,7 +60,9 @@ INSTANTIATE_TEST_SUITE_P(, EveryStrategy,
                                            Case{"filter=4", 4}, Case{"channel=2", 2}, Case{"channel=3", 3},
                                            Case{"space_h=2,filter=2", 4}, Case{"filter=2,channel=2", 4},
                                            Case{"data=2,filter=2", 4}, Case{"space_w=2,channel=2", 4},
-                                           Case{"space_h=2,space_w=3", 6}, Case{"data=2,space_h=2,filter=2", 8}),
+                                           Case{"space_h=2,space_w=3", 6}, Case{"data=2,space_h=2,filter=2", 8},
+                                           // The space axis last, and a first layer that the other does not cut.
+                                           Case{"filter=2,space_h=2", 4}, Case{"channel=4,space_h=2", 8}),
                          [](const ::testing::TestParamInfo<Case>& tested) {
                            std::string name = tested.param.strategy;
                            for (char& c : name)
@@ -72,7 +75,7 @@ TEST(ShardedOptimizer, HasTheSameBitsAndLessMemory) {
   for (const Optimizer& optimizer : {Optimizer(Adam{}), Optimizer(SGD{.lr = 0.05F, .momentum = 0.9F})})
     for (const bool scaled : {false, true})
       for (const auto& [strategy, ranks] :
-           {std::pair{"data", 1}, {"data", 2}, {"data", 8}, {"data=2,filter=2", 4}, {"data=2,space_h=3", 6}}) {
+           {std::pair{"data", 1}, {"data", 2}, {"data", 8}, {"data=2,filter=3", 6}, {"data=2,space_h=3", 6}}) {
         StepOptions step{.batch = 16, .lanes = 8, .strategy = parse_strategy(strategy)};
         step.loss_scaling = scaled;
         const auto whole = train_by(network, step, 3, ranks, BackendChoice::cpu, optimizer);
@@ -82,9 +85,8 @@ TEST(ShardedOptimizer, HasTheSameBitsAndLessMemory) {
         for (size_t rank = 0; rank < shared.size(); ++rank) {
           EXPECT_EQ(shared[rank].sha256, whole[rank].sha256) << strategy << " " << rank;
           EXPECT_EQ(shared[rank].losses, whole[rank].losses);
-          // The rounding of ranges to whole lines counts in so small a network.
-          EXPECT_LE(static_cast<double>(shared[rank].slot_bytes),
-                    1.4 * static_cast<double>(whole[rank].slot_bytes) / over + 8192);
+          // Ranges begin at whole lines, and what is kept of them at 256 bytes.
+          EXPECT_LE(shared[rank].slot_bytes, whole[rank].slot_bytes / static_cast<size_t>(over) + 1536) << strategy;
         }
       }
 }
@@ -142,6 +144,40 @@ TEST(Recompute, HasTheSameBitsAndLessMemory) {
     StepOptions again{.batch = 8, .lanes = 4, .recompute = {"batch_normalization*"}};
     EXPECT_LT(arena(again), bytes);
   }
+}
+
+TEST(Models, EvaluatesAndPredictsAsOneRankDoes) {
+  const Network network = branched();
+  const auto data = std::make_shared<Noise>(network.input_shape(), 10, 13);  // a short last batch
+  Runtime runtime;
+  Model model(network, runtime);
+  model.compile({.optimizer = SGD{.lr = 0.05F}});
+  RunOptions run{.batch = 8, .lanes = 2, .ranks = 1, .backend = BackendChoice::cpu};
+  model.fit(data, {.epochs = 2, .run = run});
+  const Evaluation one = model.evaluate(data, run);
+  const auto predictions = model.predict(data, run);
+  for (const auto& [strategy, ranks] : {std::pair{"space_h=2", 2},
+                                        {"space_w=2,space_h=2", 4},
+                                        {"filter=3", 3},
+                                        {"channel=2", 2},
+                                        {"data=2,filter=2", 4}}) {
+    run.strategy = parse_strategy(strategy);
+    run.ranks = ranks;
+    EXPECT_NEAR(model.evaluate(data, run).loss, one.loss, 1e-5 * one.loss) << strategy;
+    const auto again = model.predict(data, run);
+    ASSERT_EQ(again.size(), predictions.size());
+    for (size_t i = 0; i < again.size(); ++i) ASSERT_NEAR(again[i], predictions[i], 1e-5) << strategy << " " << i;
+  }
+}
+
+TEST(Strategies, AMatrixIsAddedToOneThatLiesElsewhere) {
+  Symbol x = Conv2D(16, {3, 3}, {.padding = Padding::same})(Input({8, 8, 3}));
+  x = GlobalAveragePooling2D()(ReLU()(BatchNormalization()(x)));
+  const Network network("added", Dense(10, {.activation = Activation::softmax})(Add()({x, Dense(16)(x)})));
+  StepOptions step{.batch = 8, .lanes = 2};
+  const Trained one = train_by(network, step, 1, 1)[0];
+  step.strategy = parse_strategy("space_h=2");
+  EXPECT_NEAR(train_by(network, step, 1, 2)[0].losses[0], one.losses[0], 2e-6 * one.losses[0]);
 }
 
 TEST(ZooModels, TrainAsOnOneRank) {

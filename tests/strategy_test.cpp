@@ -101,6 +101,11 @@ TEST(Strategies, WhatCannotBeIsRefusedBeforeAnythingRuns) {
   const std::string mesh = R"({"mesh": {"space_h": 2, "space_w": 2}, "pins": [{"layers": ")";
   EXPECT_TRUE(says(refusal(network, written(mesh + R"(conv2d", "place": {"space_w": "height"}}]})"), 4),
                    {"'conv2d", "dimension 1", "two mesh axes, 'space_h' and 'space_w'"}));
+  EXPECT_TRUE(says(refusal(network, written(R"({"mesh": {"space_h": 2, "channel": 2},
+                             "pins": [{"layers": "conv2d_1", "place": {"space_h": "channels"}}]})"),
+                           4),
+                   {"dimension 3", "two mesh axes, 'space_h' and 'channel'"}));
+  EXPECT_TRUE(says(error_of<InputError>([] { parse_strategy("space_h=65536,filter=65536"); }), {"65536 ranks"}));
   EXPECT_TRUE(says(refusal(network, written(mesh + R"(dense", "place": {"space_w": "height"}}]})"), 4),
                    {"pin 'dense'", "height", "channels, filters"}));
   const Strategy nothing = read_strategy(written(mesh + R"(conf2d", "place": {"space_w": "whole"}}]})"));

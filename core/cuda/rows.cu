@@ -18,15 +18,7 @@ __global__ void gather_rows(T* to, const T* from, const int32_t* rows, int64_t r
   for (int64_t i = threadIdx.x; i < row_size; i += blockDim.x) to[i] = row < 0 ? T{} : from[i];
 }
 
-/// A thread an element of a row: `size` of them a row, the pitches in elements.
-template <class T>
-__global__ void copy_pitched(T* to, int64_t to_pitch, const T* from, int64_t from_pitch, int64_t size, int64_t n) {
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= n) return;
-  const int64_t row = i / size, at = i % size;
-  to[row * to_pitch + at] = from[row * from_pitch + at];
-}
-
+/// A thread an element of a row: `size` of them a row, the pitch in elements.
 template <class T>
 __global__ void add_pitched(T* to, int64_t to_pitch, const T* from, int64_t size, int64_t n) {
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
@@ -34,19 +26,6 @@ __global__ void add_pitched(T* to, int64_t to_pitch, const T* from, int64_t size
   T& sum = to[i / size * to_pitch + i % size];
   sum = static_cast<T>(static_cast<float>(sum) + static_cast<float>(from[i]));
 }
-
-/// Calls start(T{}) with the largest T of 16, 4 or 1 bytes that divides `all`, addresses and sizes or-ed together.
-template <class Start>
-void with_vector(uintptr_t all, Start start) {
-  if (all % sizeof(float4) == 0)
-    start(float4{});
-  else if (all % sizeof(float) == 0)
-    start(float{});
-  else
-    start(uint8_t{});
-}
-
-uintptr_t address(const std::byte* memory) { return reinterpret_cast<uintptr_t>(memory); }
 
 template <class T>
 int64_t count(size_t bytes) {
@@ -57,21 +36,24 @@ int64_t count(size_t bytes) {
 
 void CudaStream::gather(std::byte* to, const std::byte* from, std::span<const int32_t> rows, size_t row_bytes) {
   if (rows.empty()) return;
-  with_vector(address(to) | address(from) | row_bytes, [&]<class T>(T) {
+  const auto start = [&]<class T>(T) {
     launch(*this, {static_cast<unsigned>(rows.size())}, gather_rows<T>, reinterpret_cast<T*>(to),
            reinterpret_cast<const T*>(from), rows.data(), count<T>(row_bytes));
-  });
+  };
+  if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from) | row_bytes) % sizeof(float4) == 0)
+    start(float4{});
+  else
+    start(float{});
 }
 
 void CudaStream::copy_rows(std::byte* to, size_t to_pitch, const std::byte* from, size_t from_pitch, size_t bytes,
                            size_t rows) {
+  constexpr size_t largest_pitch = INT32_MAX;  // of CUDA
   if (bytes == 0 || rows == 0) return;
-  if (rows == 1) return copy(to, from, bytes);
-  with_vector(address(to) | address(from) | to_pitch | from_pitch | bytes, [&]<class T>(T) {
-    const int64_t size = count<T>(bytes), n = size * static_cast<int64_t>(rows);
-    launch(*this, {blocks_for(n)}, copy_pitched<T>, reinterpret_cast<T*>(to), count<T>(to_pitch),
-           reinterpret_cast<const T*>(from), count<T>(from_pitch), size, n);
-  });
+  if (rows > 1 && std::max(to_pitch, from_pitch) <= largest_pitch)
+    return check(cudaMemcpy2DAsync(to, to_pitch, from, from_pitch, bytes, rows, cudaMemcpyDefault, get()),
+                 "cudaMemcpy2DAsync");
+  for (size_t row = 0; row < rows; ++row) copy(to + row * to_pitch, from + row * from_pitch, bytes);
 }
 
 void CudaStream::accumulate_rows(DType dtype, std::byte* to, size_t to_pitch, const std::byte* from, size_t n,

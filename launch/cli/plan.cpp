@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "core/error.h"
 #include "launch/cli/options.h"
 #include "launch/manifest.h"
 #include "launch/search.h"
@@ -12,8 +13,15 @@ void plan(const Options& options, Runtime& runtime) {
   Model model(network(options, data.train->image_shape(), data.train->classes()), runtime);
   model.compile({.optimizer = optimizer(options)});
   if (options.search) {
+    if (options.strategy != "data")
+      throw InputError("--search tries all strategies of --ranks ranks: leave --strategy {} out", options.strategy);
+    if (options.backend == "cuda") throw InputError("--search times ranks on the CPU, expected --backend cpu");
     const Link link = measure_link(runtime);
-    const StepOptions step{.batch = run.batch, .lanes = run.lanes, .numerics = run.numerics};
+    const StepOptions step{.batch = run.batch,
+                           .lanes = run.lanes,
+                           .numerics = run.numerics,
+                           .strategy = run.strategy,
+                           .recompute = run.recompute};
     const auto found = search_strategies(runtime, model.network(), step, optimizer(options), model.ranks(run),
                                          model.threads(run), link);
     fmt::print("{}", describe(found, link));

@@ -86,6 +86,18 @@ Json optimizer_json(const Optimizer& optimizer) {
           {"beta_2", adam.beta_2}, {"epsilon", adam.epsilon}, {"weight_decay", adam.weight_decay}};
 }
 
+/// The mesh and its pins, as a strategy's file has them.
+Json strategy_json(const Strategy& strategy) {
+  Json mesh = Json::object(), pins = Json::array();
+  for (size_t axis = 1; axis < strategy.mesh.size(); ++axis) mesh[strategy.mesh[axis].name] = strategy.mesh[axis].size;
+  for (const Pin& pin : strategy.pins) {
+    Json place;
+    for (const auto& [axis, cut] : pin.place) place[axis] = cut ? cut_names()[static_cast<size_t>(*cut)] : "whole";
+    pins.push_back({{"layers", pin.layers}, {"place", place}});
+  }
+  return {{"mesh", mesh}, {"pins", pins}};
+}
+
 Json configuration(const Job& job) {
   const Options& o = job.options;
   return {{"model", o.model},
@@ -104,6 +116,7 @@ Json configuration(const Job& job) {
           {"lanes", job.lanes()},
           {"numerics", o.numerics},
           {"strategy", o.strategy},
+          {"split", strategy_json(job.run.strategy)},
           {"shard_optimizer", o.shard_optimizer},
           {"recompute", o.recompute},
           {"seed", o.seed},

@@ -137,6 +137,17 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   return result(enqueue(stream, [=] { std::memmove(to, from, bytes); }));
 }
 
+cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
+                              size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
+  if (width > to_pitch || width > from_pitch) return result(cudaErrorInvalidValue);
+  for (size_t row = 0; row < height; ++row)
+    if (const cudaError_t error =
+            cudaMemcpyAsync(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch,
+                            width, kind, stream))
+      return error;
+  return cudaSuccess;
+}
+
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
   if (bytes == 0) return cudaSuccess;
   if (!accessible(to, bytes, Place::any)) return result(cudaErrorInvalidValue);
