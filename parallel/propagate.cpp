@@ -133,6 +133,7 @@ class Propagation {
       }
       if (!blocked) return value;
       // Axes that wait for one another: one lets go.
+      if (!moved && at(value, *blocked) == replicate) throw Error("'{}' would be cut twice", out_.info(value).name);
       if (!moved) value = reshard(value, *blocked, replicate, {});
     }
   }
