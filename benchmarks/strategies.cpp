@@ -68,9 +68,7 @@ Outcome train(const Network& network, const std::shared_ptr<const Dataset>& data
       ++outcome.moves;
       outcome.sent += one.bytes;
     }
-    const VariableMemory& variables = trainer.variables().memory();
-    outcome.memory =
-        Executor::bytes(plan) + variables.parameters.bytes() + variables.states.bytes() + variables.slots.bytes();
+    outcome.memory = Executor::bytes(plan) + trainer.variables().memory().bytes();
   });
   return outcome;
 }

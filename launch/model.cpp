@@ -356,12 +356,10 @@ std::string Model::plan(const RunOptions& options, const std::string& pass) {
         const std::lock_guard lock(mutex);
         if (rank.comm.rank() != 0) return;
         text["step"] = dump(plan);
-        text["layers"] = plan_table(network_, plan, trainer.mesh(), trainer.variables().layout(),
-                                    options.numerics == Numerics::reproducible);
-        text["svg"] = draw_plan(network_,
-                                summarise(network_, plan, trainer.mesh(), trainer.variables().layout(),
-                                          options.numerics == Numerics::reproducible),
-                                trainer.mesh());
+        const PlanSummary summary = summarise(network_, plan, trainer.mesh(), trainer.variables().layout(),
+                                              options.numerics == Numerics::reproducible);
+        text["layers"] = plan_table(network_, summary, plan, trainer.mesh());
+        text["svg"] = draw_plan(network_, summary, trainer.mesh());
       },
       [&](std::string_view name, const Graph& graph) {
         const std::lock_guard lock(mutex);

@@ -87,14 +87,13 @@ PlanSummary summarise(const Network& network, const StepPlan& plan, const Mesh& 
   return summary;
 }
 
-std::string plan_table(const Network& network, const StepPlan& plan, const Mesh& mesh, const VariableLayout& layout,
-                       bool reproducible) {
+std::string plan_table(const Network& network, const PlanSummary& summary, const StepPlan& plan, const Mesh& mesh) {
   const auto& axes = mesh.strategy().mesh;
-  PlanSummary summary = summarise(network, plan, mesh, layout, reproducible);
   std::string text = fmt::format("{:<28} {:<28} {:<26} {:>12}  {}\n", "layer", "placement", "output of a lane",
                                  "variables", "sent a step");
   for (const NetworkLayer& one : network.layers()) {
-    const PlannedLayer& line = summary.layers[one.layer->name];
+    const auto found = summary.layers.find(one.layer->name);
+    const PlannedLayer line = found == summary.layers.end() ? PlannedLayer{} : found->second;
     std::string placed;
     for (size_t axis = 0; axis < line.placement.size(); ++axis)
       placed += fmt::format("{}{}:{}", axis ? " " : "", axes[axis].name, line.placement[axis].str());

@@ -32,7 +32,6 @@ PlanSummary summarise(const Network& network, const StepPlan& plan, const Mesh& 
 
 /// A line a layer: its output's placement along each axis of the mesh, its local shape, the local size of its
 /// parameters, and what this rank sends for it in a step; then the sums over the batch, and the rank's memory.
-std::string plan_table(const Network& network, const StepPlan& plan, const Mesh& mesh, const VariableLayout& layout,
-                       bool reproducible);
+std::string plan_table(const Network& network, const PlanSummary& summary, const StepPlan& plan, const Mesh& mesh);
 
 }  // namespace lockstep

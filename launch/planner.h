@@ -10,7 +10,6 @@
 #include "layers/ops.h"
 #include "parallel/propagate.h"
 #include "parallel/reshard_kernels.h"
-#include "parallel/tree_reduce.h"
 
 namespace lockstep {
 
@@ -139,10 +138,9 @@ class Planner {
     for (size_t rank = 0; rank < all.size(); ++rank)
       for (const Bucket& bucket : buckets) {
         if (!bucket.gradients) continue;
-        const Interval part = TreeAllReduce::owned(static_cast<int>(all.size()), static_cast<int>(rank),
-                                                   (bucket.end - bucket.begin) / sizeof(float));
-        all[rank].push_back({bucket.begin + sizeof(float) * static_cast<size_t>(part.begin),
-                             bucket.begin + sizeof(float) * static_cast<size_t>(part.end), slot_bytes(all[rank])});
+        const Interval part =
+            owned_bytes(bucket.begin, bucket.end, static_cast<int>(all.size()), static_cast<int>(rank));
+        all[rank].push_back({static_cast<size_t>(part.begin), static_cast<size_t>(part.end), slot_bytes(all[rank])});
       }
     return all;
   }

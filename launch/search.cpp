@@ -89,9 +89,7 @@ void measure(Candidate& candidate, Runtime& runtime, const Network& network, Ste
       candidate.communication +=
           static_cast<double>(one.times) * link.latency + static_cast<double>(one.bytes) / link.bandwidth;
     }
-    const VariableMemory& variables = trainer.variables().memory();
-    candidate.memory =
-        Executor::bytes(plan) + variables.parameters.bytes() + variables.states.bytes() + variables.slots.bytes();
+    candidate.memory = Executor::bytes(plan) + trainer.variables().memory().bytes();
   });
   candidate.compute = std::ranges::max(seconds);
 }

@@ -46,6 +46,14 @@ std::vector<std::vector<Reduction>> group(const std::vector<Reduction>& reductio
 
 }  // namespace
 
+Interval owned_bytes(size_t begin, size_t end, int sharers, int sharer) {
+  const Interval part = TreeAllReduce::owned(sharers, sharer, (end - begin) / sizeof(float));
+  const auto at = [&](int64_t floats) {
+    return static_cast<int64_t>(begin) + floats * static_cast<int64_t>(sizeof(float));
+  };
+  return {at(part.begin), at(part.end)};
+}
+
 std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& request, FixedLocations& fixed) {
   std::vector<Reduction> reductions;
   Graph graph = placed.graph.without_nodes();
@@ -88,13 +96,8 @@ std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& 
     Node merge{name + "/merge", std::make_shared<MergeLaneOp>(floats), {}, {rank_sum}};
     Node reduce{name + "/all_reduce", nullptr, {rank_sum}, {total}};
     if (begin < request.gradient_bytes) {
-      const auto first = static_cast<int64_t>(begin);
-      bucket.owned = {first, static_cast<int64_t>(std::min(bucket.end, request.gradient_bytes))};
-      if (request.sharers > 1) {
-        const Interval part = TreeAllReduce::owned(request.sharers, request.sharer, static_cast<size_t>(floats));
-        bucket.owned = {first + 4 * part.begin, first + 4 * part.end};
-      }
-      bucket.gradients = flat_value(name + "/gradients", bucket.owned.size() / 4,
+      bucket.owned = owned_bytes(begin, std::min(bucket.end, request.gradient_bytes), request.sharers, request.sharer);
+      bucket.gradients = flat_value(name + "/gradients", bucket.owned.size() / static_cast<int64_t>(sizeof(float)),
                                     {Region::Total, static_cast<size_t>(bucket.owned.begin)});
       reduce.out.push_back(bucket.gradients);
     }

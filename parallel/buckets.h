@@ -21,6 +21,9 @@ struct Bucket {
   Interval owned = {};  // bytes in Region::Total: where these lie
 };
 
+/// Bytes of a bucket's gradients that one of `sharers` ranks owns; they begin at `begin` and end at `end`.
+Interval owned_bytes(size_t begin, size_t end, int sharers, int sharer);
+
 /// What the caller knows of the sums' layout: where each partial value that is to be reduced lies in Region::Sum
 /// (by value id). Ranges are filled from the top: what backward completes first should lie first.
 struct BucketRequest {

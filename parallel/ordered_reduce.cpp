@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/placement.h"
+#include "core/plan/memory.h"
 
 namespace lockstep {
 
@@ -12,20 +13,26 @@ namespace {
 /// Up to here the messages cost more than the bytes.
 constexpr size_t short_bytes = size_t{16} << 10;
 
+/// What each member makes the sum of.
 struct Layout {
-  Layout(int members, DType dtype, size_t n) : size(size_of(dtype)), whole(n * size <= short_bytes) {
-    // Whole vectors of 16 bytes; what is left lies with the last.
-    const auto blocks = static_cast<int64_t>((n * size + 15) / 16);
-    for (const Interval& part :
-         whole ? Slices(static_cast<size_t>(members), Interval{0, blocks}) : even_slices(blocks, members))
-      parts.push_back({part.begin * 16, std::min(part.end * 16, static_cast<int64_t>(n * size))});
-    for (const Interval& part : parts)
-      largest = std::max(largest, (static_cast<size_t>(part.size()) + 255) / 256 * 256);
+  Layout(int members, DType dtype, size_t n)
+      : members(members), size(size_of(dtype)), bytes(static_cast<int64_t>(n * size)), whole(n * size <= short_bytes) {}
+  /// Bytes. Whole vectors of 16; what is left lies with the last.
+  Interval part(int member) const {
+    if (whole) return {0, bytes};
+    const int64_t blocks = (bytes + 15) / 16;
+    return {member * blocks / members * 16, std::min((member + 1) * blocks / members * 16, bytes)};
   }
+  /// Bytes of scratch memory for one part.
+  size_t room() const {
+    const int64_t blocks = (bytes + 15) / 16;
+    return aligned(static_cast<size_t>(whole ? bytes : (blocks + members - 1) / members * 16));
+  }
+
+  int members;
   size_t size;
+  int64_t bytes;
   bool whole;
-  std::vector<Interval> parts;  // bytes of which each member makes the sum
-  size_t largest = 0;
 };
 
 }  // namespace
@@ -34,7 +41,7 @@ size_t ordered_scratch(int members, DType dtype, size_t n) {
   // Short sums travel whole, and may take more than longer ones.
   const size_t shorter = std::min(n, short_bytes / size_of(dtype));
   return static_cast<size_t>(members) *
-         std::max(Layout(members, dtype, n).largest, Layout(members, dtype, shorter).largest);
+         std::max(Layout(members, dtype, n).room(), Layout(members, dtype, shorter).room());
 }
 
 size_t ordered_exchanges(int members, DType dtype, size_t n) {
@@ -47,8 +54,8 @@ size_t ordered_sent(int members, int member, DType dtype, size_t n) {
   size_t bytes = 0;
   for (int peer = 0; peer < members; ++peer)
     if (peer != member) {
-      bytes += static_cast<size_t>(layout.parts[static_cast<size_t>(peer)].size());
-      if (!layout.whole) bytes += static_cast<size_t>(layout.parts[static_cast<size_t>(member)].size());
+      bytes += static_cast<size_t>(layout.part(peer).size());
+      if (!layout.whole) bytes += static_cast<size_t>(layout.part(member).size());
     }
   return bytes;
 }
@@ -58,9 +65,9 @@ void ordered_all_reduce(Communicator& comm, DType dtype, std::byte* data, size_t
   const int members = comm.size(), me = comm.rank();
   if (members == 1 || n == 0) return;
   const Layout layout(members, dtype, n);
-  const auto part = [&](int member) { return layout.parts[static_cast<size_t>(member)]; };
+  const auto part = [&](int member) { return layout.part(member); };
   const auto bytes = [&](int member) { return static_cast<size_t>(part(member).size()); };
-  const auto received = [&](int member) { return scratch + static_cast<size_t>(member) * layout.largest; };
+  const auto received = [&](int member) { return scratch + static_cast<size_t>(member) * layout.room(); };
   std::byte* const mine = data + part(me).begin;
   std::vector<Message> messages;
   for (int peer = 0; peer < members; ++peer)

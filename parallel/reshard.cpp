@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/plan/memory.h"
 #include "parallel/ordered_reduce.h"
 #include "parallel/reshard_kernels.h"
 
@@ -77,6 +78,7 @@ class Move {
       if (m != me_ && (adds_ || !receive_.dense(t.receive))) t.receive_buffer = take(receive_.bytes(t.receive));
       transfers_.push_back(t);
     }
+    messages_.reserve(members);
   }
 
   size_t workspace() const { return workspace_; }
@@ -88,10 +90,10 @@ class Move {
     return bytes;
   }
 
-  void run(Stream& stream, const Args& args) const {
+  void run(Stream& stream, const Args& args) {
     const std::byte* const in = args.in[0].data;
     std::byte* const out = args.out[0].data;
-    std::vector<Message> messages;
+    messages_.clear();
     for (size_t m = 0; m < transfers_.size(); ++m) {
       const Transfer& t = transfers_[m];
       const std::byte* from = in + send_.offset(t.send);
@@ -102,9 +104,9 @@ class Move {
       }
       if (m == me_ || !moves_ || (t.send.size() == 0 && t.receive.size() == 0)) continue;
       std::byte* const to = t.receive_buffer ? args.workspace + t.receive_buffer - 1 : out + receive_.offset(t.receive);
-      messages.push_back({static_cast<int>(m), from, send_.bytes(t.send), to, receive_.bytes(t.receive)});
+      messages_.push_back({static_cast<int>(m), from, send_.bytes(t.send), to, receive_.bytes(t.receive)});
     }
-    if (!messages.empty()) comm_.exchange(messages, stream);
+    if (!messages_.empty()) comm_.exchange(messages_, stream);
     if (adds_) stream.zero(out, out_bytes_);
     for (size_t m = 0; m < transfers_.size(); ++m) {
       const Transfer& t = transfers_[m];
@@ -135,7 +137,7 @@ class Move {
   /// A place in the workspace, plus one: 0 is none.
   size_t take(size_t bytes) {
     const size_t at = workspace_ + 1;
-    workspace_ += (bytes + 255) / 256 * 256;
+    workspace_ += aligned(bytes);
     return bytes ? at : 0;
   }
 
@@ -147,6 +149,7 @@ class Move {
   size_t out_bytes_;
   size_t workspace_ = 0;
   std::vector<Transfer> transfers_;
+  std::vector<Message> messages_;  // of the lane that runs
 };
 
 }  // namespace
@@ -196,7 +199,7 @@ void add_reshard_kernels(KernelTable& kernels, const Mesh& mesh) {
                         },
                     .capturable = capturable};
     }
-    const auto move = std::make_shared<const Move>(op, signature, comm);
+    const auto move = std::make_shared<Move>(op, signature, comm);
     return Kernel{.workspace = move->workspace(),
                   .run = [move](Stream& stream, const Args& args) { move->run(stream, args); },
                   .capturable = capturable};

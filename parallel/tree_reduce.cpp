@@ -1,8 +1,9 @@
 #include "parallel/tree_reduce.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
-#include <vector>
+#include <span>
 
 #include "core/error.h"
 
@@ -29,18 +30,22 @@ struct Halving {
 };
 
 /// The first half of the steps: at each, half of the rank's range goes to a peer. The other half mirrors them.
-std::vector<Halving> halvings(int ranks, int rank, size_t n) {
-  std::vector<Halving> steps;
-  Range range{0, n};
-  for (int distance = 1; distance < ranks; distance *= 2) {
-    const size_t middle = std::min(range.end, range.begin + (range.size() / 2 + line - 1) / line * line);
-    Halving step{rank ^ distance, {range.begin, middle}, {middle, range.end}};
-    if (rank & distance) std::swap(step.kept, step.given);
-    range = step.kept;
-    steps.push_back(step);
+struct Halvings {
+  Halvings(int ranks, int rank, size_t n) {
+    Range range{0, n};
+    for (int distance = 1; distance < ranks; distance *= 2) {
+      const size_t middle = std::min(range.end, range.begin + (range.size() / 2 + line - 1) / line * line);
+      Halving step{rank ^ distance, {range.begin, middle}, {middle, range.end}};
+      if (rank & distance) std::swap(step.kept, step.given);
+      range = step.kept;
+      steps[depth++] = step;
+    }
   }
-  return steps;
-}
+  std::span<const Halving> all() const { return {steps.data(), depth}; }
+
+  std::array<Halving, 32> steps;
+  size_t depth = 0;
+};
 
 }  // namespace
 
@@ -84,13 +89,15 @@ size_t TreeAllReduce::sent(int ranks, int rank, size_t n) {
 
 size_t TreeAllReduce::sent_to_scatter(int ranks, int rank, size_t n) {
   size_t floats = 0;
-  for (const Halving& step : halvings(ranks, rank, n)) floats += step.given.size();
+  const Halvings steps(ranks, rank, n);
+  for (const Halving& step : steps.all()) floats += step.given.size();
   return floats * sizeof(float);
 }
 
 size_t TreeAllReduce::sent_to_gather(int ranks, int rank, size_t n) {
   size_t floats = 0;
-  for (const Halving& step : halvings(ranks, rank, n)) floats += step.kept.size();
+  const Halvings steps(ranks, rank, n);
+  for (const Halving& step : steps.all()) floats += step.kept.size();
   return floats * sizeof(float);
 }
 
@@ -103,14 +110,14 @@ size_t TreeAllReduce::exchanges(int ranks, size_t n) {
 }
 
 Interval TreeAllReduce::owned(int ranks, int rank, size_t n) {
-  const auto steps = halvings(ranks, rank, n);
-  const Range last = steps.empty() ? Range{0, n} : steps.back().kept;
+  const Halvings steps(ranks, rank, n);
+  const Range last = steps.depth == 0 ? Range{0, n} : steps.all().back().kept;
   return {static_cast<int64_t>(last.begin), static_cast<int64_t>(last.end)};
 }
 
 void TreeAllReduce::scatter(float* data, size_t n, Stream& stream) {
-  const auto steps = halvings(communicator_.size(), communicator_.rank(), n);
-  for (const auto& [peer, kept, given] : steps) {
+  const Halvings steps(communicator_.size(), communicator_.rank(), n);
+  for (const auto& [peer, kept, given] : steps.all()) {
     const Message message{peer, reinterpret_cast<const std::byte*>(data + given.begin), given.size() * sizeof(float),
                           scratch_.data(), kept.size() * sizeof(float)};
     communicator_.exchange({&message, 1}, stream);
@@ -119,9 +126,9 @@ void TreeAllReduce::scatter(float* data, size_t n, Stream& stream) {
 }
 
 void TreeAllReduce::gather(Communicator& communicator, float* data, size_t n, Stream& stream) {
-  const auto steps = halvings(communicator.size(), communicator.rank(), n);
-  for (size_t depth = steps.size(); depth-- > 0;) {
-    const auto& [peer, kept, given] = steps[depth];
+  const Halvings steps(communicator.size(), communicator.rank(), n);
+  for (size_t depth = steps.depth; depth-- > 0;) {
+    const auto& [peer, kept, given] = steps.steps[depth];
     const Message message{peer, reinterpret_cast<const std::byte*>(data + kept.begin), kept.size() * sizeof(float),
                           reinterpret_cast<std::byte*>(data + given.begin), given.size() * sizeof(float)};
     communicator.exchange({&message, 1}, stream);

@@ -12,6 +12,7 @@ namespace lockstep {
 /// (training, evaluation).
 struct VariableMemory {
   Arena parameters, states, slots;
+  size_t bytes() const { return parameters.bytes() + states.bytes() + slots.bytes(); }
 };
 
 class Executor {
