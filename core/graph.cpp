@@ -22,7 +22,7 @@ std::vector<Value> Graph::add(std::string name, std::shared_ptr<const Op> op, st
     throw InputError("layer '{}': {}", name, error.what());
   }
   const int index = static_cast<int>(nodes_.size());
-  Node node{std::move(name), std::move(op), std::move(in), {}};
+  Node node{std::move(name), std::move(op), std::move(in), {}, section_};
   for (size_t i = 0; i < results.size(); ++i) {
     node.out.push_back({static_cast<int>(values_.size())});
     std::string value_name = i == 0 ? node.name : fmt::format("{}:{}", node.name, i);
@@ -34,6 +34,11 @@ std::vector<Value> Graph::add(std::string name, std::shared_ptr<const Op> op, st
 
 Value Graph::add1(std::string name, std::shared_ptr<const Op> op, std::vector<Value> in) {
   return add(std::move(name), std::move(op), std::move(in)).at(0);
+}
+
+int Graph::stage_of(Value value, int otherwise) const {
+  const int producer = info(value).producer;
+  return producer < 0 ? otherwise : nodes_[static_cast<size_t>(producer)].section.stage;
 }
 
 std::vector<int> Graph::readers(Value value) const {
@@ -52,6 +57,7 @@ Value Graph::find(std::string_view name) const {
 Graph Graph::without_nodes() const {
   Graph graph;
   graph.values_ = values_;
+  for (ValueInfo& info : graph.values_) info.producer = -1;
   return graph;
 }
 

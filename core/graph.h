@@ -31,10 +31,20 @@ struct ValueInfo {
   int primal = -1;    // the value whose gradient this is, where it is one
 };
 
+/// The parts of a step. Of a pipeline, a rank may run a later lane's forward part before an earlier one's backward.
+enum class Phase : unsigned char { Forward, Backward, AfterLanes };
+
+/// Where in a step, and on which stage of a pipeline, a node runs.
+struct Section {
+  int stage = 0;
+  Phase phase = Phase::Forward;
+};
+
 struct Node {
   std::string name;  // "conv1", "conv1/weight_grad"
   std::shared_ptr<const Op> op;
   std::vector<Value> in, out;
+  Section section = {};
 };
 
 class Graph {
@@ -52,12 +62,18 @@ class Graph {
   const Type& type(Value value) const { return info(value).type; }
   void set_role(Value value, Role role) { values_.at(static_cast<size_t>(value.id)).role = role; }
   void set_primal(Value gradient, Value primal) { values_.at(static_cast<size_t>(gradient.id)).primal = primal.id; }
+  /// The section of the nodes that `add` adds from now on, and of one that is there.
+  Section section() const { return section_; }
+  void set_section(Section section) { section_ = section; }
+  void set_stage(int node, int stage) { nodes_.at(static_cast<size_t>(node)).section.stage = stage; }
+  /// The stage that makes the value; `otherwise` where it comes from outside.
+  int stage_of(Value value, int otherwise) const;
   /// Indices of the nodes that read the value.
   std::vector<int> readers(Value value) const;
   /// The source of that name, invalid where there is none.
   Value find(std::string_view name) const;
 
-  /// The values alone, for a pass that puts the nodes back with `append`, some of its own between them.
+  /// The values alone, made by nobody, for a pass that puts nodes back with `append`, some of its own between them.
   Graph without_nodes() const;
   /// Adds a node whose outputs are values of this graph already.
   void append(Node node);
@@ -71,6 +87,7 @@ class Graph {
  private:
   std::vector<Node> nodes_;
   std::vector<ValueInfo> values_;
+  Section section_;
 };
 
 }  // namespace lockstep

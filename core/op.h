@@ -31,6 +31,15 @@ enum class Reuse : unsigned char {
   View,     // the output is the same bytes under another shape; the kernel does nothing
 };
 
+/// The stream that a node's work is enqueued to.
+enum class Queue : unsigned char {
+  Compute,
+  Side,      // a collective: once a step, beside the kernels
+  Forward,   // from stage to stage of a pipeline, beside the kernels: activations
+  Backward,  // the same: gradients
+};
+inline constexpr size_t queue_count = 4;
+
 class Op {
  public:
   virtual ~Op() = default;
@@ -74,8 +83,9 @@ class Op {
     static_cast<void>(in), static_cast<void>(out);
     return std::nullopt;
   }
-  /// Whether it joins ranks: run once a step on the side stream, when the last lane has made its inputs.
-  virtual bool collective() const { return false; }
+  /// What is on the side stream runs once a step, when the last lane has made its inputs.
+  virtual Queue queue() const { return Queue::Compute; }
+  bool collective() const { return queue() == Queue::Side; }
   /// "3x3 stride 2x2 same +relu": the attributes, for plans; empty where there are none.
   virtual std::string attributes() const { return {}; }
 };

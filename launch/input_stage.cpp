@@ -9,25 +9,27 @@ InputStage::InputStage(Backend& backend, Executor& executor, const Step& step)
       lane_state_(step.lane_state),
       step_state_(step.step_state),
       states_(backend, slots * sizeof(StepState), Memory::host) {
-  const auto id = static_cast<size_t>(images_.id);
-  const Shape& whole = executor.plan().graph.type(images_).shape;
-  if (executor.plan().local[id].shape[1] != whole[1] ||
-      (whole.rank() == 4 && executor.plan().local[id].shape[2] != whole[2])) {
-    rows_ = {0, whole[1]};
-    columns_ = {0, whole[2]};
-    for (size_t axis = 1; axis < executor.plan().slices[id].size(); ++axis) {
-      const Slices& cut = executor.plan().slices[id][axis];
-      if (!cut.empty())
-        (executor.plan().placement[id][axis].dim == 1 ? rows_ : columns_) =
-            cut[static_cast<size_t>(step.coordinates[axis - 1])];
-    }
-  }
+  if (images_) find_part(executor.plan(), step.coordinates);
   if (!executor.stream().on_device()) return;
   copies_ = backend.side_stream();
   for (Staging& staging : staging_) {
     staging.memory = Arena(backend, executor.region(Region::LaneInput).size());
     staging.arrived = copies_->event();
     staging.consumed = copies_->event();
+  }
+}
+
+void InputStage::find_part(const StepPlan& plan, const std::vector<int64_t>& coordinates) {
+  const auto id = static_cast<size_t>(images_.id);
+  const Shape& whole = plan.graph.type(images_).shape;
+  if (plan.local[id].shape[1] != whole[1] || (whole.rank() == 4 && plan.local[id].shape[2] != whole[2])) {
+    rows_ = {0, whole[1]};
+    columns_ = {0, whole[2]};
+    for (size_t axis = 1; axis < plan.slices[id].size(); ++axis) {
+      const Slices& cut = plan.slices[id][axis];
+      if (!cut.empty())
+        (plan.placement[id][axis].dim == 1 ? rows_ : columns_) = cut[static_cast<size_t>(coordinates[axis - 1])];
+    }
   }
 }
 
@@ -54,6 +56,7 @@ void InputStage::copy_images(std::byte* to, const std::byte* images, Stream& str
 }
 
 bool InputStage::keep_images(Backend& backend, int64_t samples, size_t most) {
+  if (!images_) return false;
   const size_t bytes = static_cast<size_t>(samples) * executor_.tensor(images_).type.bytes() / images_per_lane();
   if (!copies_ || bytes > most || rows_.size() > 0) return false;
   kept_ = Arena(backend, bytes);

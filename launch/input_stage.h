@@ -45,6 +45,8 @@ class InputStage {
     Arena rows;    // int32_t[images of a batch], where images are kept
     std::unique_ptr<Event> arrived, consumed;
   };
+  /// Where this rank computes with parts of the images: which.
+  void find_part(const StepPlan& plan, const std::vector<int64_t>& coordinates);
   size_t images_per_lane() const;
   /// One lane's images to `to`: of each, the part that this rank computes with.
   void copy_images(std::byte* to, const std::byte* images, Stream& stream) const;

@@ -17,16 +17,10 @@ std::string bytes_text(size_t bytes) {
   return bytes < (size_t{1} << 20) ? fmt::format("{:.1f} KiB", n / 0x1p10) : fmt::format("{:.1f} MiB", n / 0x1p20);
 }
 
-/// The layer that a node belongs to: the longest name that begins the node's; empty where there is none.
-std::string layer_of(const Network& network, const std::string& node) {
-  std::string layer;
-  for (const NetworkLayer& one : network.layers()) {
-    const std::string& name = one.layer->name;
-    if (name.size() > layer.size() && node.starts_with(name) &&
-        (node.size() == name.size() || node[name.size()] == '/' || node[name.size()] == ':'))
-      layer = name;
-  }
-  return layer;
+std::vector<std::string> names_of(const Network& network) {
+  std::vector<std::string> names;
+  for (const NetworkLayer& one : network.layers()) names.push_back(one.layer->name);
+  return names;
 }
 
 std::string memory_text(const StepPlan& plan) {
@@ -48,6 +42,7 @@ std::string moved_text(const std::map<std::string, std::pair<int, size_t>>& move
 PlanSummary summarise(const Network& network, const StepPlan& plan, const Mesh& mesh, const VariableLayout& layout,
                       bool reproducible) {
   const auto& axes = mesh.strategy().mesh;
+  const std::vector<std::string> names = names_of(network);
   PlanSummary summary;
   auto& lines = summary.layers;
   const auto describe = [&](const std::string& layer, Value v) {
@@ -59,21 +54,21 @@ PlanSummary summarise(const Network& network, const StepPlan& plan, const Mesh& 
   const auto& values = plan.graph.values();
   for (size_t v = 0; v < values.size(); ++v)
     if (values[v].producer < 0 && values[v].role == Role::LaneInput) {
-      const std::string layer = layer_of(network, values[v].name);
+      const std::string layer = layer_of(values[v].name, names);
       if (!layer.empty()) describe(layer, {static_cast<int>(v)});
     }
   for (const Entry& entry : plan.order) {
     const Node& node = plan.graph.nodes()[static_cast<size_t>(entry.node)];
-    const std::string layer = layer_of(network, node.name);
+    const std::string layer = layer_of(node.name, names);
     if (layer.empty() || node.op->moves() || plan.graph.info(node.out[0]).primal >= 0) continue;
     if (node.name == layer || lines[layer].output.empty()) describe(layer, node.out[0]);
   }
   for (const Variable& variable : network.variables())
-    lines[layer_of(network, variable.name)].parameters +=
+    lines[layer_of(variable.name, names)].parameters +=
         static_cast<size_t>(layout.local_shape(variable).elements()) * sizeof(float);
   for (const Collective& one : collectives(plan, mesh, reproducible)) {
     summary.sent += one.bytes;
-    const std::string layer = layer_of(network, one.node);
+    const std::string layer = layer_of(one.node, names);
     if (layer.empty()) {
       std::vector<std::string> over;
       for (int axis : one.axes) over.push_back(axes[static_cast<size_t>(axis)].name);

@@ -15,6 +15,26 @@ Strategy over_lanes(const Mesh& mesh, int lanes) {
   return strategy;
 }
 
+/// What a network's graph is for, without a loss.
+static std::vector<Value> kept_of(const Built& built) {
+  std::vector<Value> keep{built.output};
+  for (const auto& tracked : built.tracked) keep.push_back(tracked.sum);
+  return keep;
+}
+
+Strategy with_stages(const Network& network, const StepOptions& options, int ranks) {
+  Strategy strategy = options.strategy;
+  if (strategy.stages() == 1) return strategy;
+  check_batch(options, ranks);
+  Built built = network.build(options.batch, options.lanes, true);
+  fuse_for(strategy, built.graph, kept_of(built));
+  std::vector<std::string> layers;
+  for (const NetworkLayer& layer : network.layers()) layers.push_back(layer.layer->name);
+  strategy.layer_stages = place_layers(built.graph, layers, strategy);
+  assign_stages(built.graph, strategy);  // which refuses what cannot be
+  return strategy;
+}
+
 void fuse_for(const Strategy& strategy, Graph& graph, std::span<const Value> keep) {
   // Terms of a sum have no activation of their own.
   fuse(graph, keep, [&](const std::string& node) {
@@ -22,6 +42,7 @@ void fuse_for(const Strategy& strategy, Graph& graph, std::span<const Value> kee
       if (strategy.cut(node, axis) == Cut::channels) return false;
     return true;
   });
+  if (!strategy.layer_stages.empty()) assign_stages(graph, strategy);
 }
 
 PlacementRequest request_of(const Graph& graph, const Mesh& mesh) {
@@ -40,9 +61,7 @@ Shards place_variables(const Network& network, const StepOptions& options, const
   // As a training step sees them.
   Built built = network.build(options.batch, lanes, true);
   Graph& graph = built.graph;
-  std::vector<Value> keep{built.output};
-  for (const auto& tracked : built.tracked) keep.push_back(tracked.sum);
-  fuse_for(mesh.strategy(), graph, keep);
+  fuse_for(mesh.strategy(), graph, kept_of(built));
   std::vector<Value> ends;
   PlacedGraph placed = propagate(graph, over_lanes(mesh, lanes), request_of(graph, mesh), ends);
   if (mesh.world().rank() == 0)
@@ -54,11 +73,19 @@ Shards place_variables(const Network& network, const StepOptions& options, const
     placed.slices[to] = placed.slices[from];
     placed.local[to] = placed.local[from];
   }
+  std::vector<std::string> layers;
+  for (const auto& [layer, stage] : mesh.strategy().layer_stages) layers.push_back(layer);
   for (size_t v = 0; v < graph.values().size(); ++v) {
     const ValueInfo& info = graph.values()[v];
     if (info.role != Role::Parameter && info.role != Role::State) continue;
-    if (std::ranges::any_of(placed.slices[v], [](const Slices& cut) { return !cut.empty(); }))
-      shards[info.name] = {placed.placement[v], placed.slices[v], placed.local[v].shape};
+    Shard shard{placed.placement[v], placed.slices[v], placed.local[v].shape};
+    if (const size_t axis = mesh.strategy().stage_axis()) {
+      shard.stage_axis = axis;
+      shard.stage = mesh.strategy().layer_stages.at(layer_of(info.name, layers));
+      if (shard.stage != mesh.stage()) shard.local[0] = 0;
+    }
+    if (shard.stage >= 0 || std::ranges::any_of(shard.slices, [](const Slices& cut) { return !cut.empty(); }))
+      shards[info.name] = std::move(shard);
   }
   return shards;
 }

@@ -8,8 +8,10 @@
 #include "core/step_state.h"
 #include "launch/step.h"
 #include "layers/ops.h"
+#include "parallel/pipeline.h"
 #include "parallel/propagate.h"
 #include "parallel/reshard_kernels.h"
+#include "parallel/stages.h"
 
 namespace lockstep {
 
@@ -17,7 +19,7 @@ namespace lockstep {
 int lanes_of(const StepOptions& options, const Mesh& mesh);
 /// The mesh's strategy for a step of so many lanes.
 Strategy over_lanes(const Mesh& mesh, int lanes);
-/// The fuse pass, as the strategy allows it.
+/// The fuse pass, as the strategy allows it; then each node gets its stage.
 void fuse_for(const Strategy& strategy, Graph& graph, std::span<const Value> keep);
 /// The batch is cut into lanes; where else images and labels lie is for their readers to say.
 PlacementRequest request_of(const Graph& graph, const Mesh& mesh);
@@ -29,6 +31,7 @@ class Planner {
       : options_(options),
         target_(target),
         lanes_(lanes_of(options, target.mesh)),
+        training_(training),
         built_(network.build(options.batch, lanes_, training, compute_type(options.precision))) {
     check_batch(options, target.mesh.world().size());
     step_.images = built_.input;
@@ -75,6 +78,16 @@ class Planner {
         request.sources[static_cast<int>(v)] = target_.layout.placements(values[v].name);
     std::vector<Value> ends;
     placed_ = propagate(graph(), over_lanes(target_.mesh, lanes_), request, ends);
+    if (const int stages = target_.mesh.strategy().stages(); stages > 1) {
+      const std::vector<Value> everywhere(ends.end() - static_cast<ptrdiff_t>(whole.size()), ends.end());
+      split_stages(placed_, target_.mesh.stage(), stages, everywhere);
+      for (const auto& [id, placements] : request.sources) {
+        const auto found = target_.layout.shards.find(placed_.graph.info({id}).name);
+        if (found == target_.layout.shards.end() || found->second.local.elements() > 0) continue;
+        placed_.graph.set_role({id}, Role::Activation);  // another stage's
+        fixed_.erase(id);
+      }
+    }
     return ends;
   }
   /// A value whose nodes run once a lane becomes an output of the step.
@@ -86,10 +99,25 @@ class Planner {
       output = nodes[static_cast<size_t>(producer())].in[0];
     if (producer() >= 0) placed_.graph.set_role(output, Role::Output);
   }
+  /// Whether this rank's stage makes the value.
+  bool here(Value value) const { return placed_.graph.info(value).producer >= 0; }
+  /// The sums that every rank is to know, which the last stage makes.
+  void share_results(Value loss, Value correct) {
+    step_.loss = loss;
+    step_.correct = correct;
+    const int last = target_.mesh.strategy().stages() - 1;
+    if (last == 0) return;
+    const std::vector<Type> types{placed_type(loss), placed_type(correct)};
+    std::vector<Value> in;
+    if (here(loss)) in = {loss, correct};
+    const auto out = after_lanes("results", std::make_shared<ShareOp>(last, types), in);
+    step_.loss = out[0];
+    step_.correct = out[1];
+  }
   void fuse_nodes(const std::vector<Value>& keep) { fuse_for(target_.mesh.strategy(), graph(), keep); }
 
   std::vector<Bucket> reduce(const FixedLocations& sums, size_t gradient_bytes) {
-    BucketRequest request{.sums = sums, .gradient_bytes = gradient_bytes};
+    BucketRequest request{.sums = sums, .gradient_bytes = gradient_bytes, .phased = phased()};
     if (shards_optimizer()) {
       request.sharers = target_.mesh.data_ranks();
       request.sharer = target_.mesh.data_rank();
@@ -109,6 +137,7 @@ class Planner {
 
   /// A node that runs once a step, behind the reductions that it reads.
   std::vector<Value> after_lanes(const std::string& name, std::shared_ptr<const Op> op, std::vector<Value> in) {
+    placed_.graph.set_section({target_.mesh.stage(), Phase::AfterLanes});
     auto out = placed_.graph.add(name, std::move(op), std::move(in));
     extend();
     return out;
@@ -168,7 +197,10 @@ class Planner {
   }
 
   Step finish() {
-    step_.lane_state = placed_.graph.find("lane_state");
+    const auto if_read = [&](Value v) { return v && placed_.graph.info(v).role != Role::Activation ? v : Value{}; };
+    step_.images = if_read(step_.images);
+    step_.labels = if_read(step_.labels);
+    step_.lane_state = if_read(placed_.graph.find("lane_state"));
     step_.step_state = placed_.graph.find("step_state");
     step_.plan.graph = std::move(placed_.graph);
     step_.plan.local = std::move(placed_.local);
@@ -176,9 +208,15 @@ class Planner {
     step_.plan.slices = std::move(placed_.slices);
     step_.coordinates = target_.mesh.coordinates();
     step_.plan.lanes = lanes_ / target_.mesh.data_ranks();
+    if (phased()) {
+      const Strategy& strategy = target_.mesh.strategy();
+      step_.plan.turns = turns_of(strategy.schedule, target_.mesh.stage(), strategy.stages(), step_.plan.lanes);
+      step_.plan.in_flight = lanes_in_flight(step_.plan.turns);
+    }
     KernelTable kernels = target_.kernels;
     add_reduction_kernels(kernels, options_.numerics, target_.mesh, target_.backend, largest_);
     add_reshard_kernels(kernels, target_.mesh);
+    if (target_.mesh.strategy().stages() > 1) add_pipeline_kernels(kernels, target_.mesh);
     finish_plan(step_.plan, kernels, fixed_);
     return std::move(step_);
   }
@@ -186,6 +224,8 @@ class Planner {
   Step& step() { return step_; }
 
  private:
+  /// Whether forward and backward have turns of their own.
+  bool phased() const { return training_ && target_.mesh.strategy().stages() > 1; }
   /// New values of the placed graph are replicated.
   void extend() {
     for (size_t v = placed_.local.size(); v < placed_.graph.values().size(); ++v) {
@@ -198,6 +238,7 @@ class Planner {
   StepOptions options_;
   StepTarget target_;
   int lanes_;
+  bool training_;
   Built built_;
   PlacedGraph placed_;
   FixedLocations fixed_;

@@ -19,6 +19,11 @@ void check_batch(const StepOptions& options, int all_ranks) {
   constexpr int64_t most = int64_t{1} << 31;
   if (batch < 1 || batch > most) throw InputError("batch is {}, expected 1 to {}", batch, most);
   if (options.numerics == Numerics::fast) {
+    if (options.strategy.stages() > 1)
+      throw InputError(
+          "fast numerics has one lane a rank, which leaves a pipeline of {} stages nothing to overlap; "
+          "expected reproducible numerics",
+          options.strategy.stages());
     if (batch % ranks != 0)
       throw InputError("batch {} does not divide by {} ranks; {} or {} would fit", batch, ranks,
                        std::max<int64_t>(ranks, batch / ranks * ranks), (batch / ranks + 1) * ranks);
@@ -53,7 +58,8 @@ std::vector<Value> add_finite(Planner& planner, const std::vector<Bucket>& bucke
   std::vector<Value> gradients;
   for (const Bucket& bucket : buckets)
     if (bucket.gradients) gradients.push_back(bucket.gradients);
-  if (!planner.scale() || gradients.empty()) return {};
+  if (!planner.scale()) return {};
+  if (gradients.empty()) gradients.push_back(planner.scale());  // a stage that has none says so
   Value flag = planner.after_lanes("finite", std::make_shared<FiniteOp>(), gradients).at(0);
   if (planner.gradients_differ()) flag = planner.after_lanes("finite/sum", std::make_shared<FlagSumOp>(), {flag}).at(0);
   return {planner.scale(), flag};
@@ -130,12 +136,12 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
   // Behind the updates, which read the scale that this step's gradients have.
   if (!scaling.empty()) planner.update("loss_scale", std::make_shared<LossScaleOp>(), scaling, {scaling[0]});
   for (size_t i = 0; i < planner.built().tracked.size(); ++i) {
+    if (!planner.here(totals[2 + i])) continue;
     const auto& [moving, sum, momentum] = planner.built().tracked[i];
     planner.update(planner.graph().info(moving).name + "/track", std::make_shared<MovingAverageOp>(momentum),
                    {moving, totals[2 + i], step_state}, {moving});
   }
-  planner.step().loss = totals[0];
-  planner.step().correct = totals[1];
+  planner.share_results(totals[0], totals[1]);
   return planner.finish();
 }
 
@@ -149,8 +155,7 @@ Step plan_evaluation(const Network& network, const StepOptions& options, const S
   stack_sums(planner.graph(), wanted, 0, sums);
   const auto totals = planner.place({{wanted[0]}, {wanted[1]}});
   planner.reduce(sums, 0);
-  planner.step().loss = totals[0];
-  planner.step().correct = totals[1];
+  planner.share_results(totals[0], totals[1]);
   return planner.finish();
 }
 

@@ -50,7 +50,9 @@ struct StepTarget {
   OnPass on_pass = {};
 };
 
-/// Where each variable lies on the mesh: of those that are cut along some axis.
+/// The strategy with a stage for each layer, where it has stages.
+Strategy with_stages(const Network& network, const StepOptions& options, int ranks);
+/// Where each variable lies on the mesh: of those that are cut along some axis, and of all where layers have stages.
 Shards place_variables(const Network& network, const StepOptions& options, const Mesh& mesh);
 
 /// forward, loss, backward, reductions and update. With loss scaling, the update is skipped where a gradient of the

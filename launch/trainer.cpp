@@ -11,7 +11,7 @@ Trainer::Trainer(const Network& network, const TrainerOptions& options, Communic
                  const KernelTable& kernels, Communicator* host)
     : network_(network),
       options_(options),
-      mesh_(options.step.strategy, comm),
+      mesh_(with_stages(network, options.step, comm.size()), comm),
       backend_(backend),
       kernels_(kernels),
       variables_(network, backend, options.optimizer.slots(), options.seed,

@@ -24,6 +24,8 @@ struct Shard {
   Placements placement;        // by axis
   std::vector<Slices> slices;  // by axis
   Shape local;                 // this rank's part
+  int stage = -1;              // of a pipeline, whose ranks alone have it; -1: all do
+  size_t stage_axis = 0;
 };
 /// By name, of the variables that are cut.
 using Shards = std::map<std::string, Shard>;

@@ -29,6 +29,7 @@ struct Reduction {
   Value term, total;
   size_t begin = 0, end = 0;  // bytes in Region::Sum
   std::vector<int> axes;
+  Section section;
 };
 
 std::vector<std::vector<Reduction>> group(const std::vector<Reduction>& reductions, const BucketRequest& request) {
@@ -37,6 +38,7 @@ std::vector<std::vector<Reduction>> group(const std::vector<Reduction>& reductio
     const size_t limit = groups.size() <= 1 ? request.first_bytes : request.bucket_bytes;
     const auto is_gradient = [&](const Reduction& r) { return r.begin < request.gradient_bytes; };
     if (groups.empty() || next.end - groups.back()[0].begin > limit || next.axes != groups.back()[0].axes ||
+        (request.phased && next.section.phase != groups.back()[0].section.phase) ||
         (request.sharers > 1 && is_gradient(next) != is_gradient(groups.back()[0])))
       groups.emplace_back();
     groups.back().push_back(next);
@@ -68,7 +70,7 @@ std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& 
     if (found == request.sums.end()) throw Error("{}: no place was given for the sum", node.name);
     const size_t begin = found->second.offset;
     const size_t end = begin + aligned(placed.local[static_cast<size_t>(term.id)].bytes());
-    reductions.push_back({term, node.out[0], begin, end, reduce->axes});
+    reductions.push_back({term, node.out[0], begin, end, reduce->axes, node.section});
     graph.set_role(term, Role::Sum);
     fixed[term.id] = found->second;
     fixed[node.out[0].id] = {Region::Total, begin};
@@ -93,8 +95,9 @@ std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& 
     const std::string name = fmt::format("bucket{}", buckets.size());
     const Value rank_sum = flat_value(name + "/rank_sum", floats, {Region::Sum, begin});
     const Value total = flat_value(name + "/total", floats, {Region::Total, begin});
-    Node merge{name + "/merge", std::make_shared<MergeLaneOp>(floats), {}, {rank_sum}};
-    Node reduce{name + "/all_reduce", nullptr, {rank_sum}, {total}};
+    const Section section = members.front().section;
+    Node merge{name + "/merge", std::make_shared<MergeLaneOp>(floats), {}, {rank_sum}, section};
+    Node reduce{name + "/all_reduce", nullptr, {rank_sum}, {total}, section};
     if (begin < request.gradient_bytes) {
       bucket.owned = owned_bytes(begin, std::min(bucket.end, request.gradient_bytes), request.sharers, request.sharer);
       bucket.gradients = flat_value(name + "/gradients", bucket.owned.size() / static_cast<int64_t>(sizeof(float)),

@@ -31,6 +31,7 @@ struct BucketRequest {
   size_t gradient_bytes = 0;               // gradients lie below this offset, other sums above
   size_t first_bytes = size_t{1} << 20;    // a small first bucket starts the reduction early
   size_t bucket_bytes = size_t{25} << 20;  // the others
+  bool phased = false;                     // forward and backward have turns of their own: none spans both
   int sharers = 1, sharer = 0;             // ranks among whom gradients are shared out, and which one this is
 };
 

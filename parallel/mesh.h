@@ -23,11 +23,14 @@ class Mesh {
   Communicator& world() const { return world_; }
   /// The ranks that differ from this one in their place on `axis` alone, in the order of their places.
   Communicator& along(size_t axis) const { return axes_.empty() ? world_ : *axes_[axis]; }
-  /// The same ranks once more, for sums over the batch, which are made beside the exchanges inside a lane.
+  /// The same ranks once more, for sums over the batch, which are made beside the exchanges inside a lane; along
+  /// "stage" for gradients, which travel beside activations.
   Communicator& sums_along(size_t axis) const { return axes_.empty() ? world_ : *sums_[axis]; }
   /// Ranks along the first axis, and this rank's place among them.
   int data_ranks() const { return along(0).size(); }
   int data_rank() const { return along(0).rank(); }
+  /// This rank's stage of a pipeline; 0 where there is none.
+  int stage() const { return strategy_.stage_axis() ? along(strategy_.stage_axis()).rank() : 0; }
   /// Communicator::watch and check of all of them.
   void watch(Stream& stream) const;
   void check() const;

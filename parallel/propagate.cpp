@@ -35,6 +35,7 @@ class Propagation {
 
   void node(const Node& original) {
     Node placed = original;
+    out_.set_section(original.section);
     for (Value& v : placed.in) v = current(v);
     std::vector<Rule> rules;
     for (size_t axis = 0; axis < axes(); ++axis) rules.push_back(choose(original, placed, rules));
@@ -50,12 +51,21 @@ class Propagation {
     for (const auto& used : seen_pins_)
       if (!used_pins_.contains(used)) refuse_unused(original_, strategy_, *used.first, used.second);
     ends.clear();
-    for (const auto& [value, like] : request_.sums) ends.push_back(reduced(current(value), like));
+    const auto enter = [&](Value value) {  // to the section that makes it
+      if (const int producer = original_.info(value).producer; producer >= 0)
+        out_.set_section(original_.nodes()[static_cast<size_t>(producer)].section);
+      return current(value);
+    };
+    for (const auto& [value, like] : request_.sums) {
+      const Value term = enter(value);
+      ends.push_back(reduced(term, like));
+    }
     for (Value value : request_.replicated) {
-      value = current(value);
+      value = enter(value);
       for (size_t axis = 1; axis < axes(); ++axis) value = reshard(value, axis, replicate, {});
       ends.push_back(value);
     }
+    out_.set_section({});
     placed_.graph = std::move(out_);
     for (size_t v = 0; v < placed_.graph.values().size(); ++v) placed_.local.push_back(local_type(v));
     return std::move(placed_);
@@ -275,7 +285,7 @@ class Propagation {
   }
 
   Value move(Value value, size_t axis, Placement to, const Slices& wanted) {
-    const auto key = std::tuple(value.id, axis, to.kind, to.dim, flat(wanted));
+    const auto key = std::tuple(value.id, axis, to.kind, to.dim, flat(wanted), out_.section().stage);
     if (const auto known = reshards_.find(key); known != reshards_.end()) return known->second;
     const ValueInfo info = out_.info(value);
     if (axis == 0)
@@ -379,7 +389,7 @@ class Propagation {
   std::vector<Value> current_;           // by value of the original graph: what readers read
   std::set<int> sums_;
   std::set<std::pair<const Pin*, size_t>> seen_pins_, used_pins_;
-  std::map<std::tuple<int, size_t, Kind, int, std::vector<int64_t>>, Value> reshards_;
+  std::map<std::tuple<int, size_t, Kind, int, std::vector<int64_t>, int>, Value> reshards_;  // the last: a stage
 };
 
 }  // namespace

@@ -62,7 +62,7 @@ class AllReduceOp final : public Op {
   std::string_view name() const override { return "all_reduce"; }
   std::vector<Type> infer(std::span<const Type>) const override { return out; }
   std::vector<Rule> rules() const override { return {}; }
-  bool collective() const override { return true; }
+  Queue queue() const override { return Queue::Side; }
   bool moves() const override { return true; }
   std::string attributes() const override {
     return fmt::format("{} bytes over ax{} {}", out[0].bytes(), axes.size() == 1 ? "is" : "es", fmt::join(axes, ", "));

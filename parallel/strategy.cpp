@@ -12,15 +12,16 @@ namespace {
 
 struct Kind {
   std::string name;
-  Cut cut;
+  std::optional<Cut> cut;
 };
 
-const std::array<Kind, 5>& kinds() {
-  static const std::array<Kind, 5> all{{{"data", Cut::batch},
+const std::array<Kind, 6>& kinds() {
+  static const std::array<Kind, 6> all{{{"data", Cut::batch},
                                         {"space_h", Cut::height},
                                         {"space_w", Cut::width},
                                         {"filter", Cut::filters},
-                                        {"channel", Cut::channels}}};
+                                        {"channel", Cut::channels},
+                                        {"stage", std::nullopt}}};
   return all;
 }
 
@@ -53,6 +54,12 @@ int64_t Strategy::ranks_per_lane() const {
   return ranks;
 }
 
+size_t Strategy::stage_axis() const {
+  for (size_t axis = 1; axis < mesh.size(); ++axis)
+    if (mesh[axis].name == "stage") return axis;
+  return 0;
+}
+
 const Pin* Strategy::pin(const std::string& name, size_t axis) const {
   for (auto pin = pins.rbegin(); pin != pins.rend(); ++pin)
     if (pin->place.contains(mesh[axis].name) && matches(pin->layers, name)) return &*pin;
@@ -68,6 +75,15 @@ bool matches(const std::string& pattern, const std::string& name) {
   for (size_t end = name.find('/'); end != std::string::npos; end = name.find('/', end + 1))
     if (matches_whole(pattern, std::string_view(name).substr(0, end))) return true;
   return matches_whole(pattern, name);
+}
+
+std::string layer_of(const std::string& name, std::span<const std::string> layers) {
+  std::string found;
+  for (const std::string& layer : layers)
+    if (layer.size() > found.size() && name.starts_with(layer) &&
+        (name.size() == layer.size() || name[layer.size()] == '/' || name[layer.size()] == ':'))
+      found = layer;
+  return found;
 }
 
 Strategy data_parallel(int64_t lanes) {

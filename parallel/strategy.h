@@ -20,13 +20,21 @@ std::span<const std::string> cut_names();
 struct Axis {
   std::string name;
   int64_t size = 1;
-  Cut cut = Cut::batch;  // of every layer that no pin speaks of
+  std::optional<Cut> cut = Cut::batch;  // of every layer that no pin speaks of; none: every member computes all of it
 };
 
-/// What some layers do along some axes: a cut, or none at all (every member computes the whole).
+/// What some layers do along some axes: a cut, or none at all (every member computes the whole). And which stage of a
+/// pipeline they are on.
 struct Pin {
   std::string layers;                               // a pattern, '*' for any characters: "stage4/*"
   std::map<std::string, std::optional<Cut>> place;  // by axis
+  std::optional<int> stage = std::nullopt;
+};
+
+/// When a stage runs which micro-batch, which here is a lane.
+enum class PipelineSchedule : unsigned char {
+  one_f_one_b,  // backward as soon as it can be: few lanes are in flight (Narayanan et al., "PipeDream", SOSP 2019)
+  gpipe,        // all forward parts first (Huang et al., "GPipe", NeurIPS 2019)
 };
 
 struct Strategy {
@@ -36,6 +44,13 @@ struct Strategy {
   /// Each rank along the first axis keeps and updates its part of the parameters' optimizer variables alone
   /// (Rajbhandari et al., "ZeRO", SC 2020, stage 1).
   bool shard_optimizer = false;
+  PipelineSchedule schedule = PipelineSchedule::one_f_one_b;
+  std::map<std::string, int> layer_stages;  // by layer, once `place_layers` has said so; only of a pipeline
+
+  /// The axis "stage" (index), whose members have the layers one after the other; 0 where there is none.
+  size_t stage_axis() const;
+  /// Its members; 1 where there is none.
+  int stages() const { return stage_axis() ? static_cast<int>(mesh[stage_axis()].size) : 1; }
 
   /// Ranks that share the work on one lane: the product of all axes but the first.
   int64_t ranks_per_lane() const;
@@ -48,9 +63,13 @@ struct Strategy {
 /// Whether the pattern matches the name, or the part of it before a '/'.
 bool matches(const std::string& pattern, const std::string& name);
 
+/// The layer that a node or value belongs to: the longest name that begins its name; empty where there is none.
+std::string layer_of(const std::string& name, std::span<const std::string> layers);
+
 /// Data parallelism over the lanes.
 Strategy data_parallel(int64_t lanes);
-/// "data", or axes with their sizes, "data=2,space_h=2": data, space_h, space_w, filter, channel, each at most once.
+/// "data", or axes with their sizes, "data=2,space_h=2": data, space_h, space_w, filter, channel, stage, each at most
+/// once.
 /// Throws InputError that says what was given and what was expected.
 Strategy parse_strategy(const std::string& text);
 /// Adds an axis with what its name stands for. Throws InputError where the name is unknown or there is such an axis.

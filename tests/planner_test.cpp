@@ -31,7 +31,7 @@ class TestOp : public Op {
 class CollectiveOp final : public TestOp {
  public:
   using TestOp::TestOp;
-  bool collective() const override { return true; }
+  Queue queue() const override { return Queue::Side; }
 };
 
 std::vector<Type> types_of(const Graph& graph) {

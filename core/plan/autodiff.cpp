@@ -11,13 +11,16 @@ std::vector<Gradient> autodiff(Graph& graph, Value loss, const AddNode& add) {
   std::map<int, Value> gradients;  // by value id
   std::vector<Gradient> parameters;
 
-  const auto accumulate = [&](Value value, Value gradient) {
+  // Terms of one gradient are added on the earlier of the stages that made them: one of the two crosses over.
+  const auto accumulate = [&](Value value, Value gradient, int stage) {
     if (!(graph.type(value) == graph.type(gradient)))
       throw Error("gradient of '{}' is {}, the value is {}", graph.info(value).name, graph.type(gradient).str(),
                   graph.type(value).str());
     // Some operators hand their own gradient on: it stays that of their output.
     if (graph.info(gradient).primal < 0) graph.set_primal(gradient, value);
     Value& known = gradients[value.id];
+    if (known)
+      graph.set_section({std::min(graph.stage_of(known, stage), graph.stage_of(gradient, stage)), Phase::Backward});
     known = known ? add(graph, graph.info(value).name + "/grad_sum", known, gradient) : gradient;
     if (graph.info(known).primal < 0) graph.set_primal(known, value);
   };
@@ -34,13 +37,15 @@ std::vector<Gradient> autodiff(Graph& graph, Value loss, const AddNode& add) {
       }
       if (std::ranges::none_of(dy, [](Value v) { return static_cast<bool>(v); })) continue;
     }
+    graph.set_section({node.section.stage, Phase::Backward});
     const auto dx = node.op->backward(graph, node, dy);
     if (dx.size() != node.in.size())
       throw Error("{}: operator {} gave {} gradients for {} inputs", node.name, node.op->name(), dx.size(),
                   node.in.size());
     for (size_t k = 0; k < dx.size(); ++k)
-      if (dx[k]) accumulate(node.in[k], dx[k]);
+      if (dx[k]) accumulate(node.in[k], dx[k], node.section.stage);
   }
+  graph.set_section({});
 
   for (const auto& [id, gradient] : gradients)
     if (graph.info({id}).role == Role::Parameter) parameters.push_back({{id}, gradient});

@@ -7,7 +7,8 @@ namespace lockstep {
 namespace {
 
 constexpr std::array<std::string_view, region_count> region_names = {
-    "arena", "lane input", "output", "step input", "parameters", "state", "optimizer", "sums", "totals", "packed"};
+    "arena",     "lane input", "output", "step input", "parameters", "state",
+    "optimizer", "sums",       "totals", "packed",     "stash"};
 
 std::string operator_text(const Node& node) {
   const std::string attributes = node.op->attributes();

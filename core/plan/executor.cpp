@@ -10,13 +10,15 @@ namespace lockstep {
 
 namespace {
 
-size_t copies(Region region, int lanes) {
+size_t copies(Region region, int lanes, int in_flight) {
   switch (region) {
     case Region::LaneInput:
     case Region::Output:
       return static_cast<size_t>(lanes);
     case Region::Sum:
       return static_cast<size_t>(slot_count(lanes));
+    case Region::Stash:
+      return static_cast<size_t>(in_flight);
     default:
       return 1;
   }
@@ -31,7 +33,7 @@ size_t owned_bytes(const StepPlan& plan, Region region) {
   if (region == Region::Total || outlives_plan(region)) return 0;
   size_t bytes = plan.memory.size(region);
   if (region == Region::Sum) bytes = std::max(bytes, plan.memory.size(Region::Total));
-  return bytes * copies(region, plan.lanes);
+  return bytes * copies(region, plan.lanes, plan.in_flight);
 }
 
 /// "nan", "inf" or "-inf" where the element of a floating-point type is one of them, else empty.
@@ -48,11 +50,8 @@ std::string_view not_finite(const std::byte* element, DType dtype) {
 }  // namespace
 
 Executor::Executor(StepPlan plan, Backend& backend, VariableMemory& variables)
-    : plan_(std::move(plan)),
-      backend_(backend),
-      variables_(variables),
-      compute_(backend.compute_stream()),
-      side_(backend.side_stream()) {
+    : plan_(std::move(plan)), backend_(backend), variables_(variables) {
+  streams_[0] = backend.compute_stream();
   // Total is the memory of Sum's first slot.
   size_t& sum = plan_.memory.size(Region::Sum);
   sum = std::max(sum, plan_.memory.size(Region::Total));
@@ -62,13 +61,18 @@ Executor::Executor(StepPlan plan, Backend& backend, VariableMemory& variables)
   done_.resize(nodes.size());
   bound_.resize(nodes.size());
   waits_.resize(nodes.size());
+  overtakes_.resize(nodes.size());
   for (const Entry& entry : plan_.order) {
     const auto index = static_cast<size_t>(entry.node);
     const Node& node = nodes[index];
-    if (node.op->collective()) {
-      ready_[index] = compute_->event();
-      done_[index] = side_->event();
-      if (!side_done_) side_done_ = side_->event();
+    if (node.op->queue() != Queue::Compute) {
+      const auto queue = static_cast<size_t>(node.op->queue());
+      if (!streams_[queue]) {
+        streams_[queue] = backend.side_stream();
+        streams_done_[queue] = streams_[queue]->event();
+      }
+      ready_[index] = stream().event();
+      for (int lane = 0; lane < plan_.in_flight; ++lane) done_[index].push_back(streams_[queue]->event());
     }
     if (!plan_.kernels[index].capturable) capturable_ = false;
     const int lanes = entry.when == When::EachLane ? plan_.lanes : 1;
@@ -77,12 +81,18 @@ Executor::Executor(StepPlan plan, Backend& backend, VariableMemory& variables)
       bound.args.in = bound.in;
       bound.args.out = bound.out;
     }
-    for (Value v : node.in) {
-      const int producer = plan_.graph.info(v).producer;
-      if (producer >= 0 && nodes[static_cast<size_t>(producer)].op->collective() &&
-          std::ranges::find(waits_[index], producer) == waits_[index].end())
-        waits_[index].push_back(producer);
-    }
+    const auto beside = [&](int other) {
+      return other >= 0 && nodes[static_cast<size_t>(other)].op->queue() != Queue::Compute;
+    };
+    const auto add = [](std::vector<int>& to, int other) {
+      if (std::ranges::find(to, other) == to.end()) to.push_back(other);
+    };
+    for (Value v : node.in)
+      if (const int producer = plan_.graph.info(v).producer; beside(producer)) add(waits_[index], producer);
+    if (beside(entry.node)) continue;
+    for (Value v : node.out)
+      for (const int reader : plan_.graph.readers(v))
+        if (beside(reader) && !nodes[static_cast<size_t>(reader)].op->collective()) add(overtakes_[index], reader);
   }
 }
 
@@ -102,6 +112,8 @@ std::byte* Executor::address(const Location& location, int lane) const {
       return arenas_[at].data() + offset + static_cast<size_t>(lane) * region_bytes;
     case Region::Sum:
       return arenas_[at].data() + offset + static_cast<size_t>(slot_of_lane(lane)) * region_bytes;
+    case Region::Stash:
+      return arenas_[at].data() + offset + slot(lane) * region_bytes;
     case Region::Total:
       return arenas_[static_cast<size_t>(Region::Sum)].data() + offset;
     default:
@@ -141,7 +153,7 @@ Executor::Bound Executor::bind(const Node& node, size_t index, int lane, When wh
 void Executor::prepare() {
   for (const Entry& entry : plan_.order) {
     const auto index = static_cast<size_t>(entry.node);
-    if (plan_.kernels[index].prepare) plan_.kernels[index].prepare(*compute_, bound_[index][0].args);
+    if (plan_.kernels[index].prepare) plan_.kernels[index].prepare(stream(), bound_[index][0].args);
   }
 }
 
@@ -150,33 +162,45 @@ void Executor::run_entry(const Entry& entry, int lane) {
   const Kernel& kernel = plan_.kernels[index];
   if (!kernel.run) return;
   const Bound& bound = bound_[index][entry.when == When::EachLane ? static_cast<size_t>(lane) : 0];
-  const bool collective = ready_[index] != nullptr;
-  Stream& stream = collective ? *side_ : *compute_;
-  for (int producer : waits_[index]) stream.wait(*done_[static_cast<size_t>(producer)]);
-  if (collective) {
-    compute_->record(*ready_[index]);
+  Stream& stream = on(plan_.graph.nodes()[index].op->queue());
+  const bool beside = ready_[index] != nullptr;
+  for (int producer : waits_[index]) stream.wait(*done_[static_cast<size_t>(producer)][slot(lane)]);
+  for (int sender : overtakes_[index]) stream.wait(*done_[static_cast<size_t>(sender)][slot(lane)]);
+  if (beside) {
+    on(Queue::Compute).record(*ready_[index]);
     stream.wait(*ready_[index]);
   }
   kernel.run(stream, bound.args);
-  if (collective) stream.record(*done_[index]);
-  if (check_finite_) {
+  if (beside) stream.record(*done_[index][slot(lane)]);
+  if (check_finite_ && !bound.out.empty()) {
     stream.synchronize();
     check(plan_.graph.nodes()[index], bound, lane);
   }
 }
 
+void Executor::run_turn(const Turn& turn) {
+  for (const Entry& entry : plan_.order)
+    if (entry.phase == turn.phase &&
+        (entry.when == When::EachLane || (entry.when == When::LastLane && turn.lane == plan_.lanes - 1)))
+      run_entry(entry, turn.lane);
+}
+
 void Executor::enqueue_step(bool prepares) {
   if (prepares) prepare();
-  for (int lane = 0; lane < plan_.lanes; ++lane)
-    for (const Entry& entry : plan_.order)
-      if (entry.when == When::EachLane || (entry.when == When::LastLane && lane == plan_.lanes - 1))
-        run_entry(entry, lane);
+  for (const Turn& turn : plan_.turns) run_turn(turn);
+  for (size_t queue = 1; queue < queue_count; ++queue) {
+    // What nodes behind the lanes exchange must not meet what a stage still sends.
+    if (!streams_[queue] || static_cast<Queue>(queue) == Queue::Side) continue;
+    streams_[queue]->record(*streams_done_[queue]);
+    stream().wait(*streams_done_[queue]);
+  }
   for (const Entry& entry : plan_.order)
     if (entry.when == When::AfterLanes) run_entry(entry, plan_.lanes - 1);
-  if (!side_done_) return;
   // Who waits for the compute stream waits for all: also for a collective that no node reads.
-  side_->record(*side_done_);
-  compute_->wait(*side_done_);
+  if (Stream* const side = streams_[static_cast<size_t>(Queue::Side)].get()) {
+    side->record(*streams_done_[static_cast<size_t>(Queue::Side)]);
+    stream().wait(*streams_done_[static_cast<size_t>(Queue::Side)]);
+  }
 }
 
 void Executor::enqueue() {
@@ -184,13 +208,13 @@ void Executor::enqueue() {
   stale_ = std::ranges::any_of(plan_.order, [](const Entry& e) { return e.when == When::AfterLanes; });
   if (check_finite_ || !capturable_ || !std::exchange(begun_, true)) return enqueue_step(prepares);
   auto& replay = replay_[prepares];
-  if (!replay) replay = backend_.capture(*compute_, [this, prepares] { enqueue_step(prepares); });
+  if (!replay) replay = backend_.capture(stream(), [this, prepares] { enqueue_step(prepares); });
   replay();
 }
 
 void Executor::run() {
   enqueue();
-  compute_->synchronize();
+  stream().synchronize();
 }
 
 void Executor::check(const Node& node, const Bound& bound, int lane) const {

@@ -29,7 +29,7 @@ class Executor {
   /// The whole of a region that the executor owns: all lanes of it.
   std::span<std::byte> region(Region region) const;
   /// The stream of the kernels.
-  Stream& stream() { return *compute_; }
+  Stream& stream() { return *streams_[0]; }
   /// Must be called after parameters were written by anyone but this executor's own nodes.
   void parameters_changed() { stale_ = true; }
   /// Enqueues all nodes for all lanes, then what follows. On a device the first step is enqueued node by node, so that
@@ -52,18 +52,23 @@ class Executor {
   Bound bind(const Node& node, size_t index, int lane, When when) const;
   void prepare();
   void enqueue_step(bool prepares);
+  void run_turn(const Turn& turn);
   void run_entry(const Entry& entry, int lane);
+  size_t slot(int lane) const { return static_cast<size_t>(lane) % static_cast<size_t>(plan_.in_flight); }
+  Stream& on(Queue queue) { return *streams_[static_cast<size_t>(queue)]; }
   void check(const Node& node, const Bound& bound, int lane) const;
 
   StepPlan plan_;
   Backend& backend_;
   VariableMemory& variables_;
   std::array<Arena, region_count> arenas_;
-  std::unique_ptr<Stream> compute_, side_;
-  std::vector<std::unique_ptr<Event>> ready_, done_;  // by node; only collectives have them
-  std::unique_ptr<Event> side_done_;                  // only where there are collectives
-  std::vector<std::vector<Bound>> bound_;             // by node, by lane (one where it runs once a step)
-  std::vector<std::vector<int>> waits_;               // by node: the collectives whose outputs it reads
+  std::array<std::unique_ptr<Stream>, queue_count> streams_;      // of the queues that nodes use
+  std::array<std::unique_ptr<Event>, queue_count> streams_done_;  // beside Compute
+  std::vector<std::unique_ptr<Event>> ready_;                     // by node; only of what is beside Compute
+  std::vector<std::vector<std::unique_ptr<Event>>> done_;         // the same, by lane in flight
+  std::vector<std::vector<Bound>> bound_;                         // by node, by lane (one where it runs once a step)
+  std::vector<std::vector<int>> waits_;                           // by node: whose outputs it reads, beside Compute
+  std::vector<std::vector<int>> overtakes_;                       // by node: who sends what it writes anew
   bool stale_ = true;
   bool check_finite_ = false;
   bool capturable_ = true, begun_ = false;

@@ -27,7 +27,9 @@ Signature signature_of(const StepPlan& plan, const Node& node) {
 }  // namespace
 
 void finish_plan(StepPlan& plan, const KernelTable& kernels, const FixedLocations& fixed) {
-  plan.order = schedule(plan.graph);
+  plan.order = schedule(plan.graph, !plan.turns.empty());
+  for (int lane = 0; plan.turns.size() < static_cast<size_t>(plan.lanes) && lane < plan.lanes; ++lane)
+    plan.turns.push_back({lane, Phase::Forward});
   std::vector<NodeMemory> needs;
   plan.kernels.clear();
   for (const Node& node : plan.graph.nodes()) {
@@ -39,7 +41,7 @@ void finish_plan(StepPlan& plan, const KernelTable& kernels, const FixedLocation
     }
     needs.push_back({plan.kernels.back().workspace, plan.kernels.back().packed});
   }
-  plan.memory = plan_memory(plan.graph, plan.local, plan.order, needs, fixed);
+  plan.memory = plan_memory(plan.graph, plan.local, plan.order, needs, fixed, plan.in_flight);
 }
 
 }  // namespace lockstep

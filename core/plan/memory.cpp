@@ -14,6 +14,8 @@ struct Block {
   size_t bytes = 0;
   int first = 0, last = 0;
   size_t offset = 0;
+  bool leaves = false;   // it is sent while other work goes on
+  bool stashed = false;  // it lies beside the arena
 };
 
 void place_blocks(std::vector<Block>& blocks, size_t& arena_bytes) {
@@ -23,6 +25,7 @@ void place_blocks(std::vector<Block>& blocks, size_t& arena_bytes) {
   std::vector<const Block*> placed;  // by offset
   for (size_t i : by_size) {
     Block& block = blocks[i];
+    if (block.stashed) continue;
     size_t offset = 0;
     for (const Block* other : placed) {
       if (other->last < block.first || block.last < other->first) continue;
@@ -60,7 +63,7 @@ Region region_of(Role role) {
 }  // namespace
 
 MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::span<const Entry> order,
-                       std::span<const NodeMemory> needs, const FixedLocations& fixed) {
+                       std::span<const NodeMemory> needs, const FixedLocations& fixed, int in_flight) {
   const auto& nodes = graph.nodes();
   const auto& values = graph.values();
   MemoryPlan plan;
@@ -98,11 +101,11 @@ MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::spa
         continue;
       }
       const auto in = node.in.empty() ? out : static_cast<size_t>(root[static_cast<size_t>(node.in[0].id)]);
-      const bool dies_here = region(in) == Region::Arena && !around[static_cast<size_t>(node.in[0].id)] &&
-                             block_of[in] >= 0 && blocks[static_cast<size_t>(block_of[in])].last <= at &&
-                             std::ranges::count_if(node.in, [&](Value v) {
-                               return root[static_cast<size_t>(v.id)] == static_cast<int>(in);
-                             }) == 1;
+      const bool dies_here =
+          !node.in.empty() && region(in) == Region::Arena && !around[static_cast<size_t>(node.in[0].id)] &&
+          block_of[in] >= 0 && blocks[static_cast<size_t>(block_of[in])].last <= at &&
+          std::ranges::count_if(node.in,
+                                [&](Value v) { return root[static_cast<size_t>(v.id)] == static_cast<int>(in); }) == 1;
       if (const auto offset = k == 0 && !node.in.empty()
                                   ? node.op->surrounds(local[static_cast<size_t>(node.in[0].id)], local[out])
                                   : std::nullopt;
@@ -139,6 +142,24 @@ MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::spa
     workspace_block[node] = static_cast<int>(blocks.size());
     blocks.push_back({aligned(needs[node].workspace), position[node], position[node], 0});
   }
+  for (const Entry& entry : order) {
+    const Node& node = nodes[static_cast<size_t>(entry.node)];
+    if (node.op->queue() != Queue::Forward && node.op->queue() != Queue::Backward) continue;
+    for (Value v : node.in)
+      if (const int block = block_of[static_cast<size_t>(root[static_cast<size_t>(v.id)])]; block >= 0)
+        blocks[static_cast<size_t>(block)].leaves = true;
+  }
+  const auto phase = [&](int at) { return order[static_cast<size_t>(at)].phase; };
+  for (Block& block : blocks) {
+    if (block.leaves) {
+      block.first = 0;
+      block.last = static_cast<int>(order.size()) - 1;
+    }
+    block.stashed = in_flight > 1 && (block.leaves || phase(block.first) != phase(block.last));
+    if (!block.stashed) continue;
+    block.offset = plan.size(Region::Stash);
+    plan.size(Region::Stash) += block.bytes;
+  }
   place_blocks(blocks, plan.size(Region::Arena));
 
   for (size_t v = 0; v < values.size(); ++v) {
@@ -149,7 +170,8 @@ MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::spa
       size_t& size = plan.size(found->second.region);
       size = std::max(size, found->second.offset + aligned(local[v].bytes()));
     } else if (block_of[v] >= 0) {
-      plan.values[v] = {Region::Arena, blocks[static_cast<size_t>(block_of[v])].offset + inside[v]};
+      const Block& block = blocks[static_cast<size_t>(block_of[v])];
+      plan.values[v] = {block.stashed ? Region::Stash : Region::Arena, block.offset + inside[v]};
     } else if (region(v) != Region::Arena) {
       size_t& size = plan.size(region(v));
       plan.values[v] = {region(v), size};

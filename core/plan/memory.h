@@ -20,8 +20,9 @@ enum class Region : unsigned char {
   Sum,     // a lane's terms. Lane l of a rank writes slot popcount(l): a binary-counter stack of partial sums
   Total,   // the memory of Sum's slot 0, where the sum over all lanes and ranks is in the end
   Packed,  // what kernels keep between steps
+  Stash,   // what backward reads of forward, one copy for each lane that is in flight
 };
-inline constexpr size_t region_count = 10;
+inline constexpr size_t region_count = 11;
 
 struct Location {
   Region region = Region::Arena;
@@ -52,8 +53,9 @@ struct NodeMemory {
 /// `local` holds the local type of each value. Activations share one arena by lifetime: the largest first, each at the
 /// lowest offset free during its life. A value that another surrounds (see Op::surrounds) lies in that one's bytes from
 /// the start. An in-place operator's output takes its input's place where nobody reads the
-/// input later; views always do.
+/// input later; views always do. Where several lanes are in flight (see StepPlan), what is made in one phase and read
+/// in another has a place of its own, one a lane; what is sent to another stage is not used again before it has left.
 MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::span<const Entry> order,
-                       std::span<const NodeMemory> needs, const FixedLocations& fixed);
+                       std::span<const NodeMemory> needs, const FixedLocations& fixed, int in_flight = 1);
 
 }  // namespace lockstep

@@ -8,14 +8,15 @@ void recompute(Graph& graph, size_t forward, const std::function<bool(const std:
   Graph out = graph.without_nodes();
   std::map<int, Value> copies;  // by value id
   // The value as backward reads it, whose nodes are added first.
-  std::function<Value(Value)> copy = [&](Value value) {
-    if (const auto known = copies.find(value.id); known != copies.end()) return known->second;
+  std::function<Value(Value, int)> copy = [&](Value value, int stage) {
     const int producer = graph.info(value).producer;
-    if (producer < 0 || static_cast<size_t>(producer) >= forward) return value;
+    if (producer < 0 || static_cast<size_t>(producer) >= forward || graph.stage_of(value, 0) != stage) return value;
+    if (const auto known = copies.find(value.id); known != copies.end()) return known->second;
     const Node& node = graph.nodes()[static_cast<size_t>(producer)];
     if (!again(node.name)) return value;
     std::vector<Value> in;
-    for (Value v : node.in) in.push_back(copy(v));
+    for (Value v : node.in) in.push_back(copy(v, stage));
+    out.set_section({stage, Phase::Backward});
     const std::vector<Value> made = out.add(node.name + "/again", node.op, in);
     for (size_t k = 0; k < made.size(); ++k) copies[node.out[k].id] = made[k];
     return copies.at(value.id);
@@ -23,9 +24,10 @@ void recompute(Graph& graph, size_t forward, const std::function<bool(const std:
   for (size_t i = 0; i < graph.nodes().size(); ++i) {
     Node node = graph.nodes()[i];
     if (i >= forward)
-      for (Value& v : node.in) v = copy(v);
+      for (Value& v : node.in) v = copy(v, node.section.stage);
     out.append(std::move(node));
   }
+  out.set_section({});
   graph = std::move(out);
 }
 

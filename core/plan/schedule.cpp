@@ -5,15 +5,15 @@
 
 namespace lockstep {
 
-std::vector<Entry> schedule(const Graph& graph) {
+std::vector<Entry> schedule(const Graph& graph, bool phased) {
   const auto& nodes = graph.nodes();
   std::vector<When> when(nodes.size(), When::EachLane);
   std::vector<bool> hurried(nodes.size());  // collectives and what only they read
   for (size_t i = 0; i < nodes.size(); ++i) {
-    const bool after = std::ranges::any_of(nodes[i].in, [&](Value v) {
-      const int producer = graph.info(v).producer;
-      return producer >= 0 && when[static_cast<size_t>(producer)] != When::EachLane;
-    });
+    const bool after = nodes[i].section.phase == Phase::AfterLanes || std::ranges::any_of(nodes[i].in, [&](Value v) {
+                         const int producer = graph.info(v).producer;
+                         return producer >= 0 && when[static_cast<size_t>(producer)] != When::EachLane;
+                       });
     if (after) when[i] = When::AfterLanes;
     if (nodes[i].op->collective()) {
       when[i] = When::LastLane;
@@ -42,10 +42,11 @@ std::vector<Entry> schedule(const Graph& graph) {
     due[i] = last;
   }
   std::vector<Entry> entries;
-  for (size_t i = 0; i < nodes.size(); ++i) entries.push_back({static_cast<int>(i), when[i]});
+  for (size_t i = 0; i < nodes.size(); ++i)
+    entries.push_back({static_cast<int>(i), when[i], phased ? nodes[i].section.phase : Phase::Forward});
   std::ranges::stable_sort(entries, {}, [&](const Entry& entry) {
     const auto i = static_cast<size_t>(entry.node);
-    return std::tuple(entry.when == When::AfterLanes, due[i], hurried[i]);
+    return std::tuple(entry.when == When::AfterLanes, entry.phase, due[i], hurried[i]);
   });
   return entries;
 }

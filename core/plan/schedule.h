@@ -14,10 +14,18 @@ enum class When : unsigned char {
 struct Entry {
   int node = 0;
   When when = When::EachLane;
+  Phase phase = Phase::Forward;  // of a lane's entries, where forward and backward have turns of their own
+};
+
+/// A lane's turn: the entries of one phase, run for it.
+struct Turn {
+  int lane = 0;
+  Phase phase = Phase::Forward;
 };
 
 /// Keeps the graph's order, which is forward, then backward as autodiff emitted it, but runs a node that leads to a
 /// collective, and the collective itself, as soon as its inputs are there: a reduction starts while backward goes on.
-std::vector<Entry> schedule(const Graph& graph);
+/// With `phased`, all of forward comes before all of backward; else a lane's turn is the whole of its work.
+std::vector<Entry> schedule(const Graph& graph, bool phased = false);
 
 }  // namespace lockstep

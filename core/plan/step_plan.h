@@ -12,14 +12,16 @@ struct StepPlan {
   std::vector<std::vector<Placement>> placement;  // by value id, by mesh axis
   std::vector<std::vector<Slices>> slices;        // the same: of what is cut
   int lanes = 1;                                  // of this rank
+  std::vector<Turn> turns;                        // empty: each lane's work, lane by lane
+  int in_flight = 1;  // lanes whose forward part has begun and whose backward part has not ended, at most
   std::vector<Entry> order;
   std::vector<Kernel> kernels;  // by node
   MemoryPlan memory;
 };
 
-/// Passes schedule, make and memory over a placed graph: fills order, kernels and memory. The kernels are made in the
-/// calling thread, which must be the one that runs them. Throws Error where an operator's inference over the local
-/// types disagrees with the placement, InputError with the node's name where no kernel can be made for them.
+/// Passes schedule, make and memory over a placed graph: fills order, turns, kernels and memory. The kernels are made
+/// in the calling thread, which must be the one that runs them. Throws Error where an operator's inference over the
+/// local types disagrees with the placement, InputError with the node's name where no kernel can be made for them.
 void finish_plan(StepPlan& plan, const KernelTable& kernels, const FixedLocations& fixed);
 
 /// Number of slots of the stack of lane sums: lane l writes slot popcount(l).

@@ -1,0 +1,184 @@
+#include "parallel/stages.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+#include "core/error.h"
+
+namespace lockstep {
+
+namespace {
+
+/// A layer with nodes of its own, in the order of the first of them.
+struct Stop {
+  std::string layer;
+  double work = 0;
+  int stage = 0;
+};
+
+/// Shares consecutive stops out so that the largest sum is as small as can be; among equal ones the first stages get
+/// the most.
+void balance(std::vector<Stop>& stops, int stages) {
+  const size_t n = stops.size(), k = static_cast<size_t>(stages);
+  std::vector<double> before(n + 1);
+  for (size_t i = 0; i < n; ++i) before[i + 1] = before[i] + stops[i].work;
+  constexpr double none = std::numeric_limits<double>::infinity();
+  // best[s][i]: the largest sum where stages s.. share the stops i..; from[s][i]: where the stage after s begins.
+  std::vector<std::vector<double>> best(k + 1, std::vector<double>(n + 1, none));
+  std::vector<std::vector<size_t>> from(k + 1, std::vector<size_t>(n + 1));
+  best[k][n] = 0;
+  for (size_t s = k; s-- > 0;)
+    for (size_t i = 0; i < n; ++i)
+      for (size_t next = i + 1; next <= n; ++next)
+        if (const double largest = std::max(before[next] - before[i], best[s + 1][next]); largest <= best[s][i]) {
+          best[s][i] = largest;
+          from[s][i] = next;
+        }
+  size_t at = 0;
+  for (size_t s = 0; s < k; ++s)
+    for (const size_t next = from[s][at]; at < next; ++at) stops[at].stage = static_cast<int>(s);
+}
+
+std::optional<int> pinned_stage(const Strategy& strategy, const std::string& layer) {
+  for (auto pin = strategy.pins.rbegin(); pin != strategy.pins.rend(); ++pin)
+    if (pin->stage && matches(pin->layers, layer)) return pin->stage;
+  return std::nullopt;
+}
+
+/// Throws where a node reads what a later stage makes.
+void check_flow(const Graph& graph) {
+  for (const Node& node : graph.nodes())
+    for (Value v : node.in)
+      if (const int made = graph.stage_of(v, 0); made > node.section.stage)
+        throw InputError("'{}' is on stage {}, but reads '{}' of stage {}: a pipeline's stages read earlier ones alone",
+                         node.name, node.section.stage, graph.info(v).name, made);
+}
+
+}  // namespace
+
+double work_of(const Graph& graph, const Node& node) {
+  constexpr double adds_a_byte = 10;
+  double work = 0;
+  for (const auto* values : {&node.in, &node.out})
+    for (Value v : *values) work += adds_a_byte * static_cast<double>(graph.type(v).bytes());
+  for (Value v : node.in) {
+    const ValueInfo& info = graph.info(v);
+    const Shape& shape = info.type.shape;
+    // Weights have the outputs last: each element of these takes all that is left of a column.
+    if (info.role == Role::Parameter && shape.rank() > 1)
+      work += static_cast<double>(graph.type(node.out[0]).shape.elements()) *
+              (static_cast<double>(shape.elements()) / static_cast<double>(shape[shape.rank() - 1]));
+  }
+  return work;
+}
+
+std::map<std::string, int> place_layers(const Graph& forward, std::span<const std::string> layers,
+                                        const Strategy& strategy) {
+  const int stages = strategy.stages();
+  const bool pinned = std::ranges::any_of(strategy.pins, [](const Pin& pin) { return pin.stage.has_value(); });
+  for (const Pin& pin : strategy.pins)
+    if (pin.stage && (*pin.stage < 0 || *pin.stage >= stages))
+      throw InputError("pin '{}' names stage {}, expected 0 to {}", pin.layers, *pin.stage, stages - 1);
+  std::vector<Stop> stops;
+  std::map<std::string, size_t> index;
+  for (const Node& node : forward.nodes()) {
+    const std::string layer = layer_of(node.name, layers);
+    if (layer.empty()) continue;
+    const auto [at, isnew] = index.try_emplace(layer, stops.size());
+    if (isnew) stops.push_back({layer});
+    Stop& stop = stops[at->second];
+    stop.work += work_of(forward, node);
+    if (const auto stage = pinned_stage(strategy, layer)) {
+      stop.stage = *stage;
+      continue;
+    }
+    for (Value v : node.in) {
+      const int producer = forward.info(v).producer;
+      if (producer < 0) continue;
+      const auto from = index.find(layer_of(forward.nodes()[static_cast<size_t>(producer)].name, layers));
+      if (from != index.end()) stop.stage = std::max(stop.stage, stops[from->second].stage);
+    }
+  }
+  if (stops.size() < static_cast<size_t>(stages))
+    throw InputError("mesh axis 'stage' has {} members, but the model has {} layer{} that compute something", stages,
+                     stops.size(), stops.size() == 1 ? "" : "s");
+  if (!pinned) balance(stops, stages);
+  std::map<std::string, int> placed;
+  std::vector<bool> used(static_cast<size_t>(stages));
+  for (const Stop& stop : stops) {
+    placed[stop.layer] = stop.stage;
+    used[static_cast<size_t>(stop.stage)] = true;
+  }
+  if (const auto idle = std::ranges::find(used, false); idle != used.end())
+    throw InputError("no layer is on stage {} of {}: pin some there", idle - used.begin(), stages);
+  return placed;
+}
+
+void assign_stages(Graph& forward, const Strategy& strategy) {
+  std::vector<std::string> layers;
+  for (const auto& [layer, stage] : strategy.layer_stages) layers.push_back(layer);
+  for (size_t i = 0; i < forward.nodes().size(); ++i) {
+    const Node& node = forward.nodes()[i];
+    int stage = 0;
+    if (const std::string layer = layer_of(node.name, layers); !layer.empty())
+      stage = strategy.layer_stages.at(layer);
+    else
+      for (Value v : node.in) stage = std::max(stage, forward.stage_of(v, 0));
+    forward.set_stage(static_cast<int>(i), stage);
+  }
+  check_flow(forward);
+}
+
+std::vector<double> work_by_stage(const Graph& forward, const Strategy& strategy) {
+  std::vector<double> work(static_cast<size_t>(strategy.stages()));
+  for (const Node& node : forward.nodes()) work[static_cast<size_t>(node.section.stage)] += work_of(forward, node);
+  return work;
+}
+
+std::vector<Turn> turns_of(PipelineSchedule schedule, int stage, int stages, int lanes) {
+  // A stage begins with as many lanes as there are stages behind it; from then on it ends one for each that it begins.
+  const int ahead = schedule == PipelineSchedule::gpipe ? lanes : std::min(stages - 1 - stage, lanes);
+  std::vector<Turn> turns;
+  for (int lane = 0; lane < lanes + ahead; ++lane) {
+    if (lane < lanes) turns.push_back({lane, Phase::Forward});
+    if (lane >= ahead) turns.push_back({lane - ahead, Phase::Backward});
+  }
+  return turns;
+}
+
+int lanes_in_flight(const std::vector<Turn>& turns) {
+  int now = 0, most = 1;
+  for (const Turn& turn : turns) most = std::max(most, now += turn.phase == Phase::Forward ? 1 : -1);
+  return most;
+}
+
+double bubble_share(PipelineSchedule schedule, std::span<const double> work, int lanes) {
+  const int stages = static_cast<int>(work.size());
+  std::vector<std::vector<Turn>> turns;
+  for (int stage = 0; stage < stages; ++stage) turns.push_back(turns_of(schedule, stage, stages, lanes));
+  // When each part is done; each takes place when its stage is free and what it reads is there.
+  constexpr double never = -1;
+  std::vector<std::vector<double>> forward(work.size(), std::vector<double>(static_cast<size_t>(lanes), never)),
+      backward = forward;
+  std::vector<double> free(work.size());
+  std::vector<size_t> next(work.size());
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (size_t s = 0; s < work.size(); ++s) {
+      if (next[s] == turns[s].size()) continue;
+      const auto [lane, phase] = turns[s][next[s]];
+      const auto l = static_cast<size_t>(lane);
+      const bool ahead = phase == Phase::Forward, first = ahead ? s == 0 : s + 1 == work.size();
+      const double ready = first ? 0 : ahead ? forward[s - 1][l] : backward[s + 1][l];
+      if (ready == never) continue;
+      (ahead ? forward : backward)[s][l] = free[s] = std::max(free[s], ready) + work[s] * (ahead ? 1 : 2);
+      ++next[s];
+      moved = true;
+    }
+  }
+  const double busy = 3 * lanes * std::accumulate(work.begin(), work.end(), 0.0) / stages;
+  return 1 - busy / std::ranges::max(free);
+}
+
+}  // namespace lockstep

@@ -1,0 +1,35 @@
+// Which stage of a pipeline has which layers. Pure functions: any thread.
+#pragma once
+
+#include "core/plan/schedule.h"
+#include "parallel/strategy.h"
+
+namespace lockstep {
+
+/// Gives each layer that computes something in `forward`, a network's graph in training, a stage: where the strategy
+/// pins stages, layers that no pin speaks of are on the last stage that they read from; where it pins none, consecutive
+/// layers are shared out so that the busiest stage has as little estimated work as can be (see work_of).
+/// Throws InputError where there are more stages than such layers, a pin names a stage that is not there, a stage gets
+/// no layer, or a layer would read from a later stage.
+std::map<std::string, int> place_layers(const Graph& forward, std::span<const std::string> layers,
+                                        const Strategy& strategy);
+
+/// Sets the stage of each node of a forward graph, as `strategy.layer_stages` says; what belongs to no layer goes where
+/// its inputs are made.
+void assign_stages(Graph& forward, const Strategy& strategy);
+
+/// An estimate of a node's work, in multiply-adds: those of its weights, and ten for each byte that it reads or writes.
+double work_of(const Graph& graph, const Node& node);
+/// The sum over each stage's layers.
+std::vector<double> work_by_stage(const Graph& forward, const Strategy& strategy);
+
+/// When a stage does what, over `lanes` lanes. Each rank runs its turns in this order.
+std::vector<Turn> turns_of(PipelineSchedule schedule, int stage, int stages, int lanes);
+/// Lanes in flight at most.
+int lanes_in_flight(const std::vector<Turn>& turns);
+
+/// The share of its time in which the average stage waits, when stage s takes work[s] for a lane's forward part and
+/// twice that for the backward part, and sending takes no time.
+double bubble_share(PipelineSchedule schedule, std::span<const double> work, int lanes);
+
+}  // namespace lockstep
