@@ -185,6 +185,10 @@ void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& 
       throw InputError(
           "--comm mpi cannot exchange inside a sample on GPUs, where its waits may hold up one another; "
           "expected nccl or local");
+    if (options.strategy.stages() > 1 && device.engines && device.exchange == "local")
+      throw InputError(
+          "--comm local waits on the host for each exchange on GPUs, where stages of a pipeline must not wait for one "
+          "another; expected nccl");
     Trainer trainer(network_, {step, optimizer_, options.seed, options.check_finite, on_pass}, device.comm(rank),
                     *device.backend, device.kernels, &rank.comm);
     // Threads on one CPU cannot differ; on GPUs they can.
@@ -353,12 +357,13 @@ std::string Model::plan(const RunOptions& options, const std::string& pass) {
       options,
       [&](RankContext& rank, Trainer& trainer, Device&) {
         const StepPlan plan = trainer.planned().plan;
-        const std::lock_guard lock(mutex);
+        const PlanSummary mine = summarise(network_, plan, trainer.mesh(), trainer.variables().layout(),
+                                           options.numerics == Numerics::reproducible);
+        const PlanSummary summary = gather_stages(mine, trainer.mesh(), rank.comm);
         if (rank.comm.rank() != 0) return;
+        const std::lock_guard lock(mutex);
         text["step"] = dump(plan);
-        const PlanSummary summary = summarise(network_, plan, trainer.mesh(), trainer.variables().layout(),
-                                              options.numerics == Numerics::reproducible);
-        text["layers"] = plan_table(network_, summary, plan, trainer.mesh());
+        text["layers"] = plan_table(network_, summary, trainer.mesh(), trainer.pipeline());
         text["svg"] = draw_plan(network_, summary, trainer.mesh());
       },
       [&](std::string_view name, const Graph& graph) {

@@ -1,37 +1,18 @@
-// A planned training step as a table: where each layer lies, and what moves. Pure functions: any thread.
+// A planned training step as a table. Pure functions: any thread.
 #pragma once
 
-#include <map>
-#include <string>
-
-#include "launch/step.h"
+#include "launch/plan_summary.h"
 
 namespace lockstep {
 
-/// How many exchanges of a kind, and their bytes in a step.
-using Moved = std::map<std::string, std::pair<int, size_t>>;
+std::string bytes_text(size_t bytes);
+/// "2 halo exchange 1.5 KiB, …"
 std::string moved_text(const Moved& moved);
 
-/// One layer of a network, as this rank has it.
-struct PlannedLayer {
-  Placements placement;     // of its output, along each axis; empty where it is fused into another's operator
-  std::string output = {};  // local type of a lane
-  int rank = 0;             // dimensions of it
-  size_t parameters = 0;    // bytes
-  Moved moved = {};
-};
-
-struct PlanSummary {
-  std::map<std::string, PlannedLayer> layers;  // by name
-  std::string sums;                            // lines of text
-  size_t sent = 0;                             // bytes a step
-};
-
-PlanSummary summarise(const Network& network, const StepPlan& plan, const Mesh& mesh, const VariableLayout& layout,
-                      bool reproducible);
-
 /// A line a layer: its output's placement along each axis of the mesh, its local shape, the local size of its
-/// parameters, and what this rank sends for it in a step; then the sums over the batch, and the rank's memory.
-std::string plan_table(const Network& network, const PlanSummary& summary, const StepPlan& plan, const Mesh& mesh);
+/// variables, and what a rank sends for it in a step; then, for each stage, the sums over the batch and a rank's
+/// memory; then `pipeline`, what there is to say of stages.
+std::string plan_table(const Network& network, const PlanSummary& summary, const Mesh& mesh,
+                       const std::string& pipeline);
 
 }  // namespace lockstep

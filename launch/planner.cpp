@@ -1,5 +1,7 @@
 #include "launch/planner.h"
 
+#include <numeric>
+
 #include "core/log.h"
 #include "layers/fuse.h"
 
@@ -33,6 +35,31 @@ Strategy with_stages(const Network& network, const StepOptions& options, int ran
   strategy.layer_stages = place_layers(built.graph, layers, strategy);
   assign_stages(built.graph, strategy);  // which refuses what cannot be
   return strategy;
+}
+
+std::string describe_pipeline(const Network& network, const StepOptions& options, const Mesh& mesh) {
+  const Strategy& strategy = mesh.strategy();
+  if (strategy.stages() == 1) return {};
+  Built built = network.build(options.batch, options.lanes, true);
+  fuse_for(strategy, built.graph, kept_of(built));
+  const std::vector<double> work = work_by_stage(built.graph, strategy);
+  const double all = std::accumulate(work.begin(), work.end(), 0.0);
+  const int lanes = options.lanes / mesh.data_ranks();
+  std::string text = fmt::format("\npipeline {}, {} lanes a rank\n", name_of(strategy.schedule), lanes);
+  for (int stage = 0; stage < strategy.stages(); ++stage) {
+    std::vector<std::string> layers;
+    for (const NetworkLayer& layer : network.layers()) {
+      const auto found = strategy.layer_stages.find(layer.layer->name);
+      if (found != strategy.layer_stages.end() && found->second == stage) layers.push_back(found->first);
+    }
+    text += fmt::format("stage {}: {:.1f} % of the estimated work, {} layers, {} to {}\n", stage,
+                        100 * work[static_cast<size_t>(stage)] / all, layers.size(), layers.front(), layers.back());
+  }
+  const std::vector<double> equal(work.size(), 1.0);
+  return text +
+         fmt::format("stages wait for {:.1f} % of a step ({:.1f} % if their work were equal), sending left out\n",
+                     100 * bubble_share(strategy.schedule, work, lanes),
+                     100 * bubble_share(strategy.schedule, equal, lanes));
 }
 
 void fuse_for(const Strategy& strategy, Graph& graph, std::span<const Value> keep) {

@@ -52,6 +52,9 @@ struct StepTarget {
 
 /// The strategy with a stage for each layer, where it has stages.
 Strategy with_stages(const Network& network, const StepOptions& options, int ranks);
+/// Which layers each stage has, its share of the estimated work, and the share of time in which stages wait; empty
+/// where there are no stages.
+std::string describe_pipeline(const Network& network, const StepOptions& options, const Mesh& mesh);
 /// Where each variable lies on the mesh: of those that are cut along some axis, and of all where layers have stages.
 Shards place_variables(const Network& network, const StepOptions& options, const Mesh& mesh);
 

@@ -51,6 +51,11 @@ Pin read_pin(const JsonDocument& document, const Json& json, const std::string& 
   for (const auto& [axis, place] : json["place"].items())
     at(document, pointer + "/place" + json_pointer_part(axis), [&, name = axis, how = place] {
       index_of("mesh axis", name, axes);
+      if (name == "stage") {
+        if (!how.is_number_integer()) throw InputError("expected a stage's number, from 0, got {}", how.dump());
+        pin.stage = how.template get<int>();
+        return;
+      }
       if (!how.is_string()) throw InputError("expected one of {}, got {}", fmt::join(cuts, ", "), how.dump());
       const size_t cut = index_of("placement", how.template get<std::string>(), cuts);
       pin.place[name] = cut + 1 == cuts.size() ? std::nullopt : std::optional(static_cast<Cut>(cut + 1));
@@ -73,8 +78,10 @@ Strategy read_strategy(const std::string& text) {
   Strategy strategy;
   for (const auto& [axis, size] : root["mesh"].items())
     at(document, "/mesh" + json_pointer_part(axis), [&, name = axis, members = size] {
-      if (!members.is_number_integer()) throw InputError("expected the axis' size, got {}", members.dump());
-      add_axis(strategy, name, members.template get<int64_t>());
+      const bool automatic = name == "stage" && members == "auto";
+      if (!automatic && (!members.is_number_integer() || members == 0))
+        throw InputError("expected the axis' size, got {}", members.dump());
+      add_axis(strategy, name, automatic ? 0 : members.template get<int64_t>());
     });
   if (!root.contains("pins")) return strategy;
   at(document, "/pins", [&] {

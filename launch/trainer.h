@@ -65,6 +65,8 @@ class Trainer {
   VariableStore& variables() { return variables_; }
   const Mesh& mesh() const { return mesh_; }
   const StepPlan& training_plan();
+  /// What its pipeline's stages do, in words; empty where it has none.
+  std::string pipeline() const { return describe_pipeline(network_, options_.step, mesh_); }
   /// The training step without the memory that it would run in.
   Step planned() { return plan_training(network_, options_.optimizer, options_.step, target()); }
 

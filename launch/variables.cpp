@@ -15,10 +15,10 @@ namespace {
 Box box_of(const Shape& whole, const Shard& shard, const std::vector<int64_t>& places) {
   Box box;
   for (const int64_t size : whole.dims()) box.push_back({0, size});
-  if (shard.stage >= 0 && places[shard.stage_axis - 1] != shard.stage) box[0] = {};
   for (size_t axis = 1; axis < shard.slices.size(); ++axis)
     if (!shard.slices[axis].empty())
       box[static_cast<size_t>(shard.placement[axis].dim)] = shard.slices[axis][static_cast<size_t>(places[axis - 1])];
+  if (shard.stage >= 0 && places[shard.stage_axis - 1] != shard.stage) box[0] = {};
   return box;
 }
 

@@ -54,6 +54,17 @@ int64_t Strategy::ranks_per_lane() const {
   return ranks;
 }
 
+static const std::vector<std::string>& schedule_names() {
+  static const std::vector<std::string> all{"1f1b", "gpipe"};
+  return all;
+}
+
+PipelineSchedule schedule_from_name(const std::string& name) {
+  return static_cast<PipelineSchedule>(index_of("pipeline schedule", name, schedule_names()));
+}
+
+std::string name_of(PipelineSchedule schedule) { return schedule_names()[static_cast<size_t>(schedule)]; }
+
 size_t Strategy::stage_axis() const {
   for (size_t axis = 1; axis < mesh.size(); ++axis)
     if (mesh[axis].name == "stage") return axis;
@@ -95,8 +106,10 @@ Strategy data_parallel(int64_t lanes) {
 void add_axis(Strategy& strategy, const std::string& name, int64_t size) {
   const Kind& kind = kinds()[index_of("mesh axis", name, axis_names())];
   constexpr int64_t most = 1 << 16;
-  if (size < 1 || size > most) throw InputError("mesh axis '{}' has size {}, expected 1 to {}", name, size, most);
-  if (strategy.ranks_per_lane() * strategy.data_ranks.value_or(1) * size > most)
+  const bool automatic = name == "stage" && size == 0;
+  if ((size < 1 && !automatic) || size > most)
+    throw InputError("mesh axis '{}' has size {}, expected 1 to {}", name, size, most);
+  if (strategy.ranks_per_lane() * strategy.data_ranks.value_or(1) * std::max<int64_t>(size, 1) > most)
     throw InputError("with mesh axis '{}' of size {} there are more than {} ranks", name, size, most);
   if (name == "data") {
     if (strategy.data_ranks) throw InputError("mesh axis 'data' is given twice");
@@ -105,7 +118,20 @@ void add_axis(Strategy& strategy, const std::string& name, int64_t size) {
   }
   if (std::ranges::find(strategy.mesh, name, &Axis::name) != strategy.mesh.end())
     throw InputError("mesh axis '{}' is given twice", name);
-  if (size > 1) strategy.mesh.push_back({name, size, kind.cut});
+  if (size != 1) strategy.mesh.push_back({name, size, kind.cut});
+}
+
+void settle_stages(Strategy& strategy, int ranks) {
+  const size_t axis = strategy.stage_axis();
+  if (axis == 0 || strategy.mesh[axis].size > 0) return;
+  int64_t others = strategy.data_ranks.value_or(1);
+  for (size_t other = 1; other < strategy.mesh.size(); ++other)
+    if (other != axis) others *= strategy.mesh[other].size;
+  if (ranks == 0) throw InputError("stage=auto shares the ranks that there are: expected --ranks N, or mpirun");
+  if (ranks % others != 0)
+    throw InputError("stage=auto: {} ranks do not divide by the {} places of the other axes", ranks, others);
+  strategy.mesh[axis].size = ranks / others;
+  if (ranks == others) strategy.mesh.erase(strategy.mesh.begin() + static_cast<ptrdiff_t>(axis));
 }
 
 Strategy parse_strategy(const std::string& text) {
@@ -120,7 +146,9 @@ Strategy parse_strategy(const std::string& text) {
     const bool number = equals != std::string::npos && std::from_chars(part.data() + equals + 1, last, size) ==
                                                            std::from_chars_result{last, std::errc{}};
     if (equals == std::string::npos) throw unknown("strategy", part, axis_names());
-    if (!number)
+    const bool automatic = part == "stage=auto";
+    if (number && size == 0) size = -1;  // 0 is no number of members
+    if (!number && !automatic)
       throw InputError("strategy '{}': '{}' is no axis with its size, expected such as data=2,space_h=2; axes are {}",
                        text, part, fmt::join(axis_names(), ", "));
     add_axis(strategy, part.substr(0, equals), size);

@@ -37,6 +37,10 @@ enum class PipelineSchedule : unsigned char {
   gpipe,        // all forward parts first (Huang et al., "GPipe", NeurIPS 2019)
 };
 
+/// "1f1b" and "gpipe". Throws InputError with the nearest name.
+PipelineSchedule schedule_from_name(const std::string& name);
+std::string name_of(PipelineSchedule schedule);
+
 struct Strategy {
   std::vector<Axis> mesh{{"data", 1, Cut::batch}};
   std::vector<Pin> pins;
@@ -72,7 +76,11 @@ Strategy data_parallel(int64_t lanes);
 /// once.
 /// Throws InputError that says what was given and what was expected.
 Strategy parse_strategy(const std::string& text);
-/// Adds an axis with what its name stands for. Throws InputError where the name is unknown or there is such an axis.
+/// Gives "stage=auto" as many members as `ranks` leaves for it; does nothing where the strategy does not say so. Throws
+/// InputError where ranks is 0 (unknown), or does not divide by the other axes.
+void settle_stages(Strategy& strategy, int ranks);
+/// Adds an axis with what its name stands for; of "stage", the size 0 means auto. Throws InputError where the name is
+/// unknown or there is such an axis.
 void add_axis(Strategy& strategy, const std::string& name, int64_t size);
 /// Throws InputError that begins with `what` where the pattern matches none of the layers, with the nearest name.
 void expect_match(const std::string& what, const std::string& pattern, std::span<const std::string> layers);

@@ -1,6 +1,7 @@
 #include "parallel/traffic.h"
 
 #include "parallel/ordered_reduce.h"
+#include "parallel/pipeline.h"
 #include "parallel/reshard_kernels.h"
 #include "parallel/tree_reduce.h"
 
@@ -49,6 +50,20 @@ std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, bool
            {0},
            TreeAllReduce::sent_to_gather(mesh.data_ranks(), mesh.data_rank(), static_cast<size_t>(gather->floats)),
            TreeAllReduce::exchanges_of_half(mesh.data_ranks())});
+    } else if (const auto* send = dynamic_cast<const SendOp*>(node.op.get())) {
+      const auto lanes = static_cast<size_t>(plan.lanes);
+      all.push_back({node.name,
+                     send->queue() == Queue::Forward ? "to a later stage" : "to an earlier stage",
+                     {static_cast<int>(mesh.strategy().stage_axis())},
+                     local(node.in[0]).bytes() * lanes,
+                     lanes});
+    } else if (const auto* share = dynamic_cast<const ShareOp*>(node.op.get())) {
+      size_t bytes = 0;
+      for (const Type& type : share->types) bytes += type.bytes();
+      const bool sends = mesh.stage() == share->stage;
+      const auto axis = static_cast<int>(mesh.strategy().stage_axis());
+      all.push_back(
+          {node.name, "results", {axis}, sends ? bytes * static_cast<size_t>(mesh.strategy().stages() - 1) : 0, 1});
     } else if (dynamic_cast<const FlagSumOp*>(node.op.get())) {
       size_t bytes = 0, times = 0;
       std::vector<int> axes;

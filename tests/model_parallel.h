@@ -11,6 +11,7 @@
 #include "core/random.h"
 #include "launch/device.h"
 #include "launch/trainer.h"
+#include "layers/ops.h"
 #include "parallel/comm/local.h"
 
 namespace lockstep::test {
@@ -35,6 +36,23 @@ class Noise final : public Dataset {
   int classes_;
   int64_t size_;
 };
+
+/// A stem, a residual, both pools, a branch with concatenation, dense layers.
+inline Network branched() {
+  const Symbol image = Input({13, 11, 3});
+  Symbol x = Conv2D(8, {3, 3}, {.padding = Padding::same, .use_bias = false})(image);
+  x = ReLU()(BatchNormalization()(x));
+  const Symbol y = BatchNormalization()(Conv2D(8, {3, 3}, {.padding = Padding::same, .use_bias = false})(x));
+  x = ReLU()(Add()({y, x}));
+  x = MaxPooling2D({3, 3}, {.strides = {2, 2}, .padding = Padding::same})(x);
+  const Symbol a = Conv2D(8, {1, 1}, {.activation = Activation::relu})(x);
+  const Symbol b = Conv2D(8, {3, 3}, {.padding = Padding::same, .activation = Activation::relu, .groups = 2})(x);
+  x = Concatenate()({a, b, AveragePooling2D({3, 3}, {.strides = {1, 1}, .padding = Padding::same})(x)});
+  x = Conv2D(12, {3, 3}, {.padding = Padding::same, .activation = Activation::relu, .dilation_rate = {2, 2}})(x);
+  x = GlobalAveragePooling2D()(x);
+  x = Dense(16, {.activation = Activation::relu})(x);
+  return Network("branched", Dense(10, {.activation = Activation::softmax})(x));
+}
 
 struct Trained {
   std::vector<float> losses;

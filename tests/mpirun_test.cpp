@@ -132,9 +132,12 @@ TEST_F(MpiTrain, EveryStrategyHasTheBitsThatItHasOnThreads) {
                                         {"filter=2", 2},
                                         {"channel=2", 2},
                                         {"space_h=2,filter=2", 4},
-                                        {"data=2,space_w=2", 4}}) {
+                                        {"data=2,space_w=2", 4},
+                                        {"stage=2", 2},
+                                        {"stage=4 --pipeline gpipe", 4},
+                                        {"data=2,stage=auto", 4}}) {
     const std::string options = common + "--strategy " + strategy;
-    const std::string sha = sha_of(run_command(fmt::format("{}train {}", lockstep, options)));
+    const std::string sha = sha_of(run_command(fmt::format("{}train {} --ranks {}", lockstep, options, ranks)));
     EXPECT_EQ(sha.size(), 64U);
     EXPECT_EQ(sha_of(train(ranks, options)), sha) << strategy;
   }

@@ -8,11 +8,11 @@
 #include "layers/cpu/kernels.h"
 #include "layers/ops.h"
 #include "layers/zoo/zoo.h"
-#include "parallel/traffic.h"
 #include "tests/errors.h"
 #include "tests/model_parallel.h"
 #include "tests/temporary_folder.h"
 #include "tests/watched_comm.h"
+#include "tests/watched_step.h"
 
 namespace lockstep::test {
 namespace {
@@ -135,44 +135,12 @@ TEST(Strategies, TheExampleTrains) {
   for (const Trained& rank : all) EXPECT_EQ(rank.sha256, all[0].sha256);
 }
 
-/// The collectives of rank 0, and what each rank has sent in its second step beside what was planned.
+/// The collectives of rank 0; each rank has sent what was planned.
 std::vector<Collective> watch(const Network& network, const std::string& strategy, int ranks, bool shard = false) {
   StepOptions step{.batch = 4, .lanes = 2, .strategy = parse_strategy(strategy)};
   step.strategy.shard_optimizer = shard;
   step.loss_scaling = shard;
-  auto comms = make_local(ranks);
-  std::vector<Collective> first;
-  std::vector<std::thread> threads;
-  for (size_t r = 0; r < comms.size(); ++r)
-    threads.emplace_back([&, r] {
-      Traffic traffic;
-      WatchedComm comm(*comms[r], traffic);
-      const auto backend = make_cpu_backend(1);
-      Trainer trainer(network, {.step = step}, comm, *backend, cpu_kernels());
-      BatchFeed feed(std::make_shared<Noise>(network.input_shape(), 10, 16),
-                     {.batch = 4,
-                      .lanes = 2,
-                      .first_lane = trainer.mesh().data_rank(),
-                      .lane_count = 2 / trainer.mesh().data_ranks(),
-                      .steps = 2});
-      trainer.train(feed.next(), 0.1F);
-      const size_t before = traffic.sent;
-      trainer.train(feed.next(), 0.1F);
-      const auto all = collectives(trainer.training_plan(), trainer.mesh(), true);
-      size_t planned = 0;
-      for (const Collective& one : all) planned += one.bytes;
-      EXPECT_EQ(traffic.sent - before, planned) << strategy << " rank " << r;
-      if (r == 0) first = all;
-    });
-  for (std::thread& thread : threads) thread.join();
-  return first;
-}
-
-std::vector<std::string> told(const std::vector<Collective>& all) {
-  std::vector<std::string> lines;
-  for (const Collective& one : all)
-    lines.push_back(fmt::format("{} over {}: {} {}", one.node, fmt::join(one.axes, " and "), one.kind, one.bytes));
-  return lines;
+  return watch_step(network, step, ranks).at(0);
 }
 
 TEST(Traffic, IsWhatWasPlanned) {

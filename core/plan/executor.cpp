@@ -160,11 +160,11 @@ void Executor::prepare() {
 void Executor::run_entry(const Entry& entry, int lane) {
   const auto index = static_cast<size_t>(entry.node);
   const Kernel& kernel = plan_.kernels[index];
-  if (!kernel.run) return;
   const Bound& bound = bound_[index][entry.when == When::EachLane ? static_cast<size_t>(lane) : 0];
   Stream& stream = on(plan_.graph.nodes()[index].op->queue());
   const bool beside = ready_[index] != nullptr;
   for (int producer : waits_[index]) stream.wait(*done_[static_cast<size_t>(producer)][slot(lane)]);
+  if (!kernel.run) return;  // a view, whose readers wait by it
   for (int sender : overtakes_[index]) stream.wait(*done_[static_cast<size_t>(sender)][slot(lane)]);
   if (beside) {
     on(Queue::Compute).record(*ready_[index]);

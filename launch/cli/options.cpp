@@ -37,8 +37,10 @@ void add_run_options(CLI::App& app, Options& options) {
       ->capture_default_str();
   app.add_option("--strategy", options.strategy,
                  "How work is split over ranks: data, axes such as data=2,space_h=2 (data, space_h, space_w, filter, "
-                 "channel), or "
-                 "a JSON file with pins")
+                 "channel, stage), or a JSON file with pins")
+      ->capture_default_str();
+  app.add_option("--pipeline", options.pipeline,
+                 "When a stage runs which lane: 1f1b (few lanes in flight) or gpipe; the bits are the same")
       ->capture_default_str();
   app.add_flag(
       "--shard-optimizer", options.shard_optimizer,
@@ -103,6 +105,7 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
                  .recompute = options.recompute,
                  .engines = options.engines};
   run.strategy.shard_optimizer = options.shard_optimizer;
+  run.strategy.schedule = schedule_from_name(options.pipeline);
   const std::vector<std::string> modes{"reproducible", "fast"};
   if (options.numerics == modes[1])
     run.numerics = Numerics::fast;
@@ -116,6 +119,7 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
     if (runtime.distributed() && run.ranks != runtime.size())
       throw InputError("--ranks is {}, but mpirun started {} ranks; leave --ranks out", run.ranks, runtime.size());
   }
+  settle_stages(run.strategy, runtime.distributed() ? runtime.size() : run.ranks);
   if (const bool cuda = uses_cuda(run.backend); !cuda && run.precision != Precision::fp32)
     throw InputError("--precision {}: the CPU computes in fp32; expected a GPU (CUDA: {})", options.precision,
                      run.backend == BackendChoice::cpu ? "--backend is cpu" : cuda_status().text);

@@ -93,6 +93,7 @@ Json strategy_json(const Strategy& strategy) {
   for (const Pin& pin : strategy.pins) {
     Json place;
     for (const auto& [axis, cut] : pin.place) place[axis] = cut ? cut_names()[static_cast<size_t>(*cut)] : "whole";
+    if (pin.stage) place["stage"] = *pin.stage;
     pins.push_back({{"layers", pin.layers}, {"place", place}});
   }
   return {{"mesh", mesh}, {"pins", pins}};
@@ -117,6 +118,7 @@ Json configuration(const Job& job) {
           {"numerics", o.numerics},
           {"strategy", o.strategy},
           {"split", strategy_json(job.run.strategy)},
+          {"pipeline", o.pipeline},
           {"shard_optimizer", o.shard_optimizer},
           {"recompute", o.recompute},
           {"seed", o.seed},
