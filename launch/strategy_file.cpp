@@ -79,9 +79,9 @@ Strategy read_strategy(const std::string& text) {
   for (const auto& [axis, size] : root["mesh"].items())
     at(document, "/mesh" + json_pointer_part(axis), [&, name = axis, members = size] {
       const bool automatic = name == "stage" && members == "auto";
-      if (!automatic && (!members.is_number_integer() || members == 0))
+      if (!automatic && !members.is_number_integer())
         throw InputError("expected the axis' size, got {}", members.dump());
-      add_axis(strategy, name, automatic ? 0 : members.template get<int64_t>());
+      add_axis(strategy, name, automatic ? std::nullopt : std::optional(members.template get<int64_t>()));
     });
   if (!root.contains("pins")) return strategy;
   at(document, "/pins", [&] {

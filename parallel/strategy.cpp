@@ -103,13 +103,12 @@ Strategy data_parallel(int64_t lanes) {
   return strategy;
 }
 
-void add_axis(Strategy& strategy, const std::string& name, int64_t size) {
+void add_axis(Strategy& strategy, const std::string& name, std::optional<int64_t> members) {
   const Kind& kind = kinds()[index_of("mesh axis", name, axis_names())];
   constexpr int64_t most = 1 << 16;
-  const bool automatic = name == "stage" && size == 0;
-  if ((size < 1 && !automatic) || size > most)
-    throw InputError("mesh axis '{}' has size {}, expected 1 to {}", name, size, most);
-  if (strategy.ranks_per_lane() * strategy.data_ranks.value_or(1) * std::max<int64_t>(size, 1) > most)
+  const int64_t size = members.value_or(1);
+  if (size < 1 || size > most) throw InputError("mesh axis '{}' has size {}, expected 1 to {}", name, size, most);
+  if (strategy.ranks_per_lane() * strategy.data_ranks.value_or(1) * size > most)
     throw InputError("with mesh axis '{}' of size {} there are more than {} ranks", name, size, most);
   if (name == "data") {
     if (strategy.data_ranks) throw InputError("mesh axis 'data' is given twice");
@@ -118,7 +117,7 @@ void add_axis(Strategy& strategy, const std::string& name, int64_t size) {
   }
   if (std::ranges::find(strategy.mesh, name, &Axis::name) != strategy.mesh.end())
     throw InputError("mesh axis '{}' is given twice", name);
-  if (size != 1) strategy.mesh.push_back({name, size, kind.cut});
+  if (!members || size > 1) strategy.mesh.push_back({name, members.value_or(0), kind.cut});
 }
 
 void settle_stages(Strategy& strategy, int ranks) {
@@ -147,11 +146,10 @@ Strategy parse_strategy(const std::string& text) {
                                                            std::from_chars_result{last, std::errc{}};
     if (equals == std::string::npos) throw unknown("strategy", part, axis_names());
     const bool automatic = part == "stage=auto";
-    if (number && size == 0) size = -1;  // 0 is no number of members
     if (!number && !automatic)
       throw InputError("strategy '{}': '{}' is no axis with its size, expected such as data=2,space_h=2; axes are {}",
                        text, part, fmt::join(axis_names(), ", "));
-    add_axis(strategy, part.substr(0, equals), size);
+    add_axis(strategy, part.substr(0, equals), automatic ? std::nullopt : std::optional(size));
     begin = end + 1;
   }
   return strategy;

@@ -79,9 +79,9 @@ Strategy parse_strategy(const std::string& text);
 /// Gives "stage=auto" as many members as `ranks` leaves for it; does nothing where the strategy does not say so. Throws
 /// InputError where ranks is 0 (unknown), or does not divide by the other axes.
 void settle_stages(Strategy& strategy, int ranks);
-/// Adds an axis with what its name stands for; of "stage", the size 0 means auto. Throws InputError where the name is
-/// unknown or there is such an axis.
-void add_axis(Strategy& strategy, const std::string& name, int64_t size);
+/// Adds an axis with what its name stands for; without a size as settle_stages will say. Throws InputError where the
+/// name is unknown or there is such an axis.
+void add_axis(Strategy& strategy, const std::string& name, std::optional<int64_t> members);
 /// Throws InputError that begins with `what` where the pattern matches none of the layers, with the nearest name.
 void expect_match(const std::string& what, const std::string& pattern, std::span<const std::string> layers);
 /// Throws InputError where a pin's pattern matches none of the layers, with the nearest names.

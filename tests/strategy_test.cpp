@@ -70,6 +70,11 @@ TEST(Strategies, AreReadFromJson) {
   EXPECT_EQ(strategy.cut("dense_1/weight_grad", 1), std::nullopt);
   EXPECT_EQ(strategy.cut("dense", 2), Cut::channels);
   EXPECT_EQ(strategy.cut("conv2d", 1), Cut::height);
+  const Strategy staged = read_strategy(written(R"({
+    "mesh": {"stage": "auto"}, "pins": [{"layers": "dense*", "place": {"stage": 1}}]})"));
+  ASSERT_EQ(staged.pins.size(), 1U);
+  EXPECT_EQ(staged.pins[0].stage, 1);
+  EXPECT_TRUE(staged.pins[0].place.empty());
 }
 
 TEST(Strategies, BadJsonIsRefusedWithItsLine) {
@@ -87,6 +92,8 @@ TEST(Strategies, BadJsonIsRefusedWithItsLine) {
                    {"pins[0].place.filter", "space_h"}));
   EXPECT_TRUE(says(refused(pins + "[{\"layers\": \"a\", \"place\": {\"space_h\": \"rows\"}}]}"),
                    {"pins[0].place.space_h", "height"}));
+  EXPECT_TRUE(says(refused(R"({"mesh": {"stage": 2}, "pins": [{"layers": "a", "place": {"stage": "last"}}]})"),
+                   {"pins[0].place.stage", "a stage's number", "\"last\""}));
 }
 
 TEST(Strategies, WhatCannotBeIsRefusedBeforeAnythingRuns) {
