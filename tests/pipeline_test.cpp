@@ -4,6 +4,7 @@
 #include "layers/zoo/zoo.h"
 #include "parallel/stages.h"
 #include "tests/errors.h"
+#include "tests/random_network.h"
 #include "tests/watched_step.h"
 
 namespace lockstep::test {
@@ -76,6 +77,18 @@ TEST(Pipeline, TrainsDropoutAndZooModels) {
     EXPECT_EQ(train_by(network, step, 2, 2)[0].sha256, one.sha256) << network.name();
     step.strategy = parse_strategy("stage=3");
     EXPECT_EQ(train_by(network, step, 2, 3)[0].sha256, one.sha256) << network.name();
+  }
+}
+
+TEST(Pipeline, TrainsNetworksFromASeed) {
+  for (uint64_t seed = 0; seed < 30; ++seed) {
+    const Network network = random_network(seed, 4);
+    StepOptions step{.batch = 8, .lanes = 4};
+    const Trained one = train_by(network, step, 2, 1)[0];
+    for (const int stages : {2, 3}) {
+      step.strategy = parse_strategy(fmt::format("stage={}", stages));
+      EXPECT_EQ(train_by(network, step, 2, stages)[0].sha256, one.sha256) << seed << " " << stages;
+    }
   }
 }
 
