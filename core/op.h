@@ -37,8 +37,9 @@ enum class Queue : unsigned char {
   Side,      // a collective: once a step, beside the kernels
   Forward,   // from stage to stage of a pipeline, beside the kernels: activations
   Backward,  // the same: gradients
+  Halo,      // rows and columns at the borders between ranks that share images, beside the kernels
 };
-inline constexpr size_t queue_count = 4;
+inline constexpr size_t queue_count = 5;
 
 class Op {
  public:
@@ -89,5 +90,8 @@ class Op {
   /// "3x3 stride 2x2 same +relu": the attributes, for plans; empty where there are none.
   virtual std::string attributes() const { return {}; }
 };
+
+/// Whether it sends to another stage while later lanes go on.
+inline bool leaves(const Op& op) { return op.queue() == Queue::Forward || op.queue() == Queue::Backward; }
 
 }  // namespace lockstep

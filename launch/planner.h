@@ -11,6 +11,7 @@
 #include "parallel/pipeline.h"
 #include "parallel/propagate.h"
 #include "parallel/reshard_kernels.h"
+#include "parallel/rows.h"
 #include "parallel/stages.h"
 
 namespace lockstep {
@@ -214,6 +215,7 @@ class Planner {
       step_.plan.in_flight = lanes_in_flight(step_.plan.turns);
     }
     KernelTable kernels = target_.kernels;
+    add_rows_kernels(kernels);
     add_reduction_kernels(kernels, options_.numerics, target_.mesh, target_.backend, largest_);
     add_reshard_kernels(kernels, target_.mesh);
     if (target_.mesh.strategy().stages() > 1) add_pipeline_kernels(kernels, target_.mesh);

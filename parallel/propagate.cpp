@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "parallel/reshard.h"
+#include "parallel/rows.h"
 #include "parallel/rules.h"
 
 namespace lockstep {
@@ -41,7 +42,12 @@ class Propagation {
     for (size_t axis = 0; axis < axes(); ++axis) rules.push_back(choose(original, placed, rules));
     check_cuts(original_, strategy_, original, rules);
     for (size_t k = 0; k < placed.in.size(); ++k) bring(original, rules, k, placed.in[k]);
-    for (size_t axis = 0; axis < axes(); ++axis) make(original, rules[axis], placed, axis);
+    std::vector<Op::Part> parts;
+    for (size_t axis = 0; axis < axes(); ++axis) parts.push_back(make(original, rules[axis], placed, axis));
+    const Op::Local local = localise(original.op, parts);
+    placed.op = local.op;
+    placed.in.resize(placed.in.size() - local.without);
+    for (size_t axis = 1; axis < axes(); ++axis) overlap(original, parts, axis, placed);
     const std::vector<Value> made = placed.out;
     out_.append(std::move(placed));
     for (Value value : made) settle(value);
@@ -66,8 +72,8 @@ class Propagation {
       ends.push_back(value);
     }
     out_.set_section({});
+    for (size_t v = 0; v < out_.values().size(); ++v) placed_.local.push_back(local_type({static_cast<int>(v)}));
     placed_.graph = std::move(out_);
-    for (size_t v = 0; v < placed_.graph.values().size(); ++v) placed_.local.push_back(local_type(v));
     return std::move(placed_);
   }
 
@@ -162,8 +168,8 @@ class Propagation {
     v = bring_to(v, targets);
   }
 
-  /// Places the outputs along one axis, and makes the operator what this member needs.
-  void make(const Node& original, const Rule& rule, Node& placed, size_t axis) {
+  /// Places the outputs along one axis, and tells this member's part.
+  Op::Part make(const Node& original, const Rule& rule, Node& placed, size_t axis) {
     Op::Part part{rule, member(axis), strategy_.mesh[axis].size, {}, {}};
     const auto mine = [&](Value v) {
       const Slices& all = slices(v, axis);
@@ -177,13 +183,35 @@ class Propagation {
       if (is.kind == Kind::Overlap) slices(v, axis) = windows(original, rule, is.dim, logical(v).shape[is.dim], axis);
       part.out.push_back(mine(v));
     }
-    const auto whole = [](const std::vector<Placement>& all) {
-      return std::ranges::all_of(all, [](const Placement& p) { return p.dim < 0; });
-    };
-    if (axis == 0 || (whole(rule.in) && whole(rule.out))) return;
-    const Op::Local local = placed.op->local(part);
-    if (local.op) placed.op = local.op;
-    placed.in.resize(placed.in.size() - local.without);
+    return part;
+  }
+
+  /// Where the node's images were given a halo of rows along the axis: another node computes the rows that need none,
+  /// which it can while the halo travels, and this one the others.
+  void overlap(const Node& original, const std::vector<Op::Part>& parts, size_t axis, Node& placed) {
+    const Rule& rule = parts[axis].rule;
+    if (rule.in.empty() || !(rule.in[0] == window(1)) || placed.out.size() != 1 || !(rule.out[0] == shard(1))) return;
+    const Value seen = placed.in[0], y = placed.out[0];
+    const int producer = out_.info(seen).producer;
+    const auto* halo =
+        producer < 0 ? nullptr : dynamic_cast<const ReshardOp*>(out_.nodes()[static_cast<size_t>(producer)].op.get());
+    if (!halo || halo->axis != static_cast<int>(axis) || !(halo->from.placement == shard(1))) return;
+    const Value own = out_.nodes()[static_cast<size_t>(producer)].in[0];
+    const Type images = local_type(own);
+    if (images.bytes() / static_cast<size_t>(images.shape[0]) < strategy_.overlap_from) return;
+    const auto rows = [&](Value v) { return slices(v, axis)[static_cast<size_t>(member(axis))]; };
+    auto split = split_rows(original.op, parts, axis, rows(own), rows(seen), logical(seen).shape[1]);
+    if (!split) return;
+    std::vector<Value> in = placed.in;
+    in[0] = own;
+    const Type type = logical(y);
+    const Value inside =
+        out_.add1(original.name + "/interior", std::make_shared<RowsOp>(type, std::move(split->interior), false), in);
+    placed_.placement.push_back(Placements(placed_.placement[static_cast<size_t>(y.id)]));
+    placed_.slices.push_back(std::vector<Slices>(placed_.slices[static_cast<size_t>(y.id)]));
+    free_.emplace_back(axes());
+    placed.op = std::make_shared<RowsOp>(type, std::move(split->borders), true);
+    placed.in.insert(placed.in.begin(), inside);
   }
 
   /// What each member sees of the windowed side, which has `size` elements in dimension `dim`.
@@ -371,12 +399,11 @@ class Propagation {
     return result;
   }
 
-  Type local_type(size_t v) const {
-    Type type = placed_.graph.values()[v].type;
-    for (size_t axis = 0; axis < axes(); ++axis) {
-      const Slices& cut = placed_.slices[v][axis];
-      if (!cut.empty()) type.shape[placed_.placement[v][axis].dim] = cut[static_cast<size_t>(member(axis))].size();
-    }
+  Type local_type(Value v) {
+    Type type = logical(v);
+    for (size_t axis = 0; axis < axes(); ++axis)
+      if (const Slices& cut = slices(v, axis); !cut.empty())
+        type.shape[at(v, axis).dim] = cut[static_cast<size_t>(member(axis))].size();
     return type;
   }
 

@@ -92,7 +92,7 @@ Executor::Executor(StepPlan plan, Backend& backend, VariableMemory& variables)
     if (beside(entry.node)) continue;
     for (Value v : node.out)
       for (const int reader : plan_.graph.readers(v))
-        if (beside(reader) && !nodes[static_cast<size_t>(reader)].op->collective()) add(overtakes_[index], reader);
+        if (leaves(*nodes[static_cast<size_t>(reader)].op)) add(overtakes_[index], reader);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <ranges>
 
 #include "core/error.h"
 
@@ -14,7 +15,8 @@ struct Block {
   size_t bytes = 0;
   int first = 0, last = 0;
   size_t offset = 0;
-  bool leaves = false;   // it is sent while other work goes on
+  bool leaves = false;  // it is sent while other work goes on
+  bool workspace = false;
   bool stashed = false;  // it lies beside the arena
 };
 
@@ -76,6 +78,20 @@ MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::spa
     const auto node = static_cast<size_t>(order[at].node);
     position[node] = static_cast<int>(at);
     for (Value v : nodes[node].in) last_use[static_cast<size_t>(v.id)] = static_cast<int>(at);
+  }
+
+  // What travels beside the kernels may be touched until the first kernel that waits for it.
+  std::vector<int> until = position;
+  for (const Entry& entry : std::views::reverse(order)) {
+    const auto node = static_cast<size_t>(entry.node);
+    if (nodes[node].op->queue() != Queue::Halo) continue;
+    until[node] = static_cast<int>(order.size()) - 1;
+    for (const int reader : graph.readers(nodes[node].out[0]))
+      until[node] = std::min(until[node], until[static_cast<size_t>(reader)]);
+    for (Value v : nodes[node].in) {
+      int& last = last_use[static_cast<size_t>(v.id)];
+      last = std::max(last, until[node]);
+    }
   }
 
   // `root` of a value is the value whose bytes it shares; itself where it has its own.
@@ -140,22 +156,23 @@ MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::spa
     plan.size(Region::Packed) += aligned(needs[node].packed);
     if (needs[node].workspace == 0) continue;
     workspace_block[node] = static_cast<int>(blocks.size());
-    blocks.push_back({aligned(needs[node].workspace), position[node], position[node], 0});
+    blocks.push_back({aligned(needs[node].workspace), position[node], until[node], 0, false, true});
   }
   for (const Entry& entry : order) {
     const Node& node = nodes[static_cast<size_t>(entry.node)];
-    if (node.op->queue() != Queue::Forward && node.op->queue() != Queue::Backward) continue;
+    if (!leaves(*node.op)) continue;
     for (Value v : node.in)
       if (const int block = block_of[static_cast<size_t>(root[static_cast<size_t>(v.id)])]; block >= 0)
         blocks[static_cast<size_t>(block)].leaves = true;
   }
   const auto phase = [&](int at) { return order[static_cast<size_t>(at)].phase; };
   for (Block& block : blocks) {
-    if (block.leaves) {
+    const bool spans = in_flight > 1 && phase(block.first) != phase(block.last);
+    if (block.leaves || (spans && block.workspace)) {  // other lanes' turns may lie in between
       block.first = 0;
       block.last = static_cast<int>(order.size()) - 1;
     }
-    block.stashed = in_flight > 1 && (block.leaves || phase(block.first) != phase(block.last));
+    block.stashed = !block.workspace && (spans || (in_flight > 1 && block.leaves));
     if (!block.stashed) continue;
     block.offset = plan.size(Region::Stash);
     plan.size(Region::Stash) += block.bytes;

@@ -5,6 +5,21 @@
 
 namespace lockstep {
 
+/// Where what a node reads also leads to a value that travels beside the kernels (a data gradient, beside the
+/// weights'): the node that sends it, so that this one runs meanwhile; else 0.
+static int halo_after(const Graph& graph, size_t node) {
+  const auto& nodes = graph.nodes();
+  for (size_t k = node + 1; k < nodes.size(); ++k) {
+    if (nodes[k].op->queue() != Queue::Halo) continue;
+    const int maker = graph.info(nodes[k].in[0]).producer;
+    if (maker <= static_cast<int>(node)) continue;
+    for (Value v : nodes[static_cast<size_t>(maker)].in)
+      if (graph.info(v).producer >= 0 && std::ranges::find(nodes[node].in, v) != nodes[node].in.end())
+        return static_cast<int>(k);
+  }
+  return 0;
+}
+
 std::vector<Entry> schedule(const Graph& graph, bool phased) {
   const auto& nodes = graph.nodes();
   std::vector<When> when(nodes.size(), When::EachLane);
@@ -40,6 +55,7 @@ std::vector<Entry> schedule(const Graph& graph, bool phased) {
       if (producer >= 0) last = std::max(last, due[static_cast<size_t>(producer)]);
     }
     due[i] = last;
+    if (when[i] == When::EachLane) due[i] = std::max(last, halo_after(graph, i));
   }
   std::vector<Entry> entries;
   for (size_t i = 0; i < nodes.size(); ++i)
