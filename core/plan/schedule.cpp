@@ -44,10 +44,20 @@ std::vector<Entry> schedule(const Graph& graph, bool phased) {
     });
   }
 
+  // What only sums over the lanes read waits for a halo that can travel meanwhile.
+  std::vector<int> behind(nodes.size());
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    const bool ends_here = !nodes[i].out.empty() && !hurried[i] && std::ranges::all_of(nodes[i].out, [&](Value v) {
+      const auto readers = graph.readers(v);
+      return !readers.empty() && std::ranges::all_of(readers, [&](int r) { return hurried[static_cast<size_t>(r)]; });
+    });
+    if (ends_here && when[i] == When::EachLane) behind[i] = halo_after(graph, i);
+  }
+
   // A hurried node has a due time: the position of the last ordinary node that it waits for.
   std::vector<int> due(nodes.size());
   for (size_t i = 0; i < nodes.size(); ++i) {
-    due[i] = static_cast<int>(i);
+    due[i] = std::max(static_cast<int>(i), behind[i]);
     if (!hurried[i]) continue;
     int last = 0;
     for (Value v : nodes[i].in) {
@@ -55,14 +65,13 @@ std::vector<Entry> schedule(const Graph& graph, bool phased) {
       if (producer >= 0) last = std::max(last, due[static_cast<size_t>(producer)]);
     }
     due[i] = last;
-    if (when[i] == When::EachLane) due[i] = std::max(last, halo_after(graph, i));
   }
   std::vector<Entry> entries;
   for (size_t i = 0; i < nodes.size(); ++i)
     entries.push_back({static_cast<int>(i), when[i], phased ? nodes[i].section.phase : Phase::Forward});
   std::ranges::stable_sort(entries, {}, [&](const Entry& entry) {
     const auto i = static_cast<size_t>(entry.node);
-    return std::tuple(entry.when == When::AfterLanes, entry.phase, due[i], hurried[i]);
+    return std::tuple(entry.when == When::AfterLanes, entry.phase, due[i], hurried[i] || behind[i] > 0);
   });
   return entries;
 }

@@ -1,0 +1,164 @@
+// How much of the time that halos travel is hidden behind work: steps on a link that takes so long for each halo, with
+// and without overlap, beside a link that takes none. Two ranks with a thread each; prints medians and their spread.
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+
+#include "launch/data/synthetic.h"
+#include "launch/lockstep.h"
+#include "layers/cpu/library.h"
+#include "parallel/comm/local.h"
+
+using namespace lockstep;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// A link of a mesh (see Mesh) whose halos take `delay` longer each; other exchanges pass as they are.
+class SlowLink final : public Communicator {
+ public:
+  struct Shared {
+    std::chrono::microseconds delay{0};
+    std::atomic<int> halos{0};
+  };
+  SlowLink(Communicator& inner, Shared& shared) : inner_(inner), shared_(shared) {}
+  SlowLink(std::unique_ptr<Communicator> inner, Shared& shared, bool halos)
+      : owned_(std::move(inner)), inner_(*owned_), shared_(shared), halos_(halos) {}
+
+  int rank() const override { return inner_.rank(); }
+  int size() const override { return inner_.size(); }
+  std::string_view kind() const override { return inner_.kind(); }
+  bool capturable() const override { return inner_.capturable(); }
+  std::unique_ptr<Communicator> split(int color, int key) override {
+    // A mesh splits for what kernels exchange, for sums and for halos, axis by axis.
+    return std::make_unique<SlowLink>(inner_.split(color, key), shared_, splits_++ % 3 == 2);
+  }
+  void exchange(std::span<const Message> messages, Stream& stream) override {
+    if (halos_)
+      stream.enqueue([this] {
+        ++shared_.halos;
+        std::this_thread::sleep_for(shared_.delay);
+      });
+    inner_.exchange(messages, stream);
+  }
+  void all_reduce(float* data, size_t n, Stream& stream) override { inner_.all_reduce(data, n, stream); }
+  void reduce_scatter(const float* in, float* out, size_t n, Stream& stream) override {
+    inner_.reduce_scatter(in, out, n, stream);
+  }
+  void all_gather(const std::byte* mine, std::byte* all, size_t bytes, Stream& stream) override {
+    inner_.all_gather(mine, all, bytes, stream);
+  }
+  void all_to_all(const std::byte* in, std::byte* out, size_t bytes, Stream& stream) override {
+    inner_.all_to_all(in, out, bytes, stream);
+  }
+  void broadcast(std::byte* data, size_t bytes, int root, Stream& stream) override {
+    inner_.broadcast(data, bytes, root, stream);
+  }
+  void abort(std::string_view why) noexcept override { inner_.abort(why); }
+
+ private:
+  std::unique_ptr<Communicator> owned_;
+  Communicator& inner_;
+  Shared& shared_;
+  bool halos_ = false;
+  int splits_ = 0;
+};
+
+/// 20 convolutions of 16 to 64 channels.
+Network twenty(int64_t size) {
+  Symbol x = Input({size, size, 3});
+  for (int layer = 0; layer < 20; ++layer)
+    x = Conv2D(16 << std::min(layer / 7, 2), {3, 3}, {.padding = Padding::same, .activation = Activation::relu})(x);
+  return Network("twenty", Dense(10, {.activation = Activation::softmax})(GlobalAveragePooling2D()(x)));
+}
+
+struct Measured {
+  double seconds = 0;  // a step, as rank 0 sees it
+  int halos = 0;       // in it, of rank 0
+};
+
+/// One step behind a first.
+Measured measure(const Network& network, const StepOptions& step, int ranks, std::chrono::microseconds delay) {
+  Measured measured;
+  Runtime runtime;
+  runtime.run(ranks, [&](RankContext& rank) {
+    SlowLink::Shared shared{delay};
+    SlowLink link(rank.comm, shared);
+    const Device device = make_device({.backend = BackendChoice::cpu, .step = step}, rank, false);
+    Trainer trainer(network, {.step = step, .optimizer = SGD{}}, link, *device.backend, device.kernels);
+    const Shape image = network.input_shape();
+    BatchFeed feed(open_synthetic(fmt::format("{}x{}x{}/10/1", image[0], image[1], image[2])).train,
+                   {.batch = 1, .steps = 1});
+    const Batch& batch = feed.next();
+    trainer.train(batch, 0.01F);
+    const int before = shared.halos;
+    const auto start = Clock::now();
+    trainer.train(batch, 0.01F);
+    if (rank.comm.rank() == 0)
+      measured = {std::chrono::duration<double>(Clock::now() - start).count(), shared.halos - before};
+  });
+  return measured;
+}
+
+std::string text(std::vector<double> seconds) {
+  std::ranges::sort(seconds);
+  return fmt::format("{:.1f} ms ({:.1f} to {:.1f})", 1e3 * seconds[seconds.size() / 2], 1e3 * seconds.front(),
+                     1e3 * seconds.back());
+}
+
+double median(std::vector<double> seconds) {
+  std::ranges::sort(seconds);
+  return seconds[seconds.size() / 2];
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int64_t size = argc > 1 ? std::atoll(argv[1]) : 256;
+  const int rounds = argc > 2 ? std::atoi(argv[2]) : 5;
+  if (argc > 3 || size < 32 || rounds < 1) {
+    std::fprintf(stderr, "usage: benchmark_halo [IMAGE_SIZE (from 32)] [ROUNDS (from 1)]\n");
+    return 2;
+  }
+  const Network network = twenty(size);
+  StepOptions one{.batch = 1, .lanes = 1}, overlapped = one;
+  overlapped.strategy = parse_strategy("space_h=2");
+  overlapped.strategy.overlap_from = 0;
+  StepOptions plain = overlapped;
+  plain.strategy.overlap_from = SIZE_MAX;
+  const std::chrono::microseconds none{0};
+  // A halo then takes about a fifth of the work between two.
+  const double alone = measure(network, overlapped, 2, none).seconds;
+  const std::chrono::microseconds delay(static_cast<int64_t>(1e6 * alone / 200));
+  std::vector<double> ones, quick, slow, quick_plain, slow_plain;
+  int halos = 0;
+  for (int round = 0; round < rounds; ++round) {
+    ones.push_back(measure(network, one, 1, none).seconds);
+    quick.push_back(measure(network, overlapped, 2, none).seconds);
+    const Measured delayed = measure(network, overlapped, 2, delay);
+    slow.push_back(delayed.seconds);
+    halos = delayed.halos;
+    quick_plain.push_back(measure(network, plain, 2, none).seconds);
+    slow_plain.push_back(measure(network, plain, 2, delay).seconds);
+  }
+  const double travel = halos * 1e-6 * static_cast<double>(delay.count());
+  std::printf("20 convolutions, one %lldx%lldx3 image, 2 ranks by space_h=2, %d rounds, medians; oneDNN %s\n",
+              static_cast<long long>(size), static_cast<long long>(size), rounds, onednn_version().c_str());
+  std::printf("one rank                        %s\n", text(ones).c_str());
+  std::printf("two ranks                       %s, %.2f times one rank\n", text(quick).c_str(),
+              median(ones) / median(quick));
+  std::printf("two ranks, without overlap      %s, %.2f times one rank\n", text(quick_plain).c_str(),
+              median(ones) / median(quick_plain));
+  std::printf("each of %d halos takes %.1f ms: %.1f ms a step\n", halos, 1e-3 * static_cast<double>(delay.count()),
+              1e3 * travel);
+  for (const auto& [what, with, without] :
+       {std::tuple{"overlapped", &slow, &quick}, {"without overlap", &slow_plain, &quick_plain}})
+    std::printf("%-31s %s, %.0f %% of it hidden\n", what, text(*with).c_str(),
+                100 * (1 - (median(*with) - median(*without)) / travel));
+  return 0;
+}
