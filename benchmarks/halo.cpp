@@ -19,7 +19,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// A link of a mesh (see Mesh) whose halos take `delay` longer each; other exchanges pass as they are.
+/// A link of a mesh (see Mesh) whose exchanges inside a lane, halos here, take `delay` longer each; sums over the batch
+/// pass as they are.
 class SlowLink final : public Communicator {
  public:
   struct Shared {
@@ -35,8 +36,8 @@ class SlowLink final : public Communicator {
   std::string_view kind() const override { return inner_.kind(); }
   bool capturable() const override { return inner_.capturable(); }
   std::unique_ptr<Communicator> split(int color, int key) override {
-    // A mesh splits for what kernels exchange, for sums and for halos, axis by axis.
-    return std::make_unique<SlowLink>(inner_.split(color, key), shared_, splits_++ % 3 == 2);
+    // A mesh splits for exchanges and for sums, axis by axis.
+    return std::make_unique<SlowLink>(inner_.split(color, key), shared_, splits_++ % 2 == 0);
   }
   void exchange(std::span<const Message> messages, Stream& stream) override {
     if (halos_)

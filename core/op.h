@@ -37,7 +37,7 @@ enum class Queue : unsigned char {
   Side,      // a collective: once a step, beside the kernels
   Forward,   // from stage to stage of a pipeline, beside the kernels: activations
   Backward,  // the same: gradients
-  Halo,      // rows and columns at the borders between ranks that share images, beside the kernels
+  Exchange,  // between ranks that share a lane, beside the kernels
 };
 inline constexpr size_t queue_count = 5;
 

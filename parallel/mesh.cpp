@@ -29,7 +29,6 @@ Mesh::Mesh(const Strategy& strategy, Communicator& world) : strategy_(strategy),
   const auto split = [&](int color, int key) {
     axes_.push_back(world.split(color, key));
     sums_.push_back(world.split(color, key));
-    halos_.push_back(world.split(color, key));
   };
   split(world.rank() % together, world.rank() / together);
   int stride = together;
@@ -42,13 +41,13 @@ Mesh::Mesh(const Strategy& strategy, Communicator& world) : strategy_(strategy),
 
 void Mesh::watch(Stream& stream) const {
   world_.watch(stream);
-  for (const auto* all : {&axes_, &sums_, &halos_})
+  for (const auto* all : {&axes_, &sums_})
     for (const auto& axis : *all) axis->watch(stream);
 }
 
 void Mesh::check() const {
   world_.check();
-  for (const auto* all : {&axes_, &sums_, &halos_})
+  for (const auto* all : {&axes_, &sums_})
     for (const auto& axis : *all) axis->check();
 }
 

@@ -26,8 +26,6 @@ class Mesh {
   /// The same ranks once more, for sums over the batch, which are made beside the exchanges inside a lane; along
   /// "stage" for gradients, which travel beside activations.
   Communicator& sums_along(size_t axis) const { return axes_.empty() ? world_ : *sums_[axis]; }
-  /// And for what travels beside the kernels inside a lane.
-  Communicator& halos_along(size_t axis) const { return axes_.empty() ? world_ : *halos_[axis]; }
   /// Ranks along the first axis, and this rank's place among them.
   int data_ranks() const { return along(0).size(); }
   int data_rank() const { return along(0).rank(); }
@@ -43,7 +41,7 @@ class Mesh {
  private:
   Strategy strategy_;
   Communicator& world_;
-  std::vector<std::unique_ptr<Communicator>> axes_, sums_, halos_;  // none where there is but the first
+  std::vector<std::unique_ptr<Communicator>> axes_, sums_;  // none where there is but the first
 };
 
 }  // namespace lockstep

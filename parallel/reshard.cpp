@@ -186,8 +186,7 @@ size_t sent_bytes(const ReshardOp& op, const Signature& signature, Communicator&
 
 void add_reshard_kernels(KernelTable& kernels, const Mesh& mesh) {
   kernels.add<ReshardOp>([&mesh](const ReshardOp& op, const Signature& signature) {
-    const auto axis = static_cast<size_t>(op.axis);
-    Communicator& comm = op.queue() == Queue::Halo ? mesh.halos_along(axis) : mesh.along(axis);
+    Communicator& comm = mesh.along(static_cast<size_t>(op.axis));
     const bool capturable = comm.capturable();
     if (op.from.placement == partial && op.to.placement == replicate) {
       const Type type = signature.in[0];

@@ -27,11 +27,8 @@ class ReshardOp final : public Op {
   std::vector<Rule> rules() const override { return {}; }
   std::string attributes() const override { return from.placement.str() + "->" + to.placement.str(); }
   bool moves() const override { return true; }
-  /// Halos travel beside the kernels.
-  Queue queue() const override {
-    const bool shares = from.placement.kind == Placement::Kind::Shard && to.placement.kind == Placement::Kind::Window;
-    return shares || from.placement.kind == Placement::Kind::Overlap ? Queue::Halo : Queue::Compute;
-  }
+  /// What travels does so beside the kernels.
+  Queue queue() const override { return from.placement == replicate ? Queue::Compute : Queue::Exchange; }
   /// A window of whole rows of one image lies around the rows that the member has itself.
   std::optional<size_t> surrounds(const Type& in, const Type& out) const override;
 

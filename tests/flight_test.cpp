@@ -50,11 +50,11 @@ Case random_case(unsigned seed) {
   const auto any = [&] { return values[static_cast<size_t>(pick(static_cast<int>(values.size())))]; };
   for (int i = 0; i < nodes; ++i) {
     c.graph.set_section({0, i < nodes / 2 ? Phase::Forward : Phase::Backward});
-    const Queue queue = pick(4) == 0 ? Queue::Halo : Queue::Compute;
+    const Queue queue = pick(4) == 0 ? Queue::Exchange : Queue::Compute;
     std::vector<Value> in{any()};
     for (int k = 0, n = pick(3); k < n && queue == Queue::Compute; ++k) in.push_back(any());
     const bool source = c.graph.info(in[0]).producer < 0;
-    const auto reuse = queue == Queue::Halo || source ? Reuse::None : static_cast<Reuse>(pick(3));
+    const auto reuse = queue == Queue::Exchange || source ? Reuse::None : static_cast<Reuse>(pick(3));
     const int64_t elements = reuse == Reuse::View ? c.graph.type(in[0]).shape[0] : 1 + pick(500);
     values.push_back(c.graph.add1(std::to_string(i), std::make_shared<FlyingOp>(elements, queue, reuse), in));
     c.needs.push_back({static_cast<size_t>(pick(2) * pick(900)), 0});
@@ -135,18 +135,18 @@ class Simulation {
   }
 
   /// Whether a kernel reads what travels.
-  bool waited_for(int halo) const {
-    return std::ranges::any_of(c_.graph.readers(at(halo).out[0]), [&](int reader) {
-      return at(reader).op->queue() == Queue::Halo ? waited_for(reader) : true;
+  bool waited_for(int exchange) const {
+    return std::ranges::any_of(c_.graph.readers(at(exchange).out[0]), [&](int reader) {
+      return at(reader).op->queue() == Queue::Exchange ? waited_for(reader) : true;
     });
   }
 
   void node(int index, int lane) {
     const Node& one = at(index);
-    if (one.op->queue() == Queue::Halo && !waited_for(index)) return;  // no plan has such
+    if (one.op->queue() == Queue::Exchange && !waited_for(index)) return;  // no plan has such
     if (one.op->queue() != Queue::Compute) {
       Flight flight{index, lane, 0};
-      auto& flights = leaves(*one.op) ? sends_ : halos_;
+      auto& flights = leaves(*one.op) ? sends_ : exchanges_;
       if (!late_) {  // behind those before it
         while (!flights.empty()) land(flights);
         move(flight);
@@ -155,10 +155,10 @@ class Simulation {
       return;
     }
     for (Value v : one.in)  // waits: the stream carries them out in order
-      if (const int maker = c_.graph.info(v).producer; maker >= 0 && at(maker).op->queue() == Queue::Halo)
-        while (std::ranges::find_if(halos_, [&](const Flight& f) { return f.node == maker && f.lane == lane; }) !=
-               halos_.end())
-          land(halos_);
+      if (const int maker = c_.graph.info(v).producer; maker >= 0 && at(maker).op->queue() == Queue::Exchange)
+        while (std::ranges::find_if(exchanges_, [&](const Flight& f) { return f.node == maker && f.lane == lane; }) !=
+               exchanges_.end())
+          land(exchanges_);
     for (Value v : one.out)  // what was sent from here must have left
       while (std::ranges::find_if(sends_, [&](const Flight& f) {
                return at(f.node).in[0] == v && f.lane % in_flight_ == lane % in_flight_;
@@ -185,7 +185,7 @@ class Simulation {
   }
   void flush_all() {
     while (!sends_.empty()) land(sends_);
-    halos_.clear();  // nobody reads them
+    exchanges_.clear();  // nobody reads them
   }
 
   const Case& c_;
@@ -195,7 +195,7 @@ class Simulation {
   std::map<Where, int> memory_;
   std::map<std::pair<int, int>, int> written_;  // by value and lane
   int writers_ = 0;
-  std::deque<Flight> halos_, sends_;
+  std::deque<Flight> exchanges_, sends_;
   std::string wrong_;
 };
 
@@ -224,7 +224,7 @@ TEST(Flight, NegativeControlsAreCaught) {
     Graph graph = c.graph.without_nodes();
     bool flies = false;
     for (Node node : c.graph.nodes()) {
-      if (node.op->queue() == Queue::Halo) {
+      if (node.op->queue() == Queue::Exchange) {
         flies = true;
         node.op = std::make_shared<FlyingOp>(c.graph.type(node.out[0]).shape[0], Queue::Compute, Reuse::None);
       }

@@ -89,6 +89,9 @@ Executor::Executor(StepPlan plan, Backend& backend, VariableMemory& variables)
     };
     for (Value v : node.in)
       if (const int producer = plan_.graph.info(v).producer; beside(producer)) add(waits_[index], producer);
+    if (node.op->queue() == Queue::Exchange &&
+        std::ranges::all_of(node.out, [&](Value v) { return plan_.graph.readers(v).empty(); }))
+      unread_.push_back(entry.node);
     if (beside(entry.node)) continue;
     for (Value v : node.out)
       for (const int reader : plan_.graph.readers(v))
@@ -183,6 +186,8 @@ void Executor::run_turn(const Turn& turn) {
     if (entry.phase == turn.phase &&
         (entry.when == When::EachLane || (entry.when == When::LastLane && turn.lane == plan_.lanes - 1)))
       run_entry(entry, turn.lane);
+  // The next turn may use the memory again that these read.
+  for (const int exchange : unread_) stream().wait(*done_[static_cast<size_t>(exchange)][slot(turn.lane)]);
 }
 
 void Executor::enqueue_step(bool prepares) {

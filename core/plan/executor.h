@@ -68,6 +68,7 @@ class Executor {
   std::vector<std::vector<std::unique_ptr<Event>>> done_;         // the same, by lane in flight
   std::vector<std::vector<Bound>> bound_;                         // by node, by lane (one where it runs once a step)
   std::vector<std::vector<int>> waits_;                           // by node: whose outputs it reads, beside Compute
+  std::vector<int> unread_;                                       // exchanges that no node waits for
   std::vector<std::vector<int>> overtakes_;                       // by node: who sends what it writes anew
   bool stale_ = true;
   bool check_finite_ = false;

@@ -84,7 +84,7 @@ MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::spa
   std::vector<int> until = position;
   for (const Entry& entry : std::views::reverse(order)) {
     const auto node = static_cast<size_t>(entry.node);
-    if (nodes[node].op->queue() != Queue::Halo) continue;
+    if (nodes[node].op->queue() != Queue::Exchange) continue;
     until[node] = static_cast<int>(order.size()) - 1;
     for (const int reader : graph.readers(nodes[node].out[0]))
       until[node] = std::min(until[node], until[static_cast<size_t>(reader)]);

@@ -7,10 +7,10 @@ namespace lockstep {
 
 /// Where what a node reads also leads to a value that travels beside the kernels (a data gradient, beside the
 /// weights'): the node that sends it, so that this one runs meanwhile; else 0.
-static int halo_after(const Graph& graph, size_t node) {
+static int exchange_after(const Graph& graph, size_t node) {
   const auto& nodes = graph.nodes();
   for (size_t k = node + 1; k < nodes.size(); ++k) {
-    if (nodes[k].op->queue() != Queue::Halo) continue;
+    if (nodes[k].op->queue() != Queue::Exchange) continue;
     const int maker = graph.info(nodes[k].in[0]).producer;
     if (maker <= static_cast<int>(node)) continue;
     for (Value v : nodes[static_cast<size_t>(maker)].in)
@@ -44,14 +44,14 @@ std::vector<Entry> schedule(const Graph& graph, bool phased) {
     });
   }
 
-  // What only sums over the lanes read waits for a halo that can travel meanwhile.
+  // What only sums over the lanes read waits for an exchange that can be under way meanwhile.
   std::vector<int> behind(nodes.size());
   for (size_t i = 0; i < nodes.size(); ++i) {
     const bool ends_here = !nodes[i].out.empty() && !hurried[i] && std::ranges::all_of(nodes[i].out, [&](Value v) {
       const auto readers = graph.readers(v);
       return !readers.empty() && std::ranges::all_of(readers, [&](int r) { return hurried[static_cast<size_t>(r)]; });
     });
-    if (ends_here && when[i] == When::EachLane) behind[i] = halo_after(graph, i);
+    if (ends_here && when[i] == When::EachLane) behind[i] = exchange_after(graph, i);
   }
 
   // A hurried node has a due time: the position of the last ordinary node that it waits for.
