@@ -3,6 +3,8 @@
 
 #include <omp.h>
 
+#include <functional>
+
 #include "core/step_state.h"
 #include "layers/batch_norm.h"
 #include "layers/split_norms.h"
@@ -15,7 +17,7 @@ constexpr float epsilon = 1e-3F;
 
 Buffer lane(int64_t valid) { return state_buffer(LaneState{.first = 0, .valid = valid}); }
 
-/// Rows [N,H,W,C] of `whole` that a part has; with `back`, puts them there.
+/// body(first element in the whole, first element in the part) for each row of pixels that a part has.
 void each_row(const Shape& whole, Interval rows, Interval columns, const std::function<void(size_t, size_t)>& body) {
   const auto channels = static_cast<size_t>(whole[3]);
   size_t there = 0;
@@ -57,11 +59,17 @@ struct Inputs {
   Buffer x, gamma, beta, dy, residual;
 };
 
-/// What the members of a mesh make together: out has y, mean, inverse deviation and the sums, gradients as
-/// BatchNormGradOp's, and y decides what relu lets through there. A `lonely` member merges no moments but its own.
+struct TogetherOptions {
+  bool relu = false, add = false;
+  const Buffer* y = nullptr;  // decides what relu lets through backward; their own where there is none
+  bool lonely = false;        // they take the first member's moments for everybody's
+  bool in_place = false;      // dx lies where x does
+};
+
+/// What the members of a mesh make together: `out` and `gradients` as BatchNormOp's and BatchNormGradOp's.
 struct Together {
-  Together(const Inputs& in, int64_t valid, ImageParts parts, bool relu, bool add, const Buffer* given_y = nullptr,
-           bool lonely = false, bool in_place = false) {
+  Together(const Inputs& in, int64_t valid, ImageParts parts, const TogetherOptions& options) {
+    const bool relu = options.relu, add = options.add;
     const Shape& shape = in.x.shape();
     const auto channels = static_cast<size_t>(shape[3]), count = static_cast<size_t>(parts.rows * parts.columns);
     const Slices rows = even_slices(shape[1], parts.rows), columns = even_slices(shape[2], parts.columns);
@@ -75,7 +83,7 @@ struct Together {
       const Buffer mine = run_op(BatchNormMomentsOp({}), {part_of(in.x, r, c), state})[0];
       for (size_t k = 0; k < 2 * channels; ++k) moments[(k / channels * count + i) * channels + k % channels] = mine[k];
     });
-    if (lonely)  // the first's own, everywhere
+    if (options.lonely)
       for (size_t k = 0; k < moments.as().size(); ++k)
         moments[k] = moments[k / (count * channels) * count * channels + k % channels];
 
@@ -92,7 +100,7 @@ struct Together {
       }
     });
 
-    const Buffer& y = given_y ? *given_y : out[0];
+    const Buffer& y = options.y ? *options.y : out[0];
     const auto with_y = [&](Interval r, Interval c) {
       std::vector<Buffer> given{part_of(in.x, r, c)};
       if (relu) given.push_back(part_of(y, r, c));
@@ -112,7 +120,7 @@ struct Together {
     each([&](size_t i, Interval r, Interval c) {
       auto given = with_y(r, c);
       given.insert(given.end(), {in.gamma, out[1], out[2], state, sums});
-      const auto made = run_op(grad_apply, given, in_place);
+      const auto made = run_op(grad_apply, given, options.in_place);
       put(gradients[0], made[0], r, c);
       if (add) put(gradients[3], made[3], r, c);
       for (size_t k = 1; k < 3; ++k) {
@@ -140,7 +148,7 @@ TEST_P(BatchNormParts, MakeWhatTheWholeMakes) {
       if (relu) grad_given.insert(grad_given.begin() + 1, out[0]);
       const auto gradients = run_op(BatchNormGradOp(relu, add), grad_given);
       for (bool in_place : {false, true}) {
-        const Together together(in, valid, parts, relu, add, &out[0], false, in_place);
+        const Together together(in, valid, parts, {.relu = relu, .add = add, .y = &out[0], .in_place = in_place});
         // Some roundings of values near 1, which what is summed over a lane carries on.
         EXPECT_TRUE(close(together.out[0], out[0], 2e-6, 2e-6));
         for (size_t k = 1; k < 5; ++k) EXPECT_TRUE(close(together.out[k], out[k], 1e-6, 1e-6)) << k;
@@ -157,9 +165,9 @@ TEST_P(BatchNormParts, ThreadsDoNotMatter) {
   const auto& [shape, valid, parts] = GetParam();
   const Inputs in(shape);
   omp_set_num_threads(3);
-  const Together three(in, valid, parts, true, true);
+  const Together three(in, valid, parts, {.relu = true, .add = true});
   omp_set_num_threads(1);
-  const Together one(in, valid, parts, true, true);
+  const Together one(in, valid, parts, {.relu = true, .add = true});
   for (size_t k = 0; k < one.out.size(); ++k) EXPECT_TRUE(same_bits(one.out[k], three.out[k])) << k;
   for (size_t k = 0; k < one.gradients.size(); ++k) EXPECT_TRUE(same_bits(one.gradients[k], three.gradients[k])) << k;
 }
@@ -173,14 +181,14 @@ INSTANTIATE_TEST_SUITE_P(All, BatchNormParts,
 TEST(BatchNormParts, MomentsThatAreNotSharedAreSeen) {
   const Inputs in({4, 6, 6, 8});
   const auto out = run_op(BatchNormOp(epsilon, false, false), {in.x, in.gamma, in.beta, lane(4)});
-  const Together together(in, 4, {2, 1}, false, false, nullptr, true);
+  const Together together(in, 4, {2, 1}, {.lonely = true});
   for (size_t k = 0; k < 5; ++k) EXPECT_FALSE(close(together.out[k], out[k], 1e-3, 1e-3)) << k;
 }
 
 TEST(BatchNormParts, LargeMeanDoesNotCancel) {
   Inputs in({8, 16, 16, 24});
   for (float& v : in.x.as()) v += 1000;
-  const Together together(in, 8, {3, 2}, false, false);
+  const Together together(in, 8, {3, 2}, {});
   const auto out = run_op(BatchNormOp(epsilon, false, false), {in.x, in.gamma, in.beta, lane(8)});
   EXPECT_TRUE(close(together.out[1], out[1], 0, 1e-6));
   EXPECT_TRUE(close(together.out[4], out[4], 0, 1e-5));
@@ -188,10 +196,10 @@ TEST(BatchNormParts, LargeMeanDoesNotCancel) {
 
 TEST(BatchNormParts, PaddingDoesNotCount) {
   Inputs in({4, 4, 2, 7});
-  const Together a(in, 2, {2, 1}, false, false);
+  const Together a(in, 2, {2, 1}, {});
   const size_t used = in.x.as().size() / 2;
   for (size_t i = used; i < in.x.as().size(); ++i) in.x[i] = std::nanf("");
-  const Together b(in, 2, {2, 1}, false, false), counted(Inputs({4, 4, 2, 7}), 4, {2, 1}, false, false);
+  const Together b(in, 2, {2, 1}, {}), counted(Inputs({4, 4, 2, 7}), 4, {2, 1}, {});
   for (size_t k = 0; k < a.out.size(); ++k) {
     EXPECT_TRUE(same_bits(a.out[k], b.out[k])) << k;
     EXPECT_FALSE(same_bits(a.out[k], counted.out[k])) << k;
@@ -206,7 +214,7 @@ TEST(BatchNormParts, PaddingDoesNotCount) {
 TEST(BatchNormParts, NanIsNotHidden) {
   Inputs in({2, 2, 2, 3});
   in.x[1] = std::nanf("");  // channel 1 of the first part
-  const Together together(in, 2, {2, 2}, true, false);
+  const Together together(in, 2, {2, 2}, {.relu = true});
   for (size_t i = 0; i < 24; ++i) EXPECT_EQ(std::isnan(together.out[0][i]), i % 3 == 1) << i;
 }
 
