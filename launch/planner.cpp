@@ -4,6 +4,7 @@
 
 #include "core/log.h"
 #include "layers/fuse.h"
+#include "layers/split_norms.h"
 
 namespace lockstep {
 
@@ -68,6 +69,15 @@ void fuse_for(const Strategy& strategy, Graph& graph, std::span<const Value> kee
     for (size_t axis = 1; axis < strategy.mesh.size(); ++axis)
       if (strategy.cut(node, axis) == Cut::channels) return false;
     return true;
+  });
+  split_norms(graph, [&](const std::string& node) {
+    ImageParts parts;
+    for (size_t axis = 1; axis < strategy.mesh.size(); ++axis) {
+      const auto cut = strategy.cut(node, axis);
+      if (cut == Cut::height) parts.rows *= strategy.mesh[axis].size;
+      if (cut == Cut::width) parts.columns *= strategy.mesh[axis].size;
+    }
+    return parts;
   });
   if (!strategy.layer_stages.empty()) assign_stages(graph, strategy);
 }

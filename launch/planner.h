@@ -20,7 +20,7 @@ namespace lockstep {
 int lanes_of(const StepOptions& options, const Mesh& mesh);
 /// The mesh's strategy for a step of so many lanes.
 Strategy over_lanes(const Mesh& mesh, int lanes);
-/// The fuse pass, as the strategy allows it; then each node gets its stage.
+/// The fuse pass, as the strategy allows it; batch norms are split where it cuts images; then each node gets its stage.
 void fuse_for(const Strategy& strategy, Graph& graph, std::span<const Value> keep);
 /// The batch is cut into lanes; where else images and labels lie is for their readers to say.
 PlacementRequest request_of(const Graph& graph, const Mesh& mesh);

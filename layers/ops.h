@@ -4,6 +4,7 @@
 #include "layers/add.h"
 #include "layers/avg_pool.h"
 #include "layers/batch_norm.h"
+#include "layers/batch_norm_parts.h"
 #include "layers/cast.h"
 #include "layers/concat.h"
 #include "layers/conv2d.h"

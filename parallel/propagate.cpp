@@ -260,7 +260,7 @@ class Propagation {
     if (matches(whole) || told_whole) fitting.push_back(&whole);
     for (const Rule& rule : rules)
       if (rule.follows && !told_whole && matches(rule)) fitting.push_back(&rule);
-    if (fitting.empty() && axis > 0)  // cuts turn to the channels, which batch norm needs whole images of
+    if (fitting.empty() && axis > 0)  // all turn to the channels: inputs of an add that lie differently
       for (const Rule& rule : rules)
         if (rule.follows && rule.in[0] == shard(logical(placed.in[0]).shape.rank() - 1) && matches(rule, true))
           fitting.push_back(&rule);

@@ -56,6 +56,13 @@ TEST_P(OperatorTypes, FollowTheActivationsAndWeightsStayF32) {
             (Types{x, per_lane, per_lane, channels, channels}));
   EXPECT_EQ(BatchNormGradOp(true, true).infer(Types{x, x, x, channels, per_lane, per_lane, lane}),
             (Types{x, channels, channels, x}));
+  const Type moments = f32({4, 2, 1, 6}), sums = f32({4, 1, 1, 6});
+  EXPECT_EQ(BatchNormMomentsOp({2, 1}).infer(Types{x, lane}), Types{moments});
+  EXPECT_EQ(BatchNormApplyOp(1e-3F, true, true, 8, 8).infer(Types{x, channels, channels, lane, moments, x}),
+            (Types{x, per_lane, per_lane, channels, channels}));
+  EXPECT_EQ(BatchNormGradSumsOp(true).infer(Types{x, x, x, per_lane, lane}), Types{sums});
+  EXPECT_EQ(BatchNormGradApplyOp(true, true, 64).infer(Types{x, x, x, channels, per_lane, per_lane, lane, sums}),
+            (Types{x, channels, channels, x}));
   EXPECT_EQ(BatchNormInferenceOp(1e-3F, true, true).infer(Types{x, channels, channels, channels, channels, x}),
             Types{x});
   EXPECT_EQ(DropoutOp(0.5F, 1).infer(Types{x, step_state_type(), lane}), Types{x});

@@ -214,6 +214,62 @@ TEST(Halos, TravelWhileRowsThatNeedNoneAreComputed) {
                                 "conv2d/weight_grad"}));
 }
 
+/// A batch norm between convolutions that need no halo.
+Network normed() {
+  Symbol x = Conv2D(8, {1, 1}, {.use_bias = false})(Input({6, 5, 3}));
+  x = ReLU()(BatchNormalization()(x));
+  x = GlobalAveragePooling2D()(Conv2D(12, {1, 1})(x));
+  return Network("normed", Dense(10, {.activation = Activation::softmax})(x));
+}
+
+TEST(Traffic, OfABatchNormIsAFewNumbersAChannel) {
+  auto lines = told(watch(normed(), "space_h=2", 2));
+  std::erase_if(lines, [](const std::string& line) { return !line.starts_with("batch") || line.ends_with(" 0"); });
+  // Two lanes, of each two numbers a channel: mean and squares of the member's rows, and its sums of gradients.
+  EXPECT_EQ(lines, (std::vector<std::string>{
+                       "batch_normalization/moments/space_h S(1)->R over 1: all-gather 128",
+                       "batch_normalization/grad_sums/space_h P->R over 1: all-reduce 128",
+                   }));
+}
+
+TEST(Traffic, OfADeepNetworkHasNoImageThatMovesForABatchNorm) {
+  constexpr size_t channels = 5 * (64 + 128 + 256 + 512);  // of all batch norms
+  // Numbers a channel: along both axes, what the first has gathered is gathered by the second.
+  for (const auto& [strategy, ranks, numbers] :
+       {std::tuple{"space_h=2", 2, size_t{2 + 2}}, {"space_h=2,space_w=2", 4, size_t{2 + 4 + 2 + 2}}}) {
+    size_t norms = 0;
+    for (const Collective& one : watch(resnet18({16, 16, 3}, 10), strategy, ranks)) {
+      EXPECT_NE(one.kind, "all-to-all") << one.node;
+      if (one.node.find("_norm/moments/") != std::string::npos ||
+          one.node.find("_norm/grad_sums/") != std::string::npos)
+        norms += one.bytes;
+    }
+    EXPECT_EQ(norms, 2 * channels * numbers * sizeof(float)) << strategy;  // two lanes
+  }
+}
+
+TEST(Traffic, LostMomentsAreSeen) {
+  const Network network = normed();
+  StepOptions step{.batch = 4, .lanes = 2};
+  const Trained one = train_by(network, step, 1, 1)[0];
+  step.strategy = parse_strategy("space_h=2");
+  for (const size_t lose : {size_t{0}, size_t{64}}) {
+    auto comms = make_local(2);
+    std::vector<double> off(2);
+    std::vector<std::thread> threads;
+    for (size_t r = 0; r < 2; ++r)
+      threads.emplace_back([&, r] {
+        Traffic traffic;
+        traffic.lose = lose;
+        traffic.only = 2 * 8 * 4;  // what a member tells of 8 channels; no other message is as long
+        WatchedComm comm(*comms[r], traffic);
+        off[r] = difference(train_by(network, step, 1, comm).gradients, one.gradients);
+      });
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(off[0] > 1e-5, lose > 0) << off[0];
+  }
+}
+
 TEST(Search, PlansEveryMeshOfTheRanks) {
   Runtime runtime;
   const StepOptions step{.batch = 4, .lanes = 2};

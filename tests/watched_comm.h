@@ -15,6 +15,7 @@ namespace lockstep::test {
 struct Traffic {
   std::atomic<size_t> sent{0};
   size_t lose = 0;  // of each message that a split communicator receives, so many bytes are zeroed
+  size_t only = 0;  // unless it has another length than this, where it is given
 };
 
 class WatchedComm final : public Communicator {
@@ -34,8 +35,10 @@ class WatchedComm final : public Communicator {
     for (const Message& message : messages) traffic_.sent += message.send_bytes;
     inner_.exchange(messages, stream);
     if (!owned_ || traffic_.lose == 0) return;
-    stream.enqueue([lose = traffic_.lose, list = std::vector(messages.begin(), messages.end())] {
-      for (const Message& message : list) std::memset(message.receive, 0, std::min(lose, message.receive_bytes));
+    stream.enqueue([lose = traffic_.lose, only = traffic_.only, list = std::vector(messages.begin(), messages.end())] {
+      for (const Message& message : list)
+        if (only == 0 || message.receive_bytes == only)
+          std::memset(message.receive, 0, std::min(lose, message.receive_bytes));
     });
   }
   void all_reduce(float* data, size_t n, Stream& stream) override { inner_.all_reduce(data, n, stream); }

@@ -1,5 +1,6 @@
 #include "layers/batch_norm.h"
 
+#include "layers/batch_norm_parts.h"
 #include "layers/cuda/batch_norm.cuh"
 
 namespace lockstep::cuda {
@@ -92,13 +93,9 @@ __global__ void __launch_bounds__(block_threads, Columns::resident)
   store_channels(partial + s.channels, own.squares);
 }
 
-struct Statistics {
-  float *mean, *inverse, *mean_sum, *variance_sum, *scale;
-};
-
-__global__ void __launch_bounds__(combine_threads) statistics_kernel(Columns s, const float* partial, Samples samples,
-                                                                     const float* gamma, float epsilon, Statistics to) {
-  const int64_t valid = samples.valid(s);
+/// finish(c, mean, sum of squared deviations from it) for each channel, from what the parts hold.
+template <class Finish>
+__device__ inline void merge_parts(const Columns& s, const float* partial, int64_t valid, Finish finish) {
   // Deviations from one part's mean; what that mean is off the mean of all is subtracted in the end.
   const auto pivot = [&](int c) { return valid > 0 ? double{partial[c]} : 0.0; };
   combine_parts(
@@ -112,17 +109,81 @@ __global__ void __launch_bounds__(combine_threads) statistics_kernel(Columns s, 
       },
       [&](int c, double sum, double squares) {
         const auto count = static_cast<double>(max(valid, int64_t{1}));
-        const double mean = pivot(c) + sum / count;
-        double variance = (squares - sum * (sum / count)) / count;
-        if (variance < 0) variance = 0;
-        const auto inverse = static_cast<float>(1 / sqrt(variance + double{epsilon}));
-        const auto samples_here = static_cast<double>(samples.lane->valid);
-        to.mean[c] = static_cast<float>(mean);
-        to.inverse[c] = inverse;
-        to.mean_sum[c] = static_cast<float>(mean * samples_here);
-        to.variance_sum[c] = static_cast<float>(variance * samples_here);
-        to.scale[c] = gamma[c] * inverse;
+        const double centred = squares - sum * (sum / count);
+        finish(c, pivot(c) + sum / count, centred < 0 ? 0.0 : centred);
       });
+}
+
+/// What the operator keeps of a channel, and the scale that the next pass takes.
+struct Statistics {
+  Statistics(const Args& args, float epsilon, float* scale)
+      : gamma(args.in[1].as()),
+        mean(args.out[1].as()),
+        inverse(args.out[2].as()),
+        mean_sum(args.out[3].as()),
+        variance_sum(args.out[4].as()),
+        scale(scale),
+        epsilon(epsilon) {}
+  __device__ void keep(int64_t c, double channel_mean, double variance, const Samples& samples) const {
+    const auto inverse_deviation = static_cast<float>(1 / sqrt(variance + double{epsilon}));
+    const auto samples_here = static_cast<double>(samples.lane->valid);
+    mean[c] = static_cast<float>(channel_mean);
+    inverse[c] = inverse_deviation;
+    mean_sum[c] = static_cast<float>(channel_mean * samples_here);
+    variance_sum[c] = static_cast<float>(variance * samples_here);
+    scale[c] = gamma[c] * inverse_deviation;
+  }
+
+  const float* gamma;
+  float *mean, *inverse, *mean_sum, *variance_sum, *scale;
+  float epsilon;
+};
+
+__global__ void __launch_bounds__(combine_threads)
+    statistics_kernel(Columns s, const float* partial, Samples samples, Statistics to) {
+  const int64_t valid = samples.valid(s);
+  merge_parts(s, partial, valid, [&](int c, double mean, double squares) {
+    to.keep(c, mean, squares / static_cast<double>(max(valid, int64_t{1})), samples);
+  });
+}
+
+/// to[2, c]: the mean and the sum of squared deviations.
+__global__ void __launch_bounds__(combine_threads)
+    merged_moments_kernel(Columns s, const float* partial, Samples samples, float* to) {
+  merge_parts(s, partial, samples.valid(s), [&](int c, double mean, double squares) {
+    to[c] = static_cast<float>(mean);
+    to[s.channels + c] = static_cast<float>(squares);
+  });
+}
+
+/// Moments [2, rows, columns, c] of the parts of images, as even_slices cuts them.
+struct ImageMoments {
+  __device__ int64_t pixels(int64_t part) const {
+    const int64_t row = part / columns, column = part % columns;
+    return ((row + 1) * height / rows - row * height / rows) *
+           ((column + 1) * width / columns - column * width / columns);
+  }
+
+  const float* moments;
+  int64_t height, width, rows, columns;
+};
+
+__global__ void image_statistics_kernel(int64_t channels, ImageMoments a, Samples samples, Statistics to) {
+  const int64_t c = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (c >= channels) return;
+  const int64_t parts = a.rows * a.columns;
+  const auto valid = static_cast<double>(samples.lane->valid);
+  const double count = max(valid * static_cast<double>(a.height * a.width), 1.0);
+  double mean = 0, squares = 0;
+  for (int64_t part = 0; part < parts; ++part)
+    mean += valid * static_cast<double>(a.pixels(part)) * double{a.moments[part * channels + c]};
+  mean /= count;
+  for (int64_t part = 0; part < parts; ++part) {
+    const double off = double{a.moments[part * channels + c]} - mean;
+    squares +=
+        double{a.moments[(parts + part) * channels + c]} + valid * static_cast<double>(a.pixels(part)) * off * off;
+  }
+  to.keep(c, mean, squares / count, samples);
 }
 
 __global__ void kept_scale_kernel(int64_t channels, const float* gamma, const float* variance, float epsilon,
@@ -176,6 +237,14 @@ __global__ void __launch_bounds__(block_threads, Columns::resident) apply_kernel
   });
 }
 
+/// partial[part, 2, c].
+void run_moments(Stream& stream, const Plan& plan, const Tensor& x, const Samples& samples, float* partial) {
+  if (plan.columns.empty()) return;
+  with_packs(plan.dtype, plan.columns.channels, [&]<class T, int Size>(T, std::integral_constant<int, Size>) {
+    launch(stream, plan.columns.grid(), moments_kernel<T, Size>, plan.columns, x.as<const T>(), samples, partial);
+  });
+}
+
 void run_apply(Stream& stream, const Plan& plan, const Apply& a, const Samples& samples, bool with_relu) {
   with_variant(plan, with_relu, a.residual != nullptr, [&](auto type, auto size, auto relu_too, auto add_too) {
     launch(stream, plan.columns.grid(), apply_kernel<decltype(type), size.value, relu_too.value, add_too.value>,
@@ -193,20 +262,50 @@ Kernel make(const BatchNormOp& op, const Signature& signature, const SharedConte
             const Columns& s = plan.columns;
             if (s.channels == 0) return;
             const Samples samples = plan.samples(args, 3);
-            float* const scale = plan.kept(args, 0);
             float* const partial = plan.partial(args, 1);
-            if (!s.empty())
-              with_packs(plan.dtype, s.channels, [&]<class T, int Size>(T, std::integral_constant<int, Size>) {
-                launch(stream, s.grid(), moments_kernel<T, Size>, s, args.in[0].as<const T>(), samples, partial);
-              });
-            launch(stream, combine_grid(s.channels), statistics_kernel, s, partial, samples, args.in[1].as(), epsilon,
-                   Statistics{args.out[1].as(), args.out[2].as(), args.out[3].as(), args.out[4].as(), scale});
+            const Statistics to(args, epsilon, plan.kept(args, 0));
+            run_moments(stream, plan, args.in[0], samples, partial);
+            launch(stream, combine_grid(s.channels), statistics_kernel, s, partial, samples, to);
             if (!s.empty())
               run_apply(stream, plan,
-                        {args.in[0].data, add ? args.in[4].data : nullptr, args.out[0].data, args.out[1].as(), scale,
+                        {args.in[0].data, add ? args.in[4].data : nullptr, args.out[0].data, to.mean, to.scale,
                          args.in[2].as()},
                         samples, with_relu);
           }};
+}
+
+Kernel make(const BatchNormMomentsOp& op, const Signature& signature, const SharedContext& context) {
+  op.expect_one_part();
+  const Plan plan(signature.in[0], signature.in[1].shape[0], context->multiprocessors);
+  return {.workspace = plan.workspace(0, false), .run = [plan](Stream& stream, const Args& args) {
+            const Columns& s = plan.columns;
+            if (s.channels == 0) return;
+            const Samples samples = plan.samples(args, 1);
+            float* const partial = plan.partial(args, 0);
+            run_moments(stream, plan, args.in[0], samples, partial);
+            launch(stream, combine_grid(s.channels), merged_moments_kernel, s, partial, samples, args.out[0].as());
+          }};
+}
+
+Kernel make(const BatchNormApplyOp& op, const Signature& signature, const SharedContext& context) {
+  const Plan plan(signature.in[0], signature.in[3].shape[0], context->multiprocessors);
+  const ImageMoments images{nullptr, op.height, op.width, signature.in[4].shape[1], signature.in[4].shape[2]};
+  return {
+      .workspace = plan.workspace(1, false),
+      .run = [plan, images, epsilon = op.epsilon, with_relu = op.relu, add = op.add](Stream& stream, const Args& args) {
+        const Columns& s = plan.columns;
+        if (s.channels == 0) return;
+        const Samples samples = plan.samples(args, 3);
+        const Statistics to(args, epsilon, plan.kept(args, 0));
+        ImageMoments from = images;
+        from.moments = args.in[4].as();
+        launch(stream, {blocks_for(s.channels)}, image_statistics_kernel, s.channels, from, samples, to);
+        if (!s.empty())
+          run_apply(
+              stream, plan,
+              {args.in[0].data, add ? args.in[5].data : nullptr, args.out[0].data, to.mean, to.scale, args.in[2].as()},
+              samples, with_relu);
+      }};
 }
 
 Kernel make(const BatchNormInferenceOp& op, const Signature& signature, const SharedContext& context) {
