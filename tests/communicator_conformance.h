@@ -307,7 +307,10 @@ struct AbortOnADevice {
     comm.all_reduce(data.floats(), 1000, *stream);
     ++called;
     while (called < 4) std::this_thread::yield();  // an abort would reach those who are still in their first call
-    if (comm.rank() == 3) return comm.abort("disk full");
+    if (comm.rank() == 3) {
+      stream->synchronize();  // others may still read what is freed here
+      return comm.abort("disk full");
+    }
     EXPECT_EQ(test::error_of<Error>([&] { comm.all_reduce(data.floats(), 1000, *stream); }), "rank 3: disk full");
     ++released;
     stream->synchronize();  // what was enqueued before ends
