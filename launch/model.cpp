@@ -185,10 +185,6 @@ void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& 
       throw InputError(
           "--comm mpi cannot exchange inside a sample on GPUs, where its waits may hold up one another; "
           "expected nccl or local");
-    if (options.strategy.stages() > 1 && device.engines && device.exchange == "local")
-      throw InputError(
-          "--comm local waits on the host for each exchange on GPUs, where stages of a pipeline must not wait for one "
-          "another; expected nccl");
     Trainer trainer(network_, {step, optimizer_, options.seed, options.check_finite, on_pass}, device.comm(rank),
                     *device.backend, device.kernels, &rank.comm);
     // Threads on one CPU cannot differ; on GPUs they can.

@@ -115,6 +115,11 @@ class Planner {
     step_.loss = out[0];
     step_.correct = out[1];
   }
+  /// Behind the lanes, before anything that all stages exchange.
+  void end_pipeline() {
+    const int last = target_.mesh.strategy().stages() - 1;
+    if (last > 0) after_lanes("end", std::make_shared<ShareOp>(last, std::vector<Type>{}), {});
+  }
   void fuse_nodes(const std::vector<Value>& keep) { fuse_for(target_.mesh.strategy(), graph(), keep); }
 
   std::vector<Bucket> reduce(const FixedLocations& sums, size_t gradient_bytes) {

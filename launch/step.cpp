@@ -105,6 +105,7 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
   planner.passed("place");
   const auto buckets = planner.reduce(sums, target.layout.parameter_bytes);
   planner.passed("reduce");
+  planner.end_pipeline();
 
   const Value step_state = planner.step_state();
   const std::vector<Value> scaling = add_finite(planner, buckets);
@@ -168,6 +169,7 @@ Step plan_prediction(const Network& network, const StepOptions& options, const S
   planner.fix_variables();
   output = planner.place({}, {output})[0];
   planner.keep(output);
+  planner.end_pipeline();
   planner.step().predictions = output;
   return planner.finish();
 }

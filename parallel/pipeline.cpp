@@ -67,10 +67,47 @@ class Split {
   std::vector<std::set<int>> readers_;  // by value: stages
 };
 
-Communicator& channel(const Mesh& mesh, Queue queue) {
-  const size_t axis = mesh.strategy().stage_axis();
-  return queue == Queue::Forward ? mesh.along(axis) : mesh.sums_along(axis);
-}
+/// A rank's sends to other stages and receives from them.
+class Post {
+ public:
+  explicit Post(const Mesh& mesh)
+      : activations_(mesh.along(mesh.strategy().stage_axis())),
+        gradients_(mesh.sums_along(mesh.strategy().stage_axis())) {}
+
+  void send(Queue queue, const Message& message, Stream& stream) {
+    if (waits(stream))
+      pending_.push_back(message);
+    else
+      channel(queue).exchange({&message, 1}, stream);
+  }
+  void receive(Queue queue, const Message& message, Stream& stream) {
+    if (waits(stream))
+      exchange({message}, stream);
+    else
+      channel(queue).exchange({&message, 1}, stream);
+  }
+  /// Along activations, and what is pending.
+  void exchange(std::vector<Message> messages, Stream& stream) {
+    messages.insert(messages.begin(), pending_.begin(), pending_.end());
+    pending_.clear();
+    if (!messages.empty()) activations_.exchange(messages, stream);
+  }
+  /// Before the buffer is written anew.
+  void make_room(const std::byte* buffer, Stream& stream) {
+    if (std::ranges::any_of(pending_, [&](const Message& m) { return m.send == buffer; })) exchange({}, stream);
+  }
+  int rank() const { return activations_.rank(); }
+  int size() const { return activations_.size(); }
+
+ private:
+  /// Two stages whose hosts both wait for what they send to be taken would wait for ever: sends are then put off until
+  /// this one waits for something itself, and made together with that.
+  bool waits(const Stream& stream) const { return stream.on_device() && activations_.host_waits(); }
+  Communicator& channel(Queue queue) { return queue == Queue::Forward ? activations_ : gradients_; }
+
+  Communicator &activations_, &gradients_;
+  std::vector<Message> pending_;
+};
 
 }  // namespace
 
@@ -79,44 +116,48 @@ void split_stages(PlacedGraph& placed, int stage, int stages, std::span<const Va
 }
 
 void add_pipeline_kernels(KernelTable& kernels, const Mesh& mesh) {
-  kernels.add<HandOverOp>([](const HandOverOp&, const Signature& signature) {
-    return Kernel{.run = [bytes = signature.in[0].bytes()](Stream& stream, const Args& args) {
-      stream.copy(args.out[0].data, args.in[0].data, bytes);
-    }};
-  });
-  kernels.add<SendOp>([&mesh](const SendOp& op, const Signature& signature) {
+  const auto post = std::make_shared<Post>(mesh);
+  kernels.add<HandOverOp>([post](const HandOverOp&, const Signature& signature) {
     return Kernel{.run =
-                      [&comm = channel(mesh, op.queue()), peer = op.stage, bytes = signature.in[0].bytes()](
-                          Stream& stream, const Args& args) {
-                        const Message message{.peer = peer, .send = args.in[0].data, .send_bytes = bytes};
-                        comm.exchange({&message, 1}, stream);
+                      [post, bytes = signature.in[0].bytes()](Stream& stream, const Args& args) {
+                        post->make_room(args.out[0].data, stream);
+                        stream.copy(args.out[0].data, args.in[0].data, bytes);
                       },
                   .capturable = false};
   });
-  kernels.add<ReceiveOp>([&mesh](const ReceiveOp& op, const Signature& signature) {
+  kernels.add<SendOp>([post](const SendOp& op, const Signature& signature) {
     return Kernel{.run =
-                      [&comm = channel(mesh, op.queue()), peer = op.stage, bytes = signature.out[0].bytes()](
-                          Stream& stream, const Args& args) {
-                        const Message message{.peer = peer, .receive = args.out[0].data, .receive_bytes = bytes};
-                        comm.exchange({&message, 1}, stream);
+                      [post, queue = op.queue(), peer = op.stage, bytes = signature.in[0].bytes()](Stream& stream,
+                                                                                                   const Args& args) {
+                        post->send(queue, {.peer = peer, .send = args.in[0].data, .send_bytes = bytes}, stream);
                       },
                   .capturable = false};
   });
-  kernels.add<ShareOp>([&mesh](const ShareOp& op, const Signature& signature) {
+  kernels.add<ReceiveOp>([post](const ReceiveOp& op, const Signature& signature) {
     return Kernel{.run =
-                      [&comm = mesh.along(mesh.strategy().stage_axis()), root = op.stage, types = signature.out](
-                          Stream& stream, const Args& args) {
+                      [post, queue = op.queue(), peer = op.stage, bytes = signature.out[0].bytes()](Stream& stream,
+                                                                                                    const Args& args) {
+                        post->receive(queue, {.peer = peer, .receive = args.out[0].data, .receive_bytes = bytes},
+                                      stream);
+                      },
+                  .capturable = false};
+  });
+  kernels.add<ShareOp>([post](const ShareOp& op, const Signature& signature) {
+    return Kernel{.run =
+                      [post, root = op.stage, types = signature.out](Stream& stream, const Args& args) {
                         std::vector<Message> messages;
                         for (size_t k = 0; k < types.size(); ++k) {
                           std::byte* const data = args.out[k].data;
-                          if (comm.rank() == root) stream.copy(data, args.in[k].data, types[k].bytes());
-                          for (int peer = 0; peer < comm.size(); ++peer)
-                            if (peer != root && comm.rank() == root)
-                              messages.push_back({.peer = peer, .send = data, .send_bytes = types[k].bytes()});
-                          if (comm.rank() != root)
+                          if (post->rank() != root) {
                             messages.push_back({.peer = root, .receive = data, .receive_bytes = types[k].bytes()});
+                            continue;
+                          }
+                          stream.copy(data, args.in[k].data, types[k].bytes());
+                          for (int peer = 0; peer < post->size(); ++peer)
+                            if (peer != root)
+                              messages.push_back({.peer = peer, .send = data, .send_bytes = types[k].bytes()});
                         }
-                        comm.exchange(messages, stream);
+                        post->exchange(std::move(messages), stream);
                       },
                   .capturable = false};
   });

@@ -47,7 +47,8 @@ class ReceiveOp final : public PassOp {
   const Type type;
 };
 
-/// What one stage has goes to all, once a step. Its inputs are there on that stage alone.
+/// What one stage has goes to all, once a step; where it is nothing, what was sent has left. Its inputs are there on
+/// that stage alone.
 class ShareOp final : public Op {
  public:
   ShareOp(int stage, std::vector<Type> types) : stage(stage), types(std::move(types)) {}

@@ -1,6 +1,6 @@
 // Model parallelism on GPUs: ranks that share one train as one rank does there.
 #include "core/cuda/cuda.h"
-#include "layers/ops.h"
+#include "launch/model.h"
 #include "tests/model_parallel.h"
 
 namespace lockstep::test {
@@ -45,6 +45,40 @@ TEST_F(ModelParallelOnGpu, TrainsAsOneRankDoes) { train_by_all(Precision::fp32, 
 
 // 16 bits keep 8 of a value's: sums that are rounded before they are added differ in the last of them.
 TEST_F(ModelParallelOnGpu, TrainsAsOneRankDoesIn16Bits) { train_by_all(Precision::bf16, 5e-2); }
+
+TEST_F(ModelParallelOnGpu, PipelinesHaveTheBitsOfOneRank) {
+  const Network network = small();
+  for (const bool scaled : {false, true}) {
+    StepOptions step{.batch = 16, .lanes = 8};
+    step.loss_scaling = scaled;
+    const Trained one = train_by(network, step, 3, 1, BackendChoice::cuda)[0];
+    for (const auto& [strategy, ranks] : {std::pair{"stage=2", 2}, {"stage=4", 4}, {"data=2,stage=2", 4}})
+      for (const PipelineSchedule schedule : {PipelineSchedule::one_f_one_b, PipelineSchedule::gpipe}) {
+        step.strategy = parse_strategy(strategy);
+        step.strategy.schedule = schedule;
+        for (const Trained& rank : train_by(network, step, 3, ranks, BackendChoice::cuda)) {
+          EXPECT_EQ(rank.sha256, one.sha256) << strategy << " " << name_of(schedule);
+          EXPECT_EQ(rank.losses, one.losses) << strategy << " " << name_of(schedule);
+        }
+      }
+  }
+}
+
+TEST_F(ModelParallelOnGpu, PipelinesEvaluateAndPredictAsOneRankDoes) {
+  const Network network = small();
+  const auto data = std::make_shared<Noise>(network.input_shape(), 10, 13);  // a short last batch
+  Runtime runtime;
+  Model model(network, runtime);
+  model.compile({.optimizer = SGD{.lr = 0.05F}});
+  RunOptions run{.batch = 8, .lanes = 4, .ranks = 1, .backend = BackendChoice::cuda, .comm = CommChoice::local};
+  model.fit(data, {.epochs = 2, .run = run});
+  const Evaluation one = model.evaluate(data, run);
+  const auto predictions = model.predict(data, run);
+  run.strategy = parse_strategy("stage=3");
+  run.ranks = 3;
+  EXPECT_EQ(model.evaluate(data, run).loss, one.loss);
+  EXPECT_EQ(model.predict(data, run), predictions);
+}
 
 }  // namespace
 }  // namespace lockstep::test

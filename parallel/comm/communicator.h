@@ -31,6 +31,8 @@ class Communicator {
   virtual std::string_view kind() const = 0;
   /// Whether calls on a device's stream may be recorded and replayed (Backend::capture).
   virtual bool capturable() const = 0;
+  /// Whether a call on a device's stream returns only when the peers have made theirs.
+  virtual bool host_waits() const { return false; }
   /// Members with the same color form a new communicator, ordered by key, then by rank. Blocks until all have called.
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
 

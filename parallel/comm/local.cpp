@@ -19,6 +19,7 @@ class Local final : public Communicator {
   std::string_view kind() const override { return "local"; }
   // A rank's host waits for the other ranks' at every call, which a replay would not do.
   bool capturable() const override { return size() == 1; }
+  bool host_waits() const override { return true; }
 
   std::unique_ptr<Communicator> split(int color, int key) override {
     if (color < 0) throw Error("rank {}: split with color {}, expected at least 0", rank_, color);
