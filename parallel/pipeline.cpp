@@ -1,6 +1,7 @@
 #include "parallel/pipeline.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "core/error.h"
@@ -90,11 +91,17 @@ class Post {
   void exchange(std::vector<Message> messages, Stream& stream) {
     messages.insert(messages.begin(), pending_.begin(), pending_.end());
     pending_.clear();
-    if (!messages.empty()) activations_.exchange(messages, stream);
+    if (messages.empty()) return;
+    activations_.exchange(messages, stream);
+    if (!waits(stream)) return;
+    auto& left = left_[&stream];
+    if (!left) left = stream.event();
+    stream.record(*left);
   }
   /// Before the buffer is written anew.
   void make_room(const std::byte* buffer, Stream& stream) {
     if (std::ranges::any_of(pending_, [&](const Message& m) { return m.send == buffer; })) exchange({}, stream);
+    for (const auto& [from, left] : left_) stream.wait(*left);
   }
   int rank() const { return activations_.rank(); }
   int size() const { return activations_.size(); }
@@ -107,6 +114,7 @@ class Post {
 
   Communicator &activations_, &gradients_;
   std::vector<Message> pending_;
+  std::map<Stream*, std::unique_ptr<Event>> left_;  // when what was pending had left, by the stream that it went by
 };
 
 }  // namespace
