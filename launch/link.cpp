@@ -21,7 +21,7 @@ Link parse_link(const std::string& text) {
   if (!reads || microseconds < 0 || gigabytes <= 0)
     throw InputError(
         "link '{}', expected LATENCY_US,GB_PER_S: microseconds from 0, a bandwidth above 0, such as 5,12.5", text);
-  return {1e-6 * microseconds, 1e9 * gigabytes, false};
+  return {.latency = 1e-6 * microseconds, .bandwidth = 1e9 * gigabytes};
 }
 
 Link measure_link(Runtime& runtime, int ranks) {
@@ -31,7 +31,9 @@ Link measure_link(Runtime& runtime, int ranks) {
   // All pairs at once: what they share, cores or memory, they also share in a step.
   runtime.run(std::max(ranks, 2), [&](RankContext& rank) {
     const auto reports = survey(rank);
-    if (rank.comm.rank() == 0) link = {reports[0].pairs.at(0).latency, reports[0].pairs.at(0).bandwidth, true};
+    if (rank.comm.rank() == 0)
+      link = {
+          .latency = reports[0].pairs.at(0).latency, .bandwidth = reports[0].pairs.at(0).bandwidth, .measured = true};
   });
   return link;
 }

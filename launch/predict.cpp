@@ -44,12 +44,6 @@ class SilentComm final : public Communicator {
 
 using Clock = std::chrono::steady_clock;
 
-/// From the first step's begin to the last one's end.
-struct Span {
-  Clock::time_point begin, end;
-  double seconds() const { return std::chrono::duration<double>(end - begin).count(); }
-};
-
 double median(std::vector<double> values) {
   std::ranges::sort(values);
   return values[values.size() / 2];
@@ -77,14 +71,15 @@ PlannedTraffic traffic_of(const StepPlan& plan, const Mesh& mesh, bool reproduci
 /// What one rank has measured and planned.
 struct RankTimes {
   int stage = 0, lanes = 1;
-  std::vector<Span> spans;
-  int steps = 1;  // in each
+  std::vector<double> seconds;  // of a step, by repetition
   PlannedTraffic traffic;
   size_t memory = 0;
 };
 
-Span run_steps(Trainer& trainer, const Batch& batch, int steps) {
-  Span span{Clock::now(), {}};
+/// Seconds of one of so many steps, each of which begins when all of `comm` have ended the one before, where there is a
+/// `comm`.
+double run_steps(Trainer& trainer, const Batch& batch, int steps, Communicator* comm) {
+  const auto begin = Clock::now();
   for (int i = 0; i < steps; ++i) {
     trainer.start(batch, 0);
     try {
@@ -92,45 +87,31 @@ Span run_steps(Trainer& trainer, const Batch& batch, int steps) {
     } catch (const Error&) {
       // A loss of numbers that nobody has sent need not be finite.
     }
+    if (comm) meet(*comm);
   }
-  span.end = Clock::now();
-  return span;
+  return std::chrono::duration<double>(Clock::now() - begin).count() / steps;
 }
 
-/// Times steps on `together` ranks at once, the others after them. All ranks call.
+/// Times steps on all ranks at once, as they would be in a run, or on `together` of them, each as fast as it can, and
+/// the others after them. All ranks call.
 void time_steps(RankTimes& times, Trainer& trainer, const Batch& batch, Communicator& comm, int together) {
-  // Short steps are timed many in a row, so that ranks need not begin at the same moment, and share cores if they must.
+  // Short steps are timed many in a row.
   constexpr double long_enough = 0.02, patience = 1;
-  run_steps(trainer, batch, 1);
-  meet(comm);
-  const double step = std::ranges::max(gather(comm, run_steps(trainer, batch, 1).seconds()));
-  times.steps = static_cast<int>(std::clamp(long_enough / step, 1.0, 100.0));
-  const int repetitions = std::clamp(static_cast<int>(patience / (step * times.steps)), 3, 7);
-  for (int i = 0; i < repetitions; ++i)
+  run_steps(trainer, batch, 1, &comm);
+  const double step = std::ranges::max(gather(comm, run_steps(trainer, batch, 1, &comm)));
+  const int steps = static_cast<int>(std::clamp(long_enough / step, 1.0, 100.0));
+  const int repetitions = std::clamp(static_cast<int>(patience / (step * steps)), 3, 7);
+  for (int i = 0; i < repetitions; ++i) {
+    if (together == 0) {
+      times.seconds.push_back(run_steps(trainer, batch, steps, &comm));
+      continue;
+    }
     for (int first = 0; first < comm.size(); first += together) {
       meet(comm);
       if (comm.rank() >= first && comm.rank() < first + together)
-        times.spans.push_back(run_steps(trainer, batch, times.steps));
+        times.seconds.push_back(run_steps(trainer, batch, steps, nullptr));
     }
-}
-
-/// Seconds of a step on all ranks, which work at the same time: a slow one is waited for, and cores are shared.
-double step_of(std::span<const RankTimes> ranks) {
-  std::vector<double> seconds;
-  for (size_t i = 0; i < ranks[0].spans.size(); ++i) {
-    Span all = ranks[0].spans[i];
-    for (const RankTimes& rank : ranks)
-      all = {std::min(all.begin, rank.spans[i].begin), std::max(all.end, rank.spans[i].end)};
-    seconds.push_back(all.seconds() / ranks[0].steps);
   }
-  return median(std::move(seconds));
-}
-
-/// Of a rank's own.
-double step_of(const RankTimes& rank) {
-  std::vector<double> seconds;
-  for (const Span& span : rank.spans) seconds.push_back(span.seconds() / rank.steps);
-  return median(std::move(seconds));
 }
 
 /// The slowest of each stage's ranks, and how the stages wait for each other when `at_once` of them can work.
@@ -139,7 +120,7 @@ void predict_pipeline(Prediction& prediction, std::span<const RankTimes> ranks, 
   std::vector<StageCost> silent(static_cast<size_t>(strategy.stages())), sending = silent;
   for (const RankTimes& rank : ranks) {
     const auto s = static_cast<size_t>(rank.stage);
-    const double own = step_of(rank), lanes = rank.lanes;
+    const double own = median(rank.seconds), lanes = rank.lanes;
     prediction.compute = std::max(prediction.compute, own);
     silent[s].work = sending[s].work = std::max(silent[s].work, own / (3 * lanes));
     sending[s].to_next = std::max(sending[s].to_next, rank.traffic.to_next / lanes);
@@ -162,8 +143,8 @@ Prediction predict_strategy(Runtime& runtime, const Network& network, const Step
   const auto data = open_synthetic(
       fmt::format("{}x{}x{}/{}/{}", image[0], image[1], image[2], network.output_shape()[0], step.batch));
   const int stages = step.strategy.stages();
-  // Ranks of a pipeline work by turns: those that would have to share cores are timed one after the other.
-  const int together = stages == 1 ? ranks : std::max(1, runtime.cores() / threads);
+  // Ranks of a pipeline have turns of their own: those that would have to share cores are timed one after the other.
+  const int together = stages == 1 ? 0 : std::max(1, runtime.cores() / threads);
   std::vector<RankTimes> all(static_cast<size_t>(ranks));
   runtime.run(ranks, [&](RankContext& rank) {
     SilentComm comm(rank.comm);
@@ -195,7 +176,7 @@ Prediction predict_strategy(Runtime& runtime, const Network& network, const Step
   if (stages > 1)
     predict_pipeline(prediction, all, step.strategy, at_once);
   else
-    prediction.compute = step_of(std::span<const RankTimes>(all));
+    prediction.compute = median(all[0].seconds);
   return prediction;
 }
 

@@ -181,7 +181,7 @@ TEST(Traffic, IsTheCollectivesOfTheStrategyAndNoOther) {
 TEST(Search, PredictsEveryMeshOfTheRanks) {
   Runtime runtime;
   const StepOptions step{.batch = 4, .lanes = 2};
-  const Link link{1e-6, 1e9};
+  const Link link{.latency = 1e-6, .bandwidth = 1e9};
   const auto found = search_strategies(runtime, small(), step, SGD{}, 4, 1, link);
   std::set<std::string> strategies;
   for (size_t i = 0; i < found.size(); ++i) {
@@ -229,7 +229,7 @@ TEST(Search, PredictsEveryMeshOfTheRanks) {
 TEST(Search, APipelineOfMoreStagesThanLayersIsRefused) {
   Runtime runtime;
   const StepOptions step{.batch = 8, .lanes = 8, .strategy = parse_strategy("stage=8")};
-  const Link link{1e-6, 1e9};
+  const Link link{.latency = 1e-6, .bandwidth = 1e9};
   EXPECT_TRUE(says(error_of<InputError>([&] { predict_strategy(runtime, small(), step, SGD{}, 8, 1, link); }),
                    {"'stage' has 8 members", "4 layers"}));
 }
