@@ -162,12 +162,7 @@ void Model::check_data(const Dataset& data) const {
 }
 
 void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& on_pass) {
-  const StepOptions step{.batch = options.batch,
-                         .lanes = options.lanes,
-                         .numerics = options.numerics,
-                         .precision = options.precision,
-                         .strategy = options.strategy,
-                         .recompute = options.recompute};
+  const StepOptions step = options.step();
   check_batch(step, ranks(options));
   const DeviceOptions choice{options.backend, options.comm, threads(options), step, options.engines};
   const bool splits = options.strategy.mesh.size() > 1;

@@ -40,6 +40,15 @@ struct RunOptions {
   Strategy strategy = {};                   // how the work on a lane is shared by several ranks, where it is
   std::vector<std::string> recompute = {};  // patterns of layers that backward computes again: memory for time
   std::filesystem::path engines = {};  // of an earlier run, to compute with the same algorithms; empty: chosen anew
+
+  StepOptions step() const {
+    return {.batch = batch,
+            .lanes = lanes,
+            .numerics = numerics,
+            .precision = precision,
+            .strategy = strategy,
+            .recompute = recompute};
+  }
 };
 
 struct FitOptions {

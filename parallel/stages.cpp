@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <optional>
 
 #include "core/error.h"
 
@@ -153,32 +154,60 @@ int lanes_in_flight(const std::vector<Turn>& turns) {
   return most;
 }
 
-double bubble_share(PipelineSchedule schedule, std::span<const double> work, int lanes) {
-  const int stages = static_cast<int>(work.size());
+double makespan(PipelineSchedule schedule, std::span<const StageCost> stages, int lanes, double at_once) {
+  constexpr double never = std::numeric_limits<double>::infinity();
+  const size_t n = stages.size();
+  // When the stage has what its turn for the lane reads.
+  std::vector<std::vector<double>> output(n, std::vector<double>(static_cast<size_t>(lanes), never)), gradient = output;
+  std::ranges::fill(output.front(), 0.0);
   std::vector<std::vector<Turn>> turns;
-  for (int stage = 0; stage < stages; ++stage) turns.push_back(turns_of(schedule, stage, stages, lanes));
-  // When each part is done; each takes place when its stage is free and what it reads is there.
-  constexpr double never = -1;
-  std::vector<std::vector<double>> forward(work.size(), std::vector<double>(static_cast<size_t>(lanes), never)),
-      backward = forward;
-  std::vector<double> free(work.size());
-  std::vector<size_t> next(work.size());
-  for (bool moved = true; moved;) {
-    moved = false;
-    for (size_t s = 0; s < work.size(); ++s) {
+  for (size_t s = 0; s < n; ++s) turns.push_back(turns_of(schedule, static_cast<int>(s), static_cast<int>(n), lanes));
+  std::vector<size_t> next(n);
+  std::vector<std::optional<double>> left(n);  // of the turn that is under way
+  for (double now = 0;;) {
+    double arrives = never, least = never;
+    int active = 0;
+    for (size_t s = 0; s < n; ++s) {
       if (next[s] == turns[s].size()) continue;
       const auto [lane, phase] = turns[s][next[s]];
+      const bool ahead = phase == Phase::Forward;
+      const double ready = (ahead ? output : gradient)[s][static_cast<size_t>(lane)];
+      if (!left[s] && ready <= now) left[s] = stages[s].work * (ahead ? 1 : 2);
+      if (left[s]) {
+        ++active;
+        least = std::min(least, *left[s]);
+      } else {
+        arrives = std::min(arrives, ready);
+      }
+    }
+    if (active == 0 && arrives == never) return now;
+    const double rate = std::min(1.0, at_once / active);
+    const bool ends = active > 0 && now + least / rate <= arrives;
+    const double done = ends ? least : active > 0 ? (arrives - now) * rate : 0;
+    now = ends ? now + least / rate : arrives;
+    for (size_t s = 0; s < n; ++s) {
+      if (!left[s]) continue;
+      *left[s] -= done;
+      if (!ends || *left[s] > 0) continue;
+      const auto [lane, phase] = turns[s][next[s]++];
       const auto l = static_cast<size_t>(lane);
-      const bool ahead = phase == Phase::Forward, first = ahead ? s == 0 : s + 1 == work.size();
-      const double ready = first ? 0 : ahead ? forward[s - 1][l] : backward[s + 1][l];
-      if (ready == never) continue;
-      (ahead ? forward : backward)[s][l] = free[s] = std::max(free[s], ready) + work[s] * (ahead ? 1 : 2);
-      ++next[s];
-      moved = true;
+      left[s].reset();
+      if (phase == Phase::Backward) {
+        if (s > 0) gradient[s - 1][l] = now + stages[s].to_previous;
+      } else if (s + 1 < n) {
+        output[s + 1][l] = now + stages[s].to_next;
+      } else {
+        gradient[s][l] = now;
+      }
     }
   }
-  const double busy = 3 * lanes * std::accumulate(work.begin(), work.end(), 0.0) / stages;
-  return 1 - busy / std::ranges::max(free);
+}
+
+double bubble_share(PipelineSchedule schedule, std::span<const double> work, int lanes) {
+  std::vector<StageCost> stages;
+  for (const double one : work) stages.push_back({.work = one});
+  const double busy = 3 * lanes * std::accumulate(work.begin(), work.end(), 0.0) / static_cast<double>(work.size());
+  return 1 - busy / makespan(schedule, stages, lanes);
 }
 
 }  // namespace lockstep

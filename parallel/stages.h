@@ -1,6 +1,8 @@
 // Which stage of a pipeline has which layers. Pure functions: any thread.
 #pragma once
 
+#include <limits>
+
 #include "core/plan/schedule.h"
 #include "parallel/strategy.h"
 
@@ -27,6 +29,17 @@ std::vector<double> work_by_stage(const Graph& forward, const Strategy& strategy
 std::vector<Turn> turns_of(PipelineSchedule schedule, int stage, int stages, int lanes);
 /// Lanes in flight at most.
 int lanes_in_flight(const std::vector<Turn>& turns);
+
+/// What one lane costs a stage, in any unit of time.
+struct StageCost {
+  double work = 0;                      // of the forward part; the backward part takes twice that
+  double to_next = 0, to_previous = 0;  // until the stage behind has the output, the one before the gradient
+};
+
+/// The time from the first turn's begin to the last one's end. Where more than `at_once` stages have work, they share
+/// what so many would have.
+double makespan(PipelineSchedule schedule, std::span<const StageCost> stages, int lanes,
+                double at_once = std::numeric_limits<double>::infinity());
 
 /// The share of its time in which the average stage waits, when stage s takes work[s] for a lane's forward part and
 /// twice that for the backward part, and sending takes no time.

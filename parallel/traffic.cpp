@@ -53,7 +53,7 @@ std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, bool
     } else if (const auto* send = dynamic_cast<const SendOp*>(node.op.get())) {
       const auto lanes = static_cast<size_t>(plan.lanes);
       all.push_back({node.name,
-                     send->queue() == Queue::Forward ? "to a later stage" : "to an earlier stage",
+                     std::string(send->queue() == Queue::Forward ? to_later_stage : to_earlier_stage),
                      {static_cast<int>(mesh.strategy().stage_axis())},
                      local(node.in[0]).bytes() * lanes,
                      lanes});

@@ -1,10 +1,15 @@
 // What a planned step moves between ranks. Pure functions: any thread.
 #pragma once
 
+#include <string_view>
+
 #include "core/plan/step_plan.h"
 #include "parallel/mesh.h"
 
 namespace lockstep {
+
+/// Kinds of what stages of a pipeline send each other.
+inline constexpr std::string_view to_later_stage = "to a later stage", to_earlier_stage = "to an earlier stage";
 
 /// One node that moves data.
 struct Collective {

@@ -143,9 +143,34 @@ TEST_F(Cli, SummaryPlanVersionAndHelp) {
   const Outcome search = run(split + "--search --ranks 2");
   for (const char* part : {"GB/s (measured)", "data=2", "space_w=2", "channel=2"})
     EXPECT_TRUE(search.says(part)) << part;
+  const Outcome priced = run(split + "--search --ranks 2 --link 1000,0.5");
+  for (const char* part : {"1000.0 us, 0.50 GB/s (given)", "stage=2"}) EXPECT_TRUE(priced.says(part)) << priced.text;
   EXPECT_TRUE(run("version").says("onednn"));
   EXPECT_EQ(run("version", "exec 1>/dev/full;").code, 1) << "what was printed has not arrived";
   EXPECT_EQ(run("--help").code, 0);
+}
+
+TEST_F(Cli, APredictionIsComparedWithTheRunAndLeavesItsBits) {
+  const std::string sha = run(small).line_after("weights sha256 ");
+  EXPECT_EQ(sha.size(), 64U);
+  for (const std::string strategy : {"data=2", "stage=2 --pipeline gpipe"}) {
+    const std::string folder = path(strategy.substr(0, 4));
+    const Outcome outcome = run(small + "--predict --strategy " + strategy + " --out " + folder);
+    ASSERT_EQ(outcome.code, 0) << outcome.text;
+    EXPECT_EQ(outcome.line_after("weights sha256 "), sha) << strategy;
+    EXPECT_TRUE(outcome.says("ms a step, measured ")) << outcome.text;
+    const auto told = nlohmann::json::parse(read(folder + "/manifest.json"))["prediction"];
+    const auto number = [&](const char* key) { return told.at(key).get<double>(); };
+    const double predicted = number("seconds_per_step"), measured = number("measured_seconds_per_step");
+    EXPECT_GT(number("compute"), 0);
+    EXPECT_GT(number("communication"), 0);
+    EXPECT_EQ(number("waiting") > 0, strategy != "data=2") << told;
+    EXPECT_NEAR(predicted, number("compute") + number("waiting") + number("communication"), 1e-9 * predicted);
+    EXPECT_GT(measured, 0);
+    EXPECT_NEAR(number("error"), predicted / measured - 1, 1e-9) << told;
+  }
+  ASSERT_EQ(run(small + "--out " + path("plain")).code, 0);
+  EXPECT_FALSE(nlohmann::json::parse(read(path("plain/manifest.json"))).contains("prediction"));
 }
 
 struct Bad {
@@ -170,6 +195,9 @@ TEST_F(Cli, BadInputIsRefusedWithTwo) {
       {"train --strategy space_h=16", {"'space_h' has 16 members", "'input' has 8 elements"}},
       {"train --strategy none.json", {"none.json", "No such file"}},
       {"plan --search --strategy space_h=2", {"--search tries all strategies"}},
+      {"plan --search --link 5 --resize 32", {"link '5'", "LATENCY_US,GB_PER_S"}},
+      {"plan --link 5,12.5 --resize 32", {"--link 5,12.5", "expected --search"}},
+      {"train --predict --steps 2 --resize 32", {"--predict", "the run has 2", "expected 3 at least"}},
       {"train --recompute 'pol*'", {"--recompute 'pol*' matches no layer"}},
       {"train --shard-optimizer --numerics fast --ranks 3 --batch 30", {"3 ranks", "power of two"}},
       {"train --ranks two", {"--ranks is 'two'", "expected auto or a number"}},

@@ -231,6 +231,33 @@ TEST(Stages, WaitAsTheFormulaSays) {
   EXPECT_NEAR(bubble_share(both[0], std::vector<double>{1, 2}, 2), 1 - 18.0 / 30, 1e-12);
 }
 
+TEST(Stages, WaitForWhatIsSentAndForCores) {
+  const auto seconds = [](std::vector<StageCost> stages, int lanes, double at_once) {
+    return makespan(PipelineSchedule::one_f_one_b, stages, lanes, at_once);
+  };
+  constexpr double all = 8;
+  EXPECT_DOUBLE_EQ(seconds({{2}}, 4, all), 24);
+  EXPECT_DOUBLE_EQ(seconds({{1}, {2}}, 2, all), 15);
+  // One lane: forward, sent, forward and backward, sent, backward.
+  EXPECT_DOUBLE_EQ(seconds({{.work = 1, .to_next = 10}, {.work = 1, .to_previous = 100}}, 1, all),
+                   1 + 10 + 3 + 100 + 2);
+  // Of two lanes, the second one's ways are hidden but for what the first stage waits.
+  EXPECT_DOUBLE_EQ(seconds({{.work = 1, .to_next = 0.5}, {.work = 1}}, 2, all), 1 + 0.5 + 6 + 2);
+  // Stages that share one core take what all of them work, and nobody waits but for that.
+  EXPECT_DOUBLE_EQ(seconds({{1}, {2}, {3}}, 4, 1), 3 * 4 * (1 + 2 + 3));
+  EXPECT_DOUBLE_EQ(seconds({{1}, {1}}, 2, 0.5), 2 * 3 * 2 * 2);
+  // Never less than the busiest stage's own work, nor than what the cores have to do.
+  for (const PipelineSchedule schedule : both)
+    for (const double cores : {1.0, 1.5, 2.0, 4.0})
+      for (const int lanes : {1, 2, 8}) {
+        const std::vector<StageCost> stages{{0.3}, {1.1}, {0.7}, {0.9}};
+        const double span = makespan(schedule, stages, lanes, cores);
+        EXPECT_GE(span, 3 * lanes * 1.1);
+        EXPECT_GE(span * cores, 3 * lanes * 3.0 * (1 - 1e-12));
+        EXPECT_LE(span, 3 * lanes * 3.0 * (1 + 1e-12));
+      }
+}
+
 TEST(Stages, TakeTurnsThatEndEachLaneOnceInOrder) {
   for (const PipelineSchedule schedule : both)
     for (const int stages : {1, 2, 5})

@@ -270,33 +270,72 @@ TEST(Traffic, LostMomentsAreSeen) {
   }
 }
 
-TEST(Search, PlansEveryMeshOfTheRanks) {
+TEST(Search, PredictsEveryMeshOfTheRanks) {
   Runtime runtime;
   const StepOptions step{.batch = 4, .lanes = 2};
-  const Link link{1e-6, 1e9};
+  const Link link{.latency = 1e-6, .bandwidth = 1e9};
   const auto found = search_strategies(runtime, small(), step, SGD{}, 4, 1, link);
   std::set<std::string> strategies;
   for (size_t i = 0; i < found.size(); ++i) {
-    const Candidate& c = found[i];
-    strategies.insert(c.strategy);
-    if (!c.refusal.empty()) {
-      EXPECT_EQ(c.strategy, "data=4");  // two lanes
+    const auto& [strategy, refusal, predicted] = found[i];
+    strategies.insert(strategy);
+    if (!refusal.empty()) {
+      EXPECT_EQ(strategy, "data=4");  // two lanes
       EXPECT_EQ(i + 1, found.size());
-      EXPECT_TRUE(says(c.refusal, {"2 lanes", "4 ranks"}));
+      EXPECT_TRUE(says(refusal, {"2 lanes", "4 ranks"}));
       continue;
     }
-    EXPECT_GT(c.compute, 0);
-    EXPECT_GT(c.memory, 0U);
+    EXPECT_GT(predicted.compute, 0);
+    EXPECT_GT(predicted.memory, 0U);
     if (i > 0) {
-      EXPECT_GE(c.seconds(), found[i - 1].seconds());
+      EXPECT_GE(predicted.seconds(), found[i - 1].step.seconds());
     }
-    size_t sent = 0;
-    for (const Collective& one : watch(small(), c.strategy, 4)) sent += one.bytes;
-    EXPECT_EQ(c.sent, sent) << c.strategy;
+    size_t most = 0;
+    double longest = 0;
+    StepOptions by = step;
+    by.strategy = parse_strategy(strategy);
+    for (const auto& rank : watch_step(small(), by, 4)) {
+      size_t sent = 0, times = 0;
+      for (const Collective& one : rank) {
+        sent += one.bytes;
+        times += one.times;
+      }
+      most = std::max(most, sent);
+      longest = std::max(longest, link.seconds(times, sent));
+    }
+    EXPECT_EQ(predicted.sent, most) << strategy;
+    if (by.strategy.stages() == 1) {
+      EXPECT_EQ(predicted.waiting, 0) << strategy;
+      EXPECT_NEAR(predicted.communication, longest, 1e-9 * longest) << strategy;
+    } else {
+      // The slowest stage has work in every lane, and all others' first and last turns come before and behind it.
+      EXPECT_GT(predicted.waiting, 0) << strategy;
+      EXPECT_GT(predicted.communication, 0) << strategy;
+    }
   }
-  EXPECT_EQ(strategies.size(), 15U);  // one axis of 4: 5; two of 2: 10
+  EXPECT_EQ(strategies.size(), 21U);  // one axis of 4: 6; two of 2: 15
   const std::string table = describe(found, link);
-  EXPECT_TRUE(says(table, {"space_h=2,filter=2", "refused: "}));
+  EXPECT_TRUE(says(table, {"space_h=2,filter=2", "data=2,stage=2", "refused: ", "1.0 us, 1.00 GB/s (given)"}));
+}
+
+TEST(Search, APipelineOfMoreStagesThanLayersIsRefused) {
+  Runtime runtime;
+  const StepOptions step{.batch = 8, .lanes = 8, .strategy = parse_strategy("stage=8")};
+  const Link link{.latency = 1e-6, .bandwidth = 1e9};
+  EXPECT_TRUE(says(error_of<InputError>([&] { predict_strategy(runtime, small(), step, SGD{}, 8, 1, link); }),
+                   {"'stage' has 8 members", "4 layers"}));
+}
+
+TEST(Search, ALinkIsPricedAsTold) {
+  const Link link = parse_link("5,12.5");
+  EXPECT_DOUBLE_EQ(link.latency, 5e-6);
+  EXPECT_DOUBLE_EQ(link.bandwidth, 12.5e9);
+  EXPECT_FALSE(link.measured);
+  EXPECT_DOUBLE_EQ(link.seconds(3, 25'000'000), 3 * 5e-6 + 2e-3);
+  EXPECT_EQ(parse_link("0,1e1").latency, 0);
+  for (const char* bad : {"", "5", "5,", ",5", "5,0", "-1,5", "5,-5", "5,6,7", "5;6", "nan,5", "5,inf", "5,6 ", "a,b"})
+    EXPECT_TRUE(says(error_of<InputError>([&] { parse_link(bad); }),
+                     {fmt::format("link '{}'", bad), "LATENCY_US,GB_PER_S", "5,12.5"}));
 }
 
 TEST(Traffic, ALostHaloIsSeen) {

@@ -40,6 +40,9 @@ void run(int argc, char** argv, Runtime& runtime) {
   cli::add_rank_options(*topology, options);
   plan->add_flag("--search", options.search,
                  "Time all strategies of --ranks ranks on this machine, and print them by their predicted time");
+  plan->add_option("--link", options.link,
+                   "With --search: LATENCY_US,GB_PER_S between two ranks, such as 5,12.5, instead of what two threads "
+                   "of this machine are measured to have");
   plan->add_option("--draw", options.draw, "Write a picture of where each layer lies to this file (SVG)");
   plan->add_option("--pass", options.pass,
                    "The graph after a pass: network, fuse, autodiff, place or reduce; step; or "

@@ -87,6 +87,9 @@ void add_training_options(CLI::App& app, Options& options) {
       ->capture_default_str();
   app.add_option("--warmup", options.warmup, "Steps in which the learning rate rises to its full value")
       ->capture_default_str();
+  app.add_flag("--predict", options.predict,
+               "Predict the time of a step first, as plan --search does, and compare it with the run's; the bits are "
+               "the same");
   app.add_flag("--quiet", options.quiet, "Print the results only");
   app.add_option("--out", options.out, "Folder for manifest.json, metrics.jsonl and weights.safetensors");
 }

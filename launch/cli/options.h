@@ -35,8 +35,8 @@ struct Options {
   std::vector<std::string> recompute;
   std::string weights;
   std::string log = "warning";
-  std::string pass = "step", draw;
-  bool quiet = false, check_finite = false, shard_optimizer = false, search = false;
+  std::string pass = "step", draw, link;
+  bool quiet = false, check_finite = false, shard_optimizer = false, search = false, predict = false;
   std::string backend = "auto", precision = "fp32", comm = "auto", engines;
 };
 

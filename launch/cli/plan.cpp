@@ -15,18 +15,16 @@ void plan(const Options& options, Runtime& runtime) {
   if (options.search) {
     if (options.strategy != "data")
       throw InputError("--search tries all strategies of --ranks ranks: leave --strategy {} out", options.strategy);
-    if (options.backend == "cuda") throw InputError("--search times ranks on the CPU, expected --backend cpu");
-    const Link link = measure_link(runtime);
-    const StepOptions step{.batch = run.batch,
-                           .lanes = run.lanes,
-                           .numerics = run.numerics,
-                           .strategy = run.strategy,
-                           .recompute = run.recompute};
-    const auto found = search_strategies(runtime, model.network(), step, optimizer(options), model.ranks(run),
-                                         model.threads(run), link);
+    if (options.backend == "cuda" || run.precision != Precision::fp32)
+      throw InputError("--search times ranks on the CPU, which computes in fp32: expected --backend cpu");
+    const int ranks = model.ranks(run);
+    const Link link = options.link.empty() ? measure_link(runtime, ranks) : parse_link(options.link);
+    const auto found =
+        search_strategies(runtime, model.network(), run.step(), optimizer(options), ranks, model.threads(run), link);
     fmt::print("{}", describe(found, link));
     return;
   }
+  if (!options.link.empty()) throw InputError("--link {} prices what a search sends: expected --search", options.link);
   if (!options.draw.empty()) {
     const std::string svg = model.plan(run, "svg");
     runtime.run_on_first([&] { write_atomically(options.draw, svg); });

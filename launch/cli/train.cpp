@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/random.h"
 #include "launch/cli/options.h"
+#include "launch/cli/prediction.h"
 #include "launch/manifest.h"
 #include "launch/metrics.h"
 #include "launch/progress.h"
@@ -168,6 +169,7 @@ void train(const Options& options, Runtime& runtime) {
   FitOptions fit{
       .epochs = options.epochs, .steps = options.steps, .augmentation = augmentation, .schedule = decay, .run = run};
   const FitLength length = model.check(*sets.train, fit);
+  if (options.predict) check_predictable(run, runtime, length.steps);
   const Job job{options, run, data, model, chosen, runtime, length};
 
   const bool speaks = runtime.rank() == 0;
@@ -193,8 +195,10 @@ void train(const Options& options, Runtime& runtime) {
 
   Progress progress({.quiet = options.quiet, .steps = length.steps});
   bool begun = false;
+  StepTimes times;
   fit.on_step = [&](const Report& report) {
     begun = true;
+    times.ended();
     if (metrics) metrics->step(report);
     progress.step(report);
   };
@@ -203,7 +207,9 @@ void train(const Options& options, Runtime& runtime) {
     progress.epoch(report);
   };
   History history;
+  std::optional<Prediction> predicted;
   try {
+    if (options.predict) predicted = predict_run(runtime, model, run, chosen);
     history = model.fit(sets.train, fit);
   } catch (const InputError&) {
     if (records && !begun) discard_run_directory(options.out);
@@ -224,7 +230,9 @@ void train(const Options& options, Runtime& runtime) {
   }
   result["weights_sha256"] = model.weights_sha256();
   if (speaks) fmt::print("weights sha256 {}\n", model.weights_sha256());
+  if (predicted) fmt::print("{}\n", prediction_text(*predicted, times.median()));
   if (!records) return;
+  if (predicted) manifest->json()["prediction"] = prediction_json(*predicted, times.median());
   if (!model.engines().empty()) write_atomically(options.out + "/engines.json", model.engines());
   write_weights(options.out + "/weights.safetensors", model.network(), model.weights());
   manifest->json()["communicator"] = model.exchange();
