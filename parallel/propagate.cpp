@@ -62,10 +62,7 @@ class Propagation {
         out_.set_section(original_.nodes()[static_cast<size_t>(producer)].section);
       return current(value);
     };
-    for (const auto& [value, like] : request_.sums) {
-      const Value term = enter(value);
-      ends.push_back(reduced(term, like));
-    }
+    for (const auto& [value, like] : request_.sums) ends.push_back(reduced(enter(value), like));
     for (Value value : request_.replicated) {
       value = enter(value);
       for (size_t axis = 1; axis < axes(); ++axis) value = reshard(value, axis, replicate, {});
@@ -189,14 +186,9 @@ class Propagation {
   /// Where the node's images were given a halo of rows along the axis: another node computes the rows that need none,
   /// which it can while the halo travels, and this one the others.
   void overlap(const Node& original, const std::vector<Op::Part>& parts, size_t axis, Node& placed) {
-    const Rule& rule = parts[axis].rule;
-    if (rule.in.empty() || !(rule.in[0] == window(1)) || placed.out.size() != 1 || !(rule.out[0] == shard(1))) return;
-    const Value seen = placed.in[0], y = placed.out[0];
-    const int producer = out_.info(seen).producer;
-    const auto* halo =
-        producer < 0 ? nullptr : dynamic_cast<const ReshardOp*>(out_.nodes()[static_cast<size_t>(producer)].op.get());
-    if (!halo || halo->axis != static_cast<int>(axis) || !(halo->from.placement == shard(1))) return;
-    const Value own = out_.nodes()[static_cast<size_t>(producer)].in[0];
+    if (!cuts_rows(parts[axis].rule) || placed.out.size() != 1) return;
+    const Value seen = placed.in[0], y = placed.out[0], own = before_halo(out_, seen, axis);
+    if (!own) return;
     const Type images = local_type(own);
     if (images.bytes() / static_cast<size_t>(images.shape[0]) < strategy_.overlap_from) return;
     const auto rows = [&](Value v) { return slices(v, axis)[static_cast<size_t>(member(axis))]; };
@@ -206,10 +198,7 @@ class Propagation {
     in[0] = own;
     const Type type = logical(y);
     const Value inside =
-        out_.add1(original.name + "/interior", std::make_shared<RowsOp>(type, std::move(split->interior), false), in);
-    placed_.placement.push_back(Placements(placed_.placement[static_cast<size_t>(y.id)]));
-    placed_.slices.push_back(std::vector<Slices>(placed_.slices[static_cast<size_t>(y.id)]));
-    free_.emplace_back(axes());
+        add(original.name + "/interior", std::make_shared<RowsOp>(type, std::move(split->interior), false), in, y);
     placed.op = std::make_shared<RowsOp>(type, std::move(split->borders), true);
     placed.in.insert(placed.in.begin(), inside);
   }
@@ -275,26 +264,10 @@ class Propagation {
   /// Whether the members can share what the rule cuts. What an axis does by default is left out where they cannot, and
   /// noted; a pin is refused, and so are too few rows or columns, without which an axis is of no use.
   bool divides(const Node& node, const Rule& rule, size_t axis, bool pinned) {
-    const auto& [name, members, cut] = strategy_.mesh[axis];
-    std::string why;
-    if (rule.units % members != 0) why = fmt::format("{} groups", rule.units);
-    const auto check = [&](const std::vector<Placement>& placements, const std::vector<Value>& values) {
-      for (size_t k = 0; k < placements.size(); ++k) {
-        const int dim = placements[k].dim;
-        if (placements[k].kind != Kind::Shard || original_.type(values[k]).shape[dim] >= members) continue;
-        why = fmt::format("{} in dimension {} of {}", original_.type(values[k]).shape[dim], dim,
-                          original_.type(values[k]).shape.str());
-      }
-    };
-    if (rule.cut == Cut::filters || rule.cut == Cut::channels) {
-      check(rule.in, node.in);
-      check(rule.out, node.out);
-    }
+    const std::string why = cannot_share(original_, node, rule, strategy_.mesh[axis]);
     if (why.empty()) return true;
-    const std::string what =
-        fmt::format("'{}' has {} to share among the {} members of mesh axis '{}'", node.name, why, members, name);
-    if (pinned) throw InputError("{}", what);
-    if (original_.info(node.out[0]).primal < 0) placed_.notes.push_back(what + ": each computes all of it");
+    if (pinned) throw InputError("{}", why);
+    if (original_.info(node.out[0]).primal < 0) placed_.notes.push_back(why + ": each computes all of it");
     return false;
   }
 
@@ -313,7 +286,7 @@ class Propagation {
   }
 
   Value move(Value value, size_t axis, Placement to, const Slices& wanted) {
-    const auto key = std::tuple(value.id, axis, to.kind, to.dim, flat(wanted), out_.section().stage);
+    const auto key = std::tuple(value.id, axis, to.kind, to.dim, wanted, out_.section().stage);
     if (const auto known = reshards_.find(key); known != reshards_.end()) return known->second;
     const ValueInfo info = out_.info(value);
     if (axis == 0)
@@ -324,28 +297,22 @@ class Propagation {
                                                       ReshardOp::Side{at(value, axis), slices(value, axis)},
                                                       ReshardOp::Side{to, wanted});
     const Value result =
-        add(fmt::format("{}/{} {}", info.name, strategy_.mesh[axis].name, op->attributes()), op, value);
+        add(fmt::format("{}/{} {}", info.name, strategy_.mesh[axis].name, op->attributes()), op, {value}, value);
     at(result, axis) = to;
     slices(result, axis) = wanted;
     reshards_[key] = result;
     return result;
   }
 
-  /// A node with one output, placed as its input is.
-  Value add(std::string name, std::shared_ptr<const Op> op, Value in) {
-    const Value result = out_.add1(std::move(name), std::move(op), {in});
-    const auto from = static_cast<size_t>(in.id);
+  /// A node with one output, placed as `like` is.
+  Value add(std::string name, std::shared_ptr<const Op> op, std::vector<Value> in, Value like) {
+    const Value result = out_.add1(std::move(name), std::move(op), std::move(in));
+    const auto as = static_cast<size_t>(like.id);
     // Copies: the vectors grow.
-    placed_.placement.push_back(Placements(placed_.placement[from]));
-    placed_.slices.push_back(std::vector<Slices>(placed_.slices[from]));
+    placed_.placement.push_back(Placements(placed_.placement[as]));
+    placed_.slices.push_back(std::vector<Slices>(placed_.slices[as]));
     free_.emplace_back(axes());
     return result;
-  }
-
-  static std::vector<int64_t> flat(const Slices& slices) {
-    std::vector<int64_t> numbers;
-    for (const Interval& one : slices) numbers.insert(numbers.end(), {one.begin, one.end});
-    return numbers;
   }
 
   /// Reduces terms, and gives a gradient the placement of its primal.
@@ -394,7 +361,8 @@ class Propagation {
         value = reshard(value, axis, to, like ? slices(like, axis) : Slices{});
     }
     if (terms.empty()) return value;
-    const Value result = add(out_.info(value).name + "/sum", std::make_shared<const ReduceOp>(terms, of), value);
+    const Value result =
+        add(out_.info(value).name + "/sum", std::make_shared<const ReduceOp>(terms, of), {value}, value);
     for (int axis : terms) at(result, static_cast<size_t>(axis)) = replicate;
     return result;
   }
@@ -416,7 +384,7 @@ class Propagation {
   std::vector<Value> current_;           // by value of the original graph: what readers read
   std::set<int> sums_;
   std::set<std::pair<const Pin*, size_t>> seen_pins_, used_pins_;
-  std::map<std::tuple<int, size_t, Kind, int, std::vector<int64_t>, int>, Value> reshards_;  // the last: a stage
+  std::map<std::tuple<int, size_t, Kind, int, Slices, int>, Value> reshards_;  // the last: a stage
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "parallel/reshard.h"
 
 namespace lockstep {
 
@@ -55,6 +56,39 @@ void refuse_unused(const Graph& graph, const Strategy& strategy, const Pin& pin,
       "pin '{}': no operator there can be cut by {} (axis '{}'); {}", pin.layers,
       cut_names()[static_cast<size_t>(*cut)], name,
       known.empty() ? "they follow the layers before them" : fmt::format("what they can: {}", fmt::join(known, ", ")));
+}
+
+std::string cannot_share(const Graph& graph, const Node& node, const Rule& rule, const Axis& axis) {
+  std::string why;
+  if (rule.units % axis.size != 0) why = fmt::format("{} groups", rule.units);
+  const auto check = [&](const std::vector<Placement>& placements, const std::vector<Value>& values) {
+    for (size_t k = 0; k < placements.size(); ++k) {
+      const int dim = placements[k].dim;
+      const Shape& shape = graph.type(values[k]).shape;
+      if (placements[k].kind == Placement::Kind::Shard && shape[dim] < axis.size)
+        why = fmt::format("{} in dimension {} of {}", shape[dim], dim, shape.str());
+    }
+  };
+  if (rule.cut == Cut::filters || rule.cut == Cut::channels) {
+    check(rule.in, node.in);
+    check(rule.out, node.out);
+  }
+  if (why.empty()) return why;
+  return fmt::format("'{}' has {} to share among the {} members of mesh axis '{}'", node.name, why, axis.size,
+                     axis.name);
+}
+
+bool cuts_rows(const Rule& rule) {
+  return !rule.in.empty() && rule.in[0] == window(1) && rule.out.size() == 1 && rule.out[0] == shard(1);
+}
+
+Value before_halo(const Graph& graph, Value seen, size_t axis) {
+  const int producer = graph.info(seen).producer;
+  if (producer < 0) return {};
+  const Node& node = graph.nodes()[static_cast<size_t>(producer)];
+  const auto* halo = dynamic_cast<const ReshardOp*>(node.op.get());
+  const bool rows = halo && halo->axis == static_cast<int>(axis) && halo->from.placement == shard(1);
+  return rows ? node.in[0] : Value{};
 }
 
 }  // namespace lockstep

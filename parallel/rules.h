@@ -18,4 +18,13 @@ void check_cuts(const Graph& graph, const Strategy& strategy, const Node& node, 
 /// it asks for no cut.
 void refuse_unused(const Graph& graph, const Strategy& strategy, const Pin& pin, size_t axis);
 
+/// Why the members of an axis cannot share what the rule cuts (too few groups, filters or channels), naming the node,
+/// the sizes and the axis; empty where they can.
+std::string cannot_share(const Graph& graph, const Node& node, const Rule& rule, const Axis& axis);
+
+/// Whether the rule makes rows of its one output from a window of its first input's rows.
+bool cuts_rows(const Rule& rule);
+/// Where `seen` is a value's rows with a halo of more along the axis: that value; else none.
+Value before_halo(const Graph& graph, Value seen, size_t axis);
+
 }  // namespace lockstep
