@@ -77,7 +77,9 @@ std::string draw_plan(const Network& network, const PlanSummary& summary, const 
     std::string cuts;
     for (const auto& [what, cut] : {std::pair{"rows", rows}, {"columns", columns}, {"channels", channels}})
       if (cut.members > 1) cuts += fmt::format("{}{} by {}", cuts.empty() ? "" : ", ", what, cut.axis);
-    body += label(x + side + 40, y + 18, layer.output + "  " + (cuts.empty() ? "whole" : cuts));
+    if (cuts.empty()) cuts = "whole";
+    if (mesh.strategy().stages() > 1) cuts += fmt::format(", stage {}", layer.stage);
+    body += label(x + side + 40, y + 18, layer.output + "  " + cuts);
     body += label(x + side + 40, y + 36, moved_text(layer.moved), "#888");
     y += row_height;
   }

@@ -140,6 +140,12 @@ TEST_F(Cli, SummaryPlanVersionAndHelp) {
   EXPECT_EQ(run(split + "--strategy space_h=2 --draw " + path("plan.svg")).code, 0);
   std::ifstream svg(path("plan.svg"));
   EXPECT_NE(std::string(std::istreambuf_iterator<char>(svg), {}).find("rows by space_h"), std::string::npos);
+  const Outcome staged = run(split + "--strategy stage=auto --ranks 2 --pass layers");
+  for (const char* part :
+       {"stage:1", "memory of a rank of stage 1", "pipeline 1f1b, 2 lanes a rank", "stages wait for"})
+    EXPECT_TRUE(staged.says(part)) << staged.text;
+  EXPECT_TRUE(run(split + "--strategy stage=auto").says("expected --ranks N"));
+  EXPECT_TRUE(run(split + "--strategy stage=2 --pipeline 1f2b").says("did you mean '1f1b'"));
   const Outcome search = run(split + "--search --ranks 2");
   for (const char* part : {"GB/s (measured)", "data=2", "space_w=2", "channel=2"})
     EXPECT_TRUE(search.says(part)) << part;
@@ -159,7 +165,14 @@ TEST_F(Cli, APredictionIsComparedWithTheRunAndLeavesItsBits) {
     ASSERT_EQ(outcome.code, 0) << outcome.text;
     EXPECT_EQ(outcome.line_after("weights sha256 "), sha) << strategy;
     EXPECT_TRUE(outcome.says("ms a step, measured ")) << outcome.text;
-    const auto told = nlohmann::json::parse(read(folder + "/manifest.json"))["prediction"];
+    const auto manifest = nlohmann::json::parse(read(folder + "/manifest.json"));
+    const auto stages = manifest["configuration"]["stages"];
+    EXPECT_EQ(stages.empty(), strategy == "data=2");
+    if (!stages.empty()) {
+      EXPECT_EQ(stages["conv2d"], 0);
+      EXPECT_EQ(stages["dense_1"], 1);
+    }
+    const auto& told = manifest["prediction"];
     const auto number = [&](const char* key) { return told.at(key).get<double>(); };
     const double predicted = number("seconds_per_step"), measured = number("measured_seconds_per_step");
     EXPECT_GT(number("compute"), 0);

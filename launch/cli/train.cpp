@@ -33,6 +33,7 @@ struct Job {
   Optimizer optimizer;
   Runtime& runtime;
   FitLength length;
+  std::map<std::string, int> stages;  // by layer; only of a pipeline
 
   int ranks() const { return model.ranks(run); }
   int lanes() const { return run.numerics == Numerics::fast ? ranks() : run.lanes; }
@@ -120,6 +121,7 @@ Json configuration(const Job& job) {
           {"strategy", o.strategy},
           {"split", strategy_json(job.run.strategy)},
           {"pipeline", o.pipeline},
+          {"stages", job.stages},
           {"shard_optimizer", o.shard_optimizer},
           {"recompute", o.recompute},
           {"seed", o.seed},
@@ -170,7 +172,8 @@ void train(const Options& options, Runtime& runtime) {
       .epochs = options.epochs, .steps = options.steps, .augmentation = augmentation, .schedule = decay, .run = run};
   const FitLength length = model.check(*sets.train, fit);
   if (options.predict) check_predictable(run, runtime, length.steps);
-  const Job job{options, run, data, model, chosen, runtime, length};
+  const Strategy placed = with_stages(model.network(), run.step(), model.ranks(run));
+  const Job job{options, run, data, model, chosen, runtime, length, placed.layer_stages};
 
   const bool speaks = runtime.rank() == 0;
   const bool records = speaks && !options.out.empty();
