@@ -58,6 +58,7 @@ std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, bool
                      local(node.in[0]).bytes() * lanes,
                      lanes});
     } else if (const auto* share = dynamic_cast<const ShareOp*>(node.op.get())) {
+      if (share->types.empty()) continue;
       size_t bytes = 0;
       for (const Type& type : share->types) bytes += type.bytes();
       const bool sends = mesh.stage() == share->stage;
