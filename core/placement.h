@@ -2,6 +2,7 @@
 // Plain data: operators state their rules, the passes of parallel/ choose among them.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -48,7 +49,7 @@ constexpr Placement overlap(int dim) { return {Placement::Kind::Overlap, dim}; }
 struct Interval {
   int64_t begin = 0, end = 0;
   int64_t size() const { return end - begin; }
-  bool operator==(const Interval&) const = default;
+  auto operator<=>(const Interval&) const = default;
 };
 /// Of a dimension, by member of an axis; empty where a value is not cut there.
 using Slices = std::vector<Interval>;

@@ -98,20 +98,8 @@ class Propagation {
     place(v, axis, fed && to != shard(1) && to != shard(2) ? replicate : to);
   }
 
-  /// The slices of a value's dimension.
   Slices shares(Value v, size_t axis, int dim) const {
-    const ValueInfo& info = out_.info(v);
-    const Axis& along = strategy_.mesh[axis];
-    const int64_t size = info.type.shape[dim];
-    if (axis == 0 && size % along.size != 0)
-      throw InputError("'{}': dimension {} of {} does not divide by the {} members of mesh axis '{}'", info.name, dim,
-                       info.type.str(), along.size, along.name);
-    if (size < along.size)
-      throw InputError(
-          "mesh axis '{}' has {} members, but '{}' has {} element{} in dimension {} of {} to share; pin its layer to "
-          "\"whole\" on that axis, or make the axis smaller",
-          along.name, along.size, info.name, size, size == 1 ? "" : "s", dim, info.type.shape.str());
-    return even_slices(size, along.size);
+    return even_shares(out_.info(v), strategy_.mesh[axis], axis == 0, dim);
   }
 
   /// A placement along one axis, and where it cuts.
@@ -216,13 +204,7 @@ class Propagation {
 
   /// What each member sees of the windowed side, which has `size` elements in dimension `dim`.
   Slices windows(const Node& node, const Rule& rule, int dim, int64_t size, size_t axis) const {
-    Value small;  // what is cut into even slices: the outputs of a window, or their gradient
-    for (size_t k = rule.in.size(); k-- > 0;)
-      if (rule.in[k] == shard(dim)) small = node.in[k];
-    for (size_t k = rule.out.size(); k-- > 0;)
-      if (rule.out[k] == shard(dim)) small = node.out[k];
-    if (!small) throw Error("{}: a rule with windows has no slices", node.name);
-    Slices seen = shares(small, axis, dim);
+    Slices seen = shares(seen_through(node, rule, dim), axis, dim);
     for (Interval& one : seen) one = node.op->needs(dim, one, size);
     return seen;
   }
@@ -259,7 +241,8 @@ class Propagation {
     std::vector<const Rule*> fitting;
     if (matches(whole) || told_whole) fitting.push_back(&whole);
     for (const Rule& rule : rules)
-      if (rule.follows && !told_whole && matches(rule)) fitting.push_back(&rule);
+      if (rule.follows && !told_whole && rule.units % strategy_.mesh[axis].size == 0 && matches(rule))
+        fitting.push_back(&rule);
     if (fitting.empty() && axis > 0)  // all turn to the channels: inputs of an add that lie differently
       for (const Rule& rule : rules)
         if (rule.follows && rule.in[0] == shard(logical(placed.in[0]).shape.rank() - 1) && matches(rule, true))
@@ -276,20 +259,7 @@ class Propagation {
   /// noted; a pin is refused, and so are too few rows or columns, without which an axis is of no use.
   bool divides(const Node& node, const Rule& rule, size_t axis, bool pinned) {
     const auto& [name, members, cut] = strategy_.mesh[axis];
-    std::string why;
-    if (rule.units % members != 0) why = fmt::format("{} groups", rule.units);
-    const auto check = [&](const std::vector<Placement>& placements, const std::vector<Value>& values) {
-      for (size_t k = 0; k < placements.size(); ++k) {
-        const int dim = placements[k].dim;
-        if (placements[k].kind != Kind::Shard || original_.type(values[k]).shape[dim] >= members) continue;
-        why = fmt::format("{} in dimension {} of {}", original_.type(values[k]).shape[dim], dim,
-                          original_.type(values[k]).shape.str());
-      }
-    };
-    if (rule.cut == Cut::filters || rule.cut == Cut::channels) {
-      check(rule.in, node.in);
-      check(rule.out, node.out);
-    }
+    const std::string why = too_few(original_, node, rule, members);
     if (why.empty()) return true;
     const std::string what =
         fmt::format("'{}' has {} to share among the {} members of mesh axis '{}'", node.name, why, members, name);
@@ -313,7 +283,7 @@ class Propagation {
   }
 
   Value move(Value value, size_t axis, Placement to, const Slices& wanted) {
-    const auto key = std::tuple(value.id, axis, to.kind, to.dim, flat(wanted), out_.section().stage);
+    const auto key = std::tuple(value.id, axis, to.kind, to.dim, wanted, out_.section().stage);
     if (const auto known = reshards_.find(key); known != reshards_.end()) return known->second;
     const ValueInfo info = out_.info(value);
     if (axis == 0)
@@ -340,12 +310,6 @@ class Propagation {
     placed_.slices.push_back(std::vector<Slices>(placed_.slices[from]));
     free_.emplace_back(axes());
     return result;
-  }
-
-  static std::vector<int64_t> flat(const Slices& slices) {
-    std::vector<int64_t> numbers;
-    for (const Interval& one : slices) numbers.insert(numbers.end(), {one.begin, one.end});
-    return numbers;
   }
 
   /// Reduces terms, and gives a gradient the placement of its primal.
@@ -416,7 +380,7 @@ class Propagation {
   std::vector<Value> current_;           // by value of the original graph: what readers read
   std::set<int> sums_;
   std::set<std::pair<const Pin*, size_t>> seen_pins_, used_pins_;
-  std::map<std::tuple<int, size_t, Kind, int, std::vector<int64_t>, int>, Value> reshards_;  // the last: a stage
+  std::map<std::tuple<int, size_t, Kind, int, Slices, int>, Value> reshards_;  // the last: a stage
 };
 
 }  // namespace
