@@ -77,7 +77,7 @@ TEST_P(OperatorTypes, FollowTheActivationsAndWeightsStayF32) {
   EXPECT_EQ(AddOp().infer(Types{x, x}), Types{x});
   EXPECT_EQ(ConcatOp(2).infer(Types{x, x}), Types{with({4, 8, 8, 12})});
   EXPECT_EQ(SliceOp(1, 3).infer(Types{x}), Types{with({4, 8, 8, 2})});
-  EXPECT_EQ(FlattenOp().infer(Types{x}), Types{with({4, 384})});
+  EXPECT_EQ(FlattenOp(image).infer(Types{x}), Types{with({4, 384})});
   EXPECT_EQ(UnflattenOp(image).infer(Types{with({4, 384})}), Types{x});
 }
 
