@@ -5,14 +5,17 @@
 
 namespace lockstep {
 
-/// [N, …] as [N, product of the rest].
+/// [N, …] as [N, product of the rest]. `x` is the input's shape.
 class FlattenOp final : public Op {
  public:
+  explicit FlattenOp(Shape x) : x(x) {}
   std::string_view name() const override { return "flatten"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
-  std::vector<Rule> rules() const override { return {{{shard(0)}, {shard(0)}}}; }
+  std::vector<Rule> rules() const override;
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
   Reuse reuse() const override { return Reuse::View; }
+
+  const Shape x;
 };
 
 /// [N, F] as [N, …] of the shape `x`; dimension 0 follows the input.
@@ -21,7 +24,8 @@ class UnflattenOp final : public Op {
   explicit UnflattenOp(Shape x) : x(x) {}
   std::string_view name() const override { return "unflatten"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
-  std::vector<Rule> rules() const override { return {{{shard(0)}, {shard(0)}}}; }
+  std::vector<Rule> rules() const override;
+  Local local(const Part& part) const override;
   Reuse reuse() const override { return Reuse::View; }
 
   const Shape x;

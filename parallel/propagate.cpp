@@ -95,20 +95,8 @@ class Propagation {
     place(v, axis, fed && to != shard(1) && to != shard(2) ? replicate : to);
   }
 
-  /// The slices of a value's dimension.
   Slices shares(Value v, size_t axis, int dim) const {
-    const ValueInfo& info = out_.info(v);
-    const Axis& along = strategy_.mesh[axis];
-    const int64_t size = info.type.shape[dim];
-    if (axis == 0 && size % along.size != 0)
-      throw InputError("'{}': dimension {} of {} does not divide by the {} members of mesh axis '{}'", info.name, dim,
-                       info.type.str(), along.size, along.name);
-    if (size < along.size)
-      throw InputError(
-          "mesh axis '{}' has {} members, but '{}' has {} element{} in dimension {} of {} to share; pin its layer to "
-          "\"whole\" on that axis, or make the axis smaller",
-          along.name, along.size, info.name, size, size == 1 ? "" : "s", dim, info.type.shape.str());
-    return even_slices(size, along.size);
+    return even_shares(out_.info(v), strategy_.mesh[axis], axis == 0, dim);
   }
 
   /// A placement along one axis, and where it cuts.
@@ -205,13 +193,7 @@ class Propagation {
 
   /// What each member sees of the windowed side, which has `size` elements in dimension `dim`.
   Slices windows(const Node& node, const Rule& rule, int dim, int64_t size, size_t axis) const {
-    Value small;  // what is cut into even slices: the outputs of a window, or their gradient
-    for (size_t k = rule.in.size(); k-- > 0;)
-      if (rule.in[k] == shard(dim)) small = node.in[k];
-    for (size_t k = rule.out.size(); k-- > 0;)
-      if (rule.out[k] == shard(dim)) small = node.out[k];
-    if (!small) throw Error("{}: a rule with windows has no slices", node.name);
-    Slices seen = shares(small, axis, dim);
+    Slices seen = shares(seen_through(node, rule, dim), axis, dim);
     for (Interval& one : seen) one = node.op->needs(dim, one, size);
     return seen;
   }
@@ -248,7 +230,8 @@ class Propagation {
     std::vector<const Rule*> fitting;
     if (matches(whole) || told_whole) fitting.push_back(&whole);
     for (const Rule& rule : rules)
-      if (rule.follows && !told_whole && matches(rule)) fitting.push_back(&rule);
+      if (rule.follows && !told_whole && rule.units % strategy_.mesh[axis].size == 0 && matches(rule))
+        fitting.push_back(&rule);
     if (fitting.empty() && axis > 0)  // all turn to the channels: inputs of an add that lie differently
       for (const Rule& rule : rules)
         if (rule.follows && rule.in[0] == shard(logical(placed.in[0]).shape.rank() - 1) && matches(rule, true))

@@ -30,6 +30,27 @@ std::vector<Rule> rules_of(const Graph& graph, const Node& node) {
   return rules;
 }
 
+Slices even_shares(const ValueInfo& info, const Axis& along, bool lanes, int dim) {
+  const int64_t size = info.type.shape[dim];
+  if (lanes && size % along.size != 0)
+    throw InputError("'{}': dimension {} of {} does not divide by the {} members of mesh axis '{}'", info.name, dim,
+                     info.type.str(), along.size, along.name);
+  if (size < along.size)
+    throw InputError(
+        "mesh axis '{}' has {} members, but '{}' has {} element{} in dimension {} of {} to share; pin its layer to "
+        "\"whole\" on that axis, or make the axis smaller",
+        along.name, along.size, info.name, size, size == 1 ? "" : "s", dim, info.type.shape.str());
+  return even_slices(size, along.size);
+}
+
+Value seen_through(const Node& node, const Rule& rule, int dim) {
+  for (size_t k = 0; k < rule.out.size(); ++k)
+    if (rule.out[k] == shard(dim)) return node.out[k];
+  for (size_t k = 0; k < rule.in.size(); ++k)
+    if (rule.in[k] == shard(dim)) return node.in[k];
+  throw Error("{}: a rule with windows has no slices", node.name);
+}
+
 void check_cuts(const Graph& graph, const Strategy& strategy, const Node& node, const std::vector<Rule>& rules) {
   const auto check = [&](const std::vector<Value>& values, std::vector<Placement> Rule::*side) {
     for (size_t k = 0; k < values.size(); ++k)

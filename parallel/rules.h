@@ -11,6 +11,14 @@ namespace lockstep {
 /// Those that the ranks of the node's values allow, with their last dimensions by number.
 std::vector<Rule> rules_of(const Graph& graph, const Node& node);
 
+/// The slices of a value's dimension for the members of an axis. Throws InputError where it has too few elements, or
+/// where lanes are shared out and do not divide evenly.
+Slices even_shares(const ValueInfo& info, const Axis& along, bool lanes, int dim);
+
+/// Of a rule with windows over dimension `dim`: the value that is cut into even slices there, which is the outputs of a
+/// window, or their gradient.
+Value seen_through(const Node& node, const Rule& rule, int dim);
+
 /// Throws InputError where the rules, one an axis, would cut a value of the node along one dimension by two axes.
 void check_cuts(const Graph& graph, const Strategy& strategy, const Node& node, const std::vector<Rule>& rules);
 

@@ -19,6 +19,7 @@ Network small() {
   x = ReLU()(BatchNormalization()(x));
   x = MaxPooling2D({3, 3}, {.strides = {2, 2}, .padding = Padding::same})(x);
   x = Conv2D(8, {3, 3}, {.strides = {1, 2}, .padding = Padding::same, .activation = Activation::relu})(x);
+  x = Dropout(0.3F)(x);
   x = GlobalAveragePooling2D()(x);
   return Network("small", Dense(10, {.activation = Activation::softmax})(x));
 }

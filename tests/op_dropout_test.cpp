@@ -17,7 +17,7 @@ Buffer lane(int64_t first, int64_t valid) { return state_buffer(LaneState{.first
 
 Buffer ones(Shape shape) { return filled(Type{shape}, std::vector<float>(static_cast<size_t>(shape.elements()), 1)); }
 Buffer drop(const Buffer& x, uint64_t step, uint32_t layer, int64_t first = 0, float with_rate = rate) {
-  return run_op(DropoutOp(with_rate, layer), {x, step_state(step), lane(first, x.shape()[0])})[0];
+  return run_op(DropoutOp(with_rate, layer, x.shape()), {x, step_state(step), lane(first, x.shape()[0])})[0];
 }
 
 TEST(Dropout, MaskIsThePureFunctionOfItsDefinition) {
@@ -63,7 +63,75 @@ TEST(Dropout, LanesAndThreadsDoNotMatter) {
   const Buffer threaded = drop(x, 2, 1);
   omp_set_num_threads(1);
   EXPECT_TRUE(same_bits(whole, threaded));
-  EXPECT_TRUE(same_bits(whole, run_op(DropoutOp(rate, 1), {x, step_state(2), lane(0, 8)}, true)[0]));
+  EXPECT_TRUE(same_bits(whole, run_op(DropoutOp(rate, 1, x.shape()), {x, step_state(2), lane(0, 8)}, true)[0]));
+}
+
+/// Elements of x by interval of dimensions 1, 2 and 3 (as far as it has them).
+Buffer part_of(const Buffer& x, const std::array<Interval, 3>& box) {
+  Shape shape = x.shape();
+  std::array<int64_t, 3> sizes{1, 1, 1};
+  for (int d = 1; d < shape.rank(); ++d) {
+    sizes.at(static_cast<size_t>(d - 1)) = shape[d];
+    shape[d] = box.at(static_cast<size_t>(d - 1)).size();
+  }
+  std::vector<float> values;
+  for (int64_t n = 0; n < shape[0]; ++n)
+    for (int64_t h = box[0].begin; h < box[0].end; ++h)
+      for (int64_t w = box[1].begin; w < box[1].end; ++w)
+        for (int64_t c = box[2].begin; c < box[2].end; ++c)
+          values.push_back(x[static_cast<size_t>(((n * sizes[0] + h) * sizes[1] + w) * sizes[2] + c)]);
+  return filled(Type{shape}, values);
+}
+
+/// Checks each part of x, which has `members[d]` slices of dimension d + 1, by the operator that its owner has.
+void check_parts(const Buffer& x, const std::array<int64_t, 3>& members) {
+  const Buffer whole = drop(x, 2, 1, 6);
+  const std::vector<Buffer> states{step_state(2), lane(6, x.shape()[0])};
+  for (int64_t m = 0; m < members[0] * members[1] * members[2]; ++m) {
+    std::shared_ptr<const Op> op = std::make_shared<DropoutOp>(rate, 1, x.shape());
+    const std::vector<Rule> rules = op->rules();
+    std::array<Interval, 3> box{{{0, 1}, {0, 1}, {0, 1}}};
+    bool first = true;
+    int64_t left = m;
+    for (size_t d = 0; d < 3; ++d) {
+      const int64_t member = left % members.at(d);
+      left /= members.at(d);
+      const int dim = static_cast<int>(d) + 1;
+      if (dim >= x.shape().rank()) continue;
+      box.at(d) = even_slices(x.shape()[dim], members.at(d)).at(static_cast<size_t>(member));
+      if (members.at(d) == 1) continue;
+      const auto rule = std::ranges::find(rules, shard(dim), [](const Rule& r) { return r.out[0]; });
+      op = op->local({*rule, member, members.at(d), {box.at(d), {}, {}}, {box.at(d)}}).op;
+      first = first && member == 0;
+    }
+    const Buffer part = part_of(x, box), expected = part_of(whole, box);
+    const auto& mine = dynamic_cast<const DropoutOp&>(*op);
+    for (const bool in_place : {false, true})
+      EXPECT_TRUE(same_bits(run_op(mine, {part, states[0], states[1]}, in_place)[0], expected))
+          << x.shape().str() << " in " << fmt::format("{}", fmt::join(members, ", ")) << ": part " << m;
+    // That it begins elsewhere is seen.
+    if (!first) {
+      EXPECT_FALSE(same_bits(drop(part, 2, 1, 6), expected)) << x.shape().str() << " part " << m;
+    }
+  }
+}
+
+TEST(Dropout, APartOfASampleHasTheBitsOfTheWhole) {
+  using Members = std::array<int64_t, 3>;
+  for (const Shape& features : {Shape{5, 64}, Shape{5, 130}, Shape{3, 4096}, Shape{3, 999}})
+    for (const int64_t members : {2, 3, 4}) check_parts(uniform(features, 1), {members, 1, 1});
+  // Whole vectors and none, runs of less than a Philox block and of many.
+  for (const Shape& images : {Shape{3, 9, 7, 12}, Shape{2, 8, 8, 64}, Shape{2, 6, 12, 130}, Shape{3, 10, 11, 9}})
+    for (const Members& members :
+         {Members{2, 1, 1}, Members{4, 1, 1}, Members{1, 2, 1}, Members{1, 3, 1}, Members{1, 1, 2}, Members{1, 1, 4},
+          Members{2, 2, 1}, Members{2, 1, 2}, Members{1, 3, 2}, Members{2, 2, 3}})
+      check_parts(uniform(images, 1), members);
+  check_parts(uniform({4, 6, 50}, 1), {2, 1, 1});
+  check_parts(uniform({4, 6, 50}, 1), {1, 3, 1});
+  check_parts(uniform({4, 6, 50}, 1), {2, 3, 1});
+  omp_set_num_threads(3);
+  check_parts(uniform({8, 40, 40, 24}, 1), {1, 2, 2});
+  omp_set_num_threads(1);
 }
 
 TEST(Dropout, EachStepLayerSeedAndSampleHasItsOwnMask) {
@@ -72,7 +140,7 @@ TEST(Dropout, EachStepLayerSeedAndSampleHasItsOwnMask) {
   EXPECT_FALSE(same_bits(mask, drop(x, 3, 1)));
   EXPECT_FALSE(same_bits(mask, drop(x, 2, 2)));
   EXPECT_FALSE(same_bits(mask, drop(x, 2, 1, 4)));
-  EXPECT_FALSE(same_bits(mask, run_op(DropoutOp(rate, 1), {x, step_state(2, 12), lane(0, 4)})[0]));
+  EXPECT_FALSE(same_bits(mask, run_op(DropoutOp(rate, 1, x.shape()), {x, step_state(2, 12), lane(0, 4)})[0]));
 }
 
 TEST(Dropout, RateAndMeanAreKept) {
@@ -92,8 +160,8 @@ TEST(Dropout, RateAndMeanAreKept) {
 }
 
 TEST(Dropout, GradientMatchesFiniteDifferences) {
-  EXPECT_TRUE(
-      gradient_matches(std::make_shared<DropoutOp>(rate, 3), {uniform({3, 20}, 1), step_state(4), lane(6, 3)}, {0}));
+  EXPECT_TRUE(gradient_matches(std::make_shared<DropoutOp>(rate, 3, Shape{3, 20}),
+                               {uniform({3, 20}, 1), step_state(4), lane(6, 3)}, {0}));
 }
 
 TEST(Dropout, LayerIsIdentityOutsideTraining) {
@@ -117,7 +185,7 @@ TEST(Dropout, Errors) {
   builder.enter("drop", 3);
   const std::vector<Value> x{builder.source("x", Type{Shape{8, 5}}, Role::LaneInput)};
   for (float bad : {1.0F, -0.1F, std::nanf("")}) {
-    EXPECT_THROW(DropoutOp(bad, 0), InputError);
+    EXPECT_THROW(DropoutOp(bad, 0, {8, 5}), InputError);
     EXPECT_THROW(Dropout(bad).build(builder, x), InputError);
   }
   EXPECT_EQ(error_of([&] { Dropout(1.5F).build(builder, x); }), "got rate 1.5, expected 0 <= rate < 1");

@@ -184,7 +184,8 @@ Buffer planned(std::shared_ptr<const Op> op, const Buffer& x) {
 TEST(Flatten, KeepsEveryElementAndGivesEveryGradientBack) {
   const Shape image{3, 4, 5, 2};
   const Buffer x = uniform(image, 16, 0, 1), dy = uniform({3, 40}, 17, 0, 1);
-  const Buffer y = planned(std::make_shared<FlattenOp>(), x), dx = planned(std::make_shared<UnflattenOp>(image), dy);
+  const Buffer y = planned(std::make_shared<FlattenOp>(image), x),
+               dx = planned(std::make_shared<UnflattenOp>(image), dy);
   ASSERT_EQ(y.shape(), (Shape{3, 40}));
   ASSERT_EQ(dx.shape(), image);
   for (int64_t n = 0; n < 3; ++n)
@@ -196,13 +197,13 @@ TEST(Flatten, KeepsEveryElementAndGivesEveryGradientBack) {
           ASSERT_EQ(y[feature], x[pixel]);
           ASSERT_EQ(dx[pixel], dy[feature]);
         }
-  EXPECT_TRUE(gradient_matches(std::make_shared<FlattenOp>(), {x}, {0}, {.elements = 120}));
+  EXPECT_TRUE(gradient_matches(std::make_shared<FlattenOp>(image), {x}, {0}, {.elements = 120}));
 }
 
 TEST(Flatten, IsAViewAndSoIsItsGradient) {
   Graph graph;
   const Value x = graph.source("x", {Shape{4, 3, 2, 5}}, Role::Activation);
-  const Value y = graph.add1("flat", std::make_shared<FlattenOp>(), {x});
+  const Value y = graph.add1("flat", std::make_shared<FlattenOp>(Shape{4, 3, 2, 5}), {x});
   EXPECT_EQ(graph.type(y).shape, (Shape{4, 30}));
   const Node node = graph.nodes()[0];
   const std::vector<Value> dy{graph.source("dy", {Shape{4, 30}}, Role::Activation)};
@@ -217,7 +218,7 @@ TEST(Flatten, IsAViewAndSoIsItsGradient) {
               graph.nodes()[1].op->infer(std::vector<Type>{{Shape{2, 31}}});
             }),
             "got f32[2, 31], expected as many elements as [2, 3, 2, 5] has");
-  EXPECT_EQ(error_of([] { FlattenOp().infer(std::vector<Type>{{Shape{2}}}); }),
+  EXPECT_EQ(error_of([] { FlattenOp({2}).infer(std::vector<Type>{{Shape{2}}}); }),
             "got f32[2], expected a batch of at least one dimension");
 }
 

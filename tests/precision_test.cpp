@@ -65,7 +65,7 @@ TEST_P(OperatorTypes, FollowTheActivationsAndWeightsStayF32) {
             (Types{x, channels, channels, x}));
   EXPECT_EQ(BatchNormInferenceOp(1e-3F, true, true).infer(Types{x, channels, channels, channels, channels, x}),
             Types{x});
-  EXPECT_EQ(DropoutOp(0.5F, 1).infer(Types{x, step_state_type(), lane}), Types{x});
+  EXPECT_EQ(DropoutOp(0.5F, 1, image).infer(Types{x, step_state_type(), lane}), Types{x});
   EXPECT_EQ(MaxPoolOp(window).infer(Types{x}), (Types{with(pooled), u8(pooled)}));
   EXPECT_EQ(MaxPoolGradOp(window, true, image).infer(Types{u8(pooled), with(pooled), with(pooled)}), Types{x});
   EXPECT_EQ(AvgPoolOp(window).infer(Types{x}), Types{with(pooled)});
@@ -77,7 +77,7 @@ TEST_P(OperatorTypes, FollowTheActivationsAndWeightsStayF32) {
   EXPECT_EQ(AddOp().infer(Types{x, x}), Types{x});
   EXPECT_EQ(ConcatOp(2).infer(Types{x, x}), Types{with({4, 8, 8, 12})});
   EXPECT_EQ(SliceOp(1, 3).infer(Types{x}), Types{with({4, 8, 8, 2})});
-  EXPECT_EQ(FlattenOp().infer(Types{x}), Types{with({4, 384})});
+  EXPECT_EQ(FlattenOp(image).infer(Types{x}), Types{with({4, 384})});
   EXPECT_EQ(UnflattenOp(image).infer(Types{with({4, 384})}), Types{x});
 }
 

@@ -1,5 +1,5 @@
 // Networks made up from a seed: convolutions of any kernel, stride, dilation, padding and groups, both pools, batch
-// norm, branches with addition and concatenation.
+// norm, dropout, branches with addition and concatenation.
 #pragma once
 
 #include "core/random.h"
@@ -27,9 +27,9 @@ class Dice {
 };
 
 /// A network for images of 17 to 33 rows and columns whose feature maps stay at least `smallest` high and wide, and its
-/// channels at least 8.
-inline Network random_network(uint64_t seed, int64_t smallest) {
-  Dice dice(seed);
+/// channels at least 8. With `drops`, the same network with dropouts between its layers.
+inline Network random_network(uint64_t seed, int64_t smallest, bool drops = false) {
+  Dice dice(seed), drop_dice(seed + 1'000'000);
   std::array<int64_t, 2> size{dice.roll(17, 33), dice.roll(17, 33)};
   Symbol x = Input({size[0], size[1], dice.roll(1, 4)});
   int64_t channels = 0;
@@ -80,6 +80,7 @@ inline Network random_network(uint64_t seed, int64_t smallest) {
       x = Concatenate()({x, y});
       channels += 8;
     }
+    if (drops && drop_dice.coin()) x = Dropout(0.2F)(x);
   }
   x = dice.coin() ? GlobalAveragePooling2D()(x) : Flatten()(x);
   if (dice.coin()) x = Dropout(0.2F)(x);

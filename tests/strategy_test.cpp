@@ -270,6 +270,45 @@ TEST(Traffic, LostMomentsAreSeen) {
   }
 }
 
+/// What a step sends inside lanes, without the bytes.
+std::vector<std::string> moves(const Network& network, const Strategy& strategy) {
+  std::vector<std::string> lines;
+  const auto planned = watch_step(network, {.batch = 4, .lanes = 2, .strategy = strategy}, 2);
+  for (const Collective& one : planned.at(0))
+    if (one.kind != "sum over the batch") lines.push_back(one.node);
+  return lines;
+}
+
+TEST(Traffic, OfADropoutBetweenWideLayersIsNone) {
+  Symbol x = Dense(64, {.activation = Activation::relu})(Flatten()(Input({4, 4, 1})));
+  const Network wide("wide", Dense(10, {.activation = Activation::softmax})(Dropout(0.5F)(x)));
+  EXPECT_EQ(moves(wide, parse_strategy("filter=2")),
+            (std::vector<std::string>{"dropout/filter S(1)->R", "dense_1/filter S(1)->R",
+                                      "dense_1/data_grad/filter P->S(1)"}));
+}
+
+/// `rows` rows to flatten, and a dropout on either side.
+Network flattened(int64_t rows) {
+  Symbol x = Dropout(0.2F)(Conv2D(8, {1, 1}, {.activation = Activation::relu})(Input({rows, 5, 3})));
+  return Network("flattened", Dense(10, {.activation = Activation::softmax})(Dropout(0.2F)(Flatten()(x))));
+}
+
+TEST(Traffic, OfFlatteningIsNoneWhereTheRowsDivide) {
+  using Moves = std::vector<std::string>;
+  EXPECT_EQ(moves(flattened(6), parse_strategy("space_h=2")),
+            (Moves{"input/space_h S(1)->W(1)", "dropout_1/space_h S(1)->R"}));
+  EXPECT_EQ(moves(flattened(7), parse_strategy("space_h=2")),
+            (Moves{"input/space_h S(1)->W(1)", "dropout/space_h S(1)->R"}));
+  EXPECT_EQ(moves(flattened(6), parse_strategy("space_w=2")),
+            (Moves{"input/space_w S(2)->W(2)", "dropout/space_w S(2)->R"}));
+  // A dense layer that adds terms of the features has them where they are.
+  const Strategy pinned = read_strategy(
+      written(R"({"mesh": {"space_h": 2}, "pins": [{"layers": "dense", "place": {"space_h": "channels"}}]})"));
+  EXPECT_EQ(moves(flattened(6), pinned),
+            (Moves{"input/space_h S(1)->W(1)", "dense/space_h P->S(1)", "dense/space_h P->S(1)/space_h S(1)->R",
+                   "loss/grad/space_h R->S(1)/space_h S(1)->R"}));
+}
+
 TEST(Search, PredictsEveryMeshOfTheRanks) {
   Runtime runtime;
   const StepOptions step{.batch = 4, .lanes = 2};

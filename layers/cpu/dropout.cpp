@@ -57,26 +57,38 @@ void random_bits(PhiloxKey key, uint64_t sample, uint64_t first, int32_t* bits) 
 }  // namespace
 
 Kernel make(const DropoutOp& op, const Signature& signature) {
-  const int64_t samples = signature.in[0].shape[0];
-  const int64_t elements = samples ? signature.in[0].shape.elements() / samples : 0;
-  const int64_t groups = (elements + group_elements - 1) / group_elements;
+  const Shape& shape = signature.in[0].shape;
+  const SampleRuns part = op.runs(shape);
+  // Groups are those of whole samples, wherever a run begins.
+  const int64_t runs = part.runs(), groups = part.pieces(group_elements);
   // to_uniform(bits) = (bits >> 8) / 2^24, so comparing whole numbers decides the same.
   const auto threshold = static_cast<int32_t>(std::ceil(double{op.rate} * 0x1p24));
-  return {.run = [=, layer = op.layer, scale = 1 / (1 - op.rate)](Stream&, const Args& args) {
+  return {.run = [=, samples = shape[0], layer = op.layer, scale = 1 / (1 - op.rate)](Stream&, const Args& args) {
     const float* x = args.in[0].as();
     float* y = args.out[0].as();
     const auto& step = *args.in[1].as<StepState>();
     const int64_t first_sample = args.in[2].as<LaneState>()->first;
     const PhiloxKey key = Random(step.seed, Purpose::Dropout, layer, step.step).key();
-    parallel_for(samples * groups, group_elements * 16, [=](int64_t begin, int64_t end) {
+    const int64_t bytes = std::min(part.length, group_elements) * 16;
+    parallel_for(samples * runs * groups, bytes, [=](int64_t begin, int64_t end) {
       int32_t bits[group_elements];
+      int64_t known_sample = -1, known_group = -1;  // whose the bits are: short runs share them
       for (int64_t g = begin; g < end; ++g) {
-        const int64_t sample = g / groups, block = g % groups * group_blocks, first = 4 * block;
-        random_bits(key, static_cast<uint64_t>(first_sample + sample), static_cast<uint64_t>(block), bits);
-        const int64_t at = sample * elements + first;
-        for_each_vec(std::min(group_elements, elements - first), [&]<class V>(V, int64_t i) {
+        const int64_t run = g / groups, sample = runs == 1 ? run : run / runs;
+        const int64_t start = runs == 1 ? part.first : part.start(run % runs);
+        const int64_t group = start / group_elements + g % groups, first = group * group_elements;
+        const int64_t from = std::max(first, start), to = std::min(first + group_elements, start + part.length);
+        if (from >= to) continue;
+        if (sample != known_sample || group != known_group)
+          random_bits(key, static_cast<uint64_t>(first_sample + sample), static_cast<uint64_t>(group * group_blocks),
+                      bits);
+        known_sample = sample;
+        known_group = group;
+        const int64_t at = run * part.length + from - start;
+        const int32_t* decides = bits + (from - first);
+        for_each_vec(to - from, [&]<class V>(V, int64_t i) {
           IntOf<V> number;
-          std::memcpy(&number, bits + i, sizeof number);
+          std::memcpy(&number, decides + i, sizeof number);
           const V zero = broadcast<V>(0);
           store(y + at + i, number < broadcast_int<V>(threshold) ? zero : load<V>(x + at + i) * broadcast<V>(scale));
         });
