@@ -54,6 +54,15 @@ inline Network branched() {
   return Network("branched", Dense(10, {.activation = Activation::softmax})(x));
 }
 
+/// Two convolutions, a pool, a dense layer: everything that moves can be told by hand.
+inline Network small() {
+  Symbol x = Input({12, 10, 3});
+  x = Conv2D(8, {3, 3}, {.padding = Padding::same, .activation = Activation::relu})(x);
+  x = Conv2D(8, {3, 3}, {.strides = {2, 2}, .padding = Padding::same, .activation = Activation::relu})(x);
+  x = GlobalAveragePooling2D()(x);
+  return Network("small", Dense(10, {.activation = Activation::softmax})(x));
+}
+
 struct Trained {
   std::vector<float> losses;
   Weights gradients;  // of the first step, per sample

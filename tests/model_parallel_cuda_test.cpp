@@ -13,7 +13,7 @@ class ModelParallelOnGpu : public ::testing::Test {
   }
 };
 
-Network small() {
+Network small_images() {
   Symbol x = Input({9, 8, 3});
   x = Conv2D(8, {3, 3}, {.padding = Padding::same, .use_bias = false})(x);
   x = ReLU()(BatchNormalization()(x));
@@ -25,7 +25,7 @@ Network small() {
 }
 
 void train_by_all(Precision precision, double tolerance) {
-  const Network network = small();
+  const Network network = small_images();
   StepOptions step{.batch = 4, .lanes = 2, .precision = precision};
   const Trained one = train_by(network, step, 3, 1, BackendChoice::cuda)[0];
   for (const auto& [strategy, ranks] : {std::pair{"space_h=2", 2},
@@ -48,7 +48,7 @@ TEST_F(ModelParallelOnGpu, TrainsAsOneRankDoes) { train_by_all(Precision::fp32, 
 TEST_F(ModelParallelOnGpu, TrainsAsOneRankDoesIn16Bits) { train_by_all(Precision::bf16, 5e-2); }
 
 TEST_F(ModelParallelOnGpu, PipelinesHaveTheBitsOfOneRank) {
-  const Network network = small();
+  const Network network = small_images();
   for (const bool scaled : {false, true}) {
     StepOptions step{.batch = 16, .lanes = 8};
     step.loss_scaling = scaled;
@@ -66,7 +66,7 @@ TEST_F(ModelParallelOnGpu, PipelinesHaveTheBitsOfOneRank) {
 }
 
 TEST_F(ModelParallelOnGpu, PipelinesEvaluateAndPredictAsOneRankDoes) {
-  const Network network = small();
+  const Network network = small_images();
   const auto data = std::make_shared<Noise>(network.input_shape(), 10, 13);  // a short last batch
   Runtime runtime;
   Model model(network, runtime);
