@@ -91,7 +91,7 @@ class Op {
   virtual std::string attributes() const { return {}; }
 };
 
-/// Whether it sends to another stage while later lanes go on.
+/// Whether it moves something to or from another stage while other lanes go on.
 inline bool leaves(const Op& op) { return op.queue() == Queue::Forward || op.queue() == Queue::Backward; }
 
 }  // namespace lockstep

@@ -107,14 +107,6 @@ void check_alike(Communicator& comm, const Device& device) {
           device.engines ? "use GPUs of one kind" : "set ONEDNN_MAX_CPU_ISA to what all have (such as AVX2)");
 }
 
-/// Every rank must have ended with the same bits: a rank that has not is named.
-void check_equal_weights(Communicator& comm, const std::string& sha256) {
-  const auto all = gather_texts(comm, sha256);
-  for (size_t rank = 1; rank < all.size(); ++rank)
-    if (all[rank] != all[0])
-      throw Error("ranks ended with different weights: rank 0 has sha256 {}, rank {} has {}", all[0], rank, all[rank]);
-}
-
 }  // namespace
 
 void Model::compile(const CompileOptions& options) {
@@ -132,10 +124,16 @@ void Model::compile(const CompileOptions& options) {
   steps_done_ = epochs_done_ = 0;
 }
 
+Strategy Model::settled(const RunOptions& options) const {
+  Strategy strategy = options.strategy;
+  settle_stages(strategy, runtime_.distributed() ? runtime_.size() : options.ranks);
+  return strategy;
+}
+
 int Model::ranks(const RunOptions& options) const {
   if (runtime_.distributed()) return runtime_.size();
   if (options.ranks > 0) return options.ranks;
-  const auto together = static_cast<int>(options.strategy.ranks_per_lane());
+  const auto together = static_cast<int>(settled(options).ranks_per_lane());
   if (options.strategy.data_ranks) return together * static_cast<int>(*options.strategy.data_ranks);
   const bool fast = options.numerics == Numerics::fast;
   if (uses_cuda(options.backend))
@@ -162,17 +160,18 @@ void Model::check_data(const Dataset& data) const {
 }
 
 void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& on_pass) {
-  const StepOptions step = options.step();
+  StepOptions step = options.step();
+  step.strategy = settled(options);
   check_batch(step, ranks(options));
   const DeviceOptions choice{options.backend, options.comm, threads(options), step, options.engines};
-  const bool splits = options.strategy.mesh.size() > 1;
+  const bool splits = step.strategy.mesh.size() > 1;
   if (splits && options.numerics == Numerics::fast && uses_cuda(options.backend))
     throw InputError(
         "fast numerics times each rank's GPU algorithms by themselves, but ranks that share a sample must "
         "compute alike: expected reproducible numerics, or a strategy of data alone");
   std::vector<std::string> layers;
   for (const NetworkLayer& layer : network_.layers()) layers.push_back(layer.layer->name);
-  check_pins(options.strategy, layers);
+  check_pins(step.strategy, layers);
   for (const std::string& pattern : options.recompute) expect_match("--recompute", pattern, layers);
   runtime_.run(ranks(options), [&](RankContext& rank) {
     Device device = make_device(choice, rank, runtime_.distributed());
@@ -190,7 +189,7 @@ void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& 
     if (loss_scale_) trainer.variables().set_loss_scale(*loss_scale_);
     body(rank, trainer, device);
     if (rank.comm.rank() == 0) keep_timed_choices(device, options.numerics);
-    check_equal_weights(rank.comm, trainer.variables().sha256());
+    trainer.variables().check_replicas();
   });
 }
 
@@ -213,7 +212,7 @@ FitLength Model::check(const Dataset& data, const FitOptions& options) const {
   constexpr int64_t most = int64_t{1} << 31;
   check_data(data);
   const RunOptions& run = options.run;
-  check_batch({.batch = run.batch, .lanes = run.lanes, .numerics = run.numerics, .strategy = run.strategy}, ranks(run));
+  check_batch({.batch = run.batch, .lanes = run.lanes, .numerics = run.numerics, .strategy = settled(run)}, ranks(run));
   for (const auto& [name, number] : {std::pair{"epochs", options.epochs}, {"steps", options.steps}})
     if (number && (*number < 1 || *number > most)) throw InputError("{} is {}, expected 1 to {}", name, *number, most);
   const int64_t steps_per_epoch = (data.size() + run.batch - 1) / run.batch;
@@ -319,7 +318,7 @@ std::vector<float> Model::predict(std::shared_ptr<const Dataset> data, const Run
     feeding.steps = (data->size() + options.batch - 1) / options.batch;
     BatchFeed feed(data, feeding);
     // Ranks that share a lane have the same, and lie next to each other.
-    const auto together = static_cast<size_t>(options.strategy.ranks_per_lane());
+    const auto together = static_cast<size_t>(trainer.mesh().strategy().ranks_per_lane());
     std::vector<float> all(static_cast<size_t>(options.batch) * classes * together);
     std::vector<float> gathered;
     for (int64_t i = 0; i < feeding.steps; ++i) {
@@ -361,7 +360,8 @@ std::string Model::plan(const RunOptions& options, const std::string& pass) {
         const std::lock_guard lock(mutex);
         text[std::string(name)] = dump(graph);
       });
-  return text[pass];
+  const bool of_one_stage = settled(options).stages() > 1 && (pass == "place" || pass == "reduce" || pass == "step");
+  return (of_one_stage ? "stage 0, as rank 0 has it:\n" : "") + text[pass];
 }
 
 }  // namespace lockstep

@@ -114,6 +114,8 @@ class Model {
 
   /// Ranks and threads that a run with these options gets.
   int ranks(const RunOptions& options) const;
+  /// The strategy with as many stages as there are ranks for, where it leaves that open (see settle_stages).
+  Strategy settled(const RunOptions& options) const;
   int threads(const RunOptions& options) const;
 
  private:

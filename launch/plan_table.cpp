@@ -43,7 +43,7 @@ std::string plan_table(const Network& network, const PlanSummary& summary, const
                         bytes_text(rank.sent));
     text += fmt::format("memory of {}: {}, of it activations {}{}\n", who, bytes_text(rank.memory),
                         bytes_text(rank.activations),
-                        stage_axis == 0 ? "" : fmt::format(" ({} lanes in flight)", rank.in_flight));
+                        stage_axis == 0 ? "" : fmt::format(" (lanes in flight: {})", rank.in_flight));
   }
   return text + pipeline;
 }

@@ -27,13 +27,14 @@ static std::vector<Value> kept_of(const Built& built) {
 
 Strategy with_stages(const Network& network, const StepOptions& options, int ranks) {
   Strategy strategy = options.strategy;
+  std::vector<std::string> layers;
+  for (const NetworkLayer& layer : network.layers()) layers.push_back(layer.layer->name);
+  check_pins(strategy, layers);
   if (strategy.stages() == 1) return strategy;
   check_batch(options, ranks);
   Built built = network.build(options.batch, options.lanes, true);
-  fuse_for(strategy, built.graph, kept_of(built));
-  std::vector<std::string> layers;
-  for (const NetworkLayer& layer : network.layers()) layers.push_back(layer.layer->name);
-  strategy.layer_stages = place_layers(built.graph, layers, strategy);
+  const auto taken = fuse_for(strategy, built.graph, kept_of(built));
+  strategy.layer_stages = place_layers(built.graph, layers, strategy, taken);
   assign_stages(built.graph, strategy);  // which refuses what cannot be
   return strategy;
 }
@@ -53,8 +54,8 @@ std::string describe_pipeline(const Network& network, const StepOptions& options
       const auto found = strategy.layer_stages.find(layer.layer->name);
       if (found != strategy.layer_stages.end() && found->second == stage) layers.push_back(found->first);
     }
-    text += fmt::format("stage {}: {:.1f} % of the estimated work, {} layers, {} to {}\n", stage,
-                        100 * work[static_cast<size_t>(stage)] / all, layers.size(), layers.front(), layers.back());
+    text += fmt::format("stage {}: {:.1f} % of the estimated work, {} to {}\n", stage,
+                        100 * work[static_cast<size_t>(stage)] / all, layers.front(), layers.back());
   }
   const std::vector<double> equal(work.size(), 1.0);
   return text +
@@ -63,9 +64,9 @@ std::string describe_pipeline(const Network& network, const StepOptions& options
                      100 * bubble_share(strategy.schedule, equal, lanes));
 }
 
-void fuse_for(const Strategy& strategy, Graph& graph, std::span<const Value> keep) {
+std::map<std::string, std::string> fuse_for(const Strategy& strategy, Graph& graph, std::span<const Value> keep) {
   // Terms of a sum have no activation of their own.
-  fuse(graph, keep, [&](const std::string& node) {
+  auto taken = fuse(graph, keep, [&](const std::string& node) {
     for (size_t axis = 1; axis < strategy.mesh.size(); ++axis)
       if (strategy.cut(node, axis) == Cut::channels) return false;
     return true;
@@ -80,6 +81,7 @@ void fuse_for(const Strategy& strategy, Graph& graph, std::span<const Value> kee
     return parts;
   });
   if (!strategy.layer_stages.empty()) assign_stages(graph, strategy);
+  return taken;
 }
 
 PlacementRequest request_of(const Graph& graph, const Mesh& mesh) {

@@ -21,7 +21,8 @@ int lanes_of(const StepOptions& options, const Mesh& mesh);
 /// The mesh's strategy for a step of so many lanes.
 Strategy over_lanes(const Mesh& mesh, int lanes);
 /// The fuse pass, as the strategy allows it; batch norms are split where it cuts images; then each node gets its stage.
-void fuse_for(const Strategy& strategy, Graph& graph, std::span<const Value> keep);
+/// Returns what fuse does.
+std::map<std::string, std::string> fuse_for(const Strategy& strategy, Graph& graph, std::span<const Value> keep);
 /// The batch is cut into lanes; where else images and labels lie is for their readers to say.
 PlacementRequest request_of(const Graph& graph, const Mesh& mesh);
 
@@ -52,7 +53,9 @@ class Planner {
     step_.labels = graph().source("labels", {Shape{options_.batch}, DType::i32}, Role::LaneInput);
     std::vector<Value> in{logits(), step_.labels, builder.lane_state()};
     if (scaled) in.push_back(scale_ = graph().source(std::string(loss_scale_name), loss_scale_type(), Role::State));
+    graph().set_section({target_.mesh.strategy().stages() - 1});
     const auto out = graph().add("loss", std::make_shared<CrossEntropyOp>(scaled), std::move(in));
+    graph().set_section({});
     step_.loss = out.at(0);
     step_.correct = out.at(1);
   }

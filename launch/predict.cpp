@@ -26,6 +26,7 @@ class SilentComm final : public Communicator {
   int size() const override { return inner_.size(); }
   std::string_view kind() const override { return inner_.kind(); }
   bool capturable() const override { return inner_.capturable(); }
+  bool host_waits() const override { return inner_.host_waits(); }
   std::unique_ptr<Communicator> split(int color, int key) override {
     return std::make_unique<SilentComm>(inner_.split(color, key));
   }

@@ -46,14 +46,18 @@ Pin read_pin(const JsonDocument& document, const Json& json, const std::string& 
   });
   at(document, pointer + "/place", [&] { expect_object(json["place"], R"({"space_h": "whole"})"); });
   std::vector<std::string> axes, cuts(cut_names().begin() + 1, cut_names().end());
-  for (size_t axis = 1; axis < strategy.mesh.size(); ++axis) axes.push_back(strategy.mesh[axis].name);
+  for (const auto& [axis, size] : document.root()["mesh"].items())
+    if (axis != "data") axes.push_back(axis);
   cuts.emplace_back("whole");
   for (const auto& [axis, place] : json["place"].items())
     at(document, pointer + "/place" + json_pointer_part(axis), [&, name = axis, how = place] {
       index_of("mesh axis", name, axes);
       if (name == "stage") {
         if (!how.is_number_integer()) throw InputError("expected a stage's number, from 0, got {}", how.dump());
-        pin.stage = how.template get<int>();
+        constexpr int64_t most = 65535;
+        const auto stage = how.template get<int64_t>();
+        if (stage < 0 || stage > most) throw InputError("stage is {}, expected 0 to {}", how.dump(), most);
+        if (strategy.stage_axis()) pin.stage = static_cast<int>(stage);  // else there is one, and nothing to share
         return;
       }
       if (!how.is_string()) throw InputError("expected one of {}, got {}", fmt::join(cuts, ", "), how.dump());

@@ -1,6 +1,7 @@
 #include "launch/variables.h"
 
 #include <algorithm>
+#include <array>
 
 #include "core/cpu/streams.h"
 #include "core/error.h"
@@ -246,6 +247,25 @@ std::string VariableStore::sha256() const {
     hash.update(std::as_bytes(std::span(values)));
   }
   return agreed(hash.hex());
+}
+
+void VariableStore::check_replicas() const {
+  if (!host_) return;
+  Sha256 hash;
+  for (const Arena* arena : {&memory_.parameters, &memory_.states}) {
+    std::vector<std::byte> values(arena->bytes());
+    backend_.copy(values.data(), arena->data(), values.size());
+    hash.update(values);
+  }
+  std::array<char, 64> mine{};
+  hash.hex().copy(mine.data(), mine.size());
+  const auto all = gather(*host_, mine);
+  const auto together = static_cast<size_t>(mesh_->strategy().ranks_per_lane());
+  const auto text = [&](size_t rank) { return std::string(all[rank].data(), mine.size()); };
+  for (size_t rank = together; rank < all.size(); ++rank)
+    if (all[rank] != all[rank % together])
+      throw Error("ranks ended with different weights: what rank {} holds has sha256 {}, on rank {} it has {}",
+                  rank % together, text(rank % together), rank, text(rank));
 }
 
 std::vector<Weights> VariableStore::get_slots(bool wanted) const {

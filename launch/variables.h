@@ -85,6 +85,9 @@ class VariableStore {
   /// SHA-256, in hex, over all variables in the network's order: name, shape, then the values' bytes. The same for
   /// every number of ranks, strategy and memory layout.
   std::string sha256() const;
+  /// Throws Error that names both where a rank holds other bits than the first that holds the same part of all
+  /// variables. All ranks call.
+  void check_replicas() const;
   /// The same over the optimizer's variables and the loss scale.
   std::string slots_sha256() const;
 

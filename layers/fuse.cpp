@@ -13,11 +13,12 @@ class Fusion {
   Fusion(Graph& graph, std::span<const Value> keep, const std::function<bool(const std::string&)>& takes)
       : graph_(graph), keep_(keep), takes_(takes) {}
 
-  void run() {
+  std::map<std::string, std::string> run() {
     // Pools first: a relu that a pool can take is cheaper there than in the convolution before it.
     each<MaxPoolOp>([this](int pool, const MaxPoolOp& op) { relu_into_pool(pool, op); });
     each<ReluOp>([this](int relu, const ReluOp&) { relu_into_producer(relu); });
     graph_.prune(keep_);
+    return std::move(taken_);
   }
 
  private:
@@ -41,6 +42,7 @@ class Fusion {
   void relu_into_pool(int pool, const MaxPoolOp& op) {
     int relu = 0;
     if (!sole_producer<ReluOp>(node(pool).in[0], relu)) return;
+    taken_[node(relu).name] = node(pool).name;
     graph_.replace(pool, std::make_shared<MaxPoolOp>(op.window, true), {node(relu).in[0]});
   }
 
@@ -75,6 +77,7 @@ class Fusion {
       if (!joined || graph_.info(residual).producer >= at) continue;
       std::vector<Value> in = node(at).in;
       in.push_back(residual);
+      taken_[node(add).name] = node(at).name;
       take(relu, at, std::move(joined), std::move(in));
       return;
     }
@@ -82,6 +85,7 @@ class Fusion {
 
   /// The node `at` becomes `op`, and its first output takes the place of `last`'s.
   void take(int last, int at, std::shared_ptr<const Op> op, std::vector<Value> in) {
+    taken_[node(last).name] = node(at).name;
     graph_.replace(at, std::move(op), std::move(in));
     graph_.redirect(node(last).out[0], node(at).out[0]);
   }
@@ -89,12 +93,14 @@ class Fusion {
   Graph& graph_;
   std::span<const Value> keep_;
   const std::function<bool(const std::string&)>& takes_;
+  std::map<std::string, std::string> taken_;
 };
 
 }  // namespace
 
-void fuse(Graph& graph, std::span<const Value> keep, const std::function<bool(const std::string&)>& takes) {
-  Fusion(graph, keep, takes).run();
+std::map<std::string, std::string> fuse(Graph& graph, std::span<const Value> keep,
+                                        const std::function<bool(const std::string&)>& takes) {
+  return Fusion(graph, keep, takes).run();
 }
 
 }  // namespace lockstep

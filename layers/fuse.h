@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 
 #include "core/graph.h"
 
@@ -14,7 +15,9 @@ namespace lockstep {
 ///   conv2d, dense → relu         relu in the operator
 ///   batch_norm [→ add] → relu    one batch_norm (training and inference)
 /// Only where nobody else reads the value in between. Removes what nothing needs any more.
-/// A conv2d or dense takes a relu only where `takes` allows it, by the node's name.
-void fuse(Graph& graph, std::span<const Value> keep, const std::function<bool(const std::string&)>& takes = {});
+/// A conv2d or dense takes a relu only where `takes` allows it, by the node's name. Returns, by the name of each node
+/// that another took over, that one's.
+std::map<std::string, std::string> fuse(Graph& graph, std::span<const Value> keep,
+                                        const std::function<bool(const std::string&)>& takes = {});
 
 }  // namespace lockstep

@@ -75,7 +75,7 @@ double work_of(const Graph& graph, const Node& node) {
 }
 
 std::map<std::string, int> place_layers(const Graph& forward, std::span<const std::string> layers,
-                                        const Strategy& strategy) {
+                                        const Strategy& strategy, const std::map<std::string, std::string>& taken) {
   const int stages = strategy.stages();
   const bool pinned = std::ranges::any_of(strategy.pins, [](const Pin& pin) { return pin.stage.has_value(); });
   for (const Pin& pin : strategy.pins)
@@ -111,6 +111,15 @@ std::map<std::string, int> place_layers(const Graph& forward, std::span<const st
     placed[stop.layer] = stop.stage;
     used[static_cast<size_t>(stop.stage)] = true;
   }
+  for (const auto& [part, whole] : taken) {
+    const std::string inner = layer_of(part, layers), outer = layer_of(whole, layers);
+    if (inner.empty() || placed.contains(inner) || !placed.contains(outer)) continue;
+    const int stage = placed.at(outer);
+    if (const auto pin = pinned_stage(strategy, inner); pin && *pin != stage)
+      throw InputError("'{}' is pinned to stage {}, but it is computed as a part of '{}', which is on stage {}", inner,
+                       *pin, outer, stage);
+    placed[inner] = stage;
+  }
   if (const auto idle = std::ranges::find(used, false); idle != used.end())
     throw InputError("no layer is on stage {} of {}: pin some there", idle - used.begin(), stages);
   return placed;
@@ -121,7 +130,8 @@ void assign_stages(Graph& forward, const Strategy& strategy) {
   for (const auto& [layer, stage] : strategy.layer_stages) layers.push_back(layer);
   for (size_t i = 0; i < forward.nodes().size(); ++i) {
     const Node& node = forward.nodes()[i];
-    int stage = 0;
+    int stage = node.section.stage;
+    if (stage > 0) continue;
     if (const std::string layer = layer_of(node.name, layers); !layer.empty())
       stage = strategy.layer_stages.at(layer);
     else

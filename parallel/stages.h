@@ -10,14 +10,16 @@ namespace lockstep {
 
 /// Gives each layer that computes something in `forward`, a network's graph in training, a stage: where the strategy
 /// pins stages, layers that no pin speaks of are on the last stage that they read from; where it pins none, consecutive
-/// layers are shared out so that the busiest stage has as little estimated work as can be (see work_of).
+/// layers are shared out so that the busiest stage has as little estimated work as can be (see work_of). A node of
+/// `taken` is computed as a part of another, by their names, and its layer is on that one's stage.
 /// Throws InputError where there are more stages than such layers, a pin names a stage that is not there, a stage gets
-/// no layer, or a layer would read from a later stage.
+/// no layer, a layer would read from a later stage, or a pin says of a layer that is part of another's operator what
+/// none says of that.
 std::map<std::string, int> place_layers(const Graph& forward, std::span<const std::string> layers,
-                                        const Strategy& strategy);
+                                        const Strategy& strategy, const std::map<std::string, std::string>& taken = {});
 
 /// Sets the stage of each node of a forward graph, as `strategy.layer_stages` says; what belongs to no layer goes where
-/// its inputs are made.
+/// its inputs are made, and what has a stage other than 0 keeps it.
 void assign_stages(Graph& forward, const Strategy& strategy);
 
 /// An estimate of a node's work, in multiply-adds: those of its weights, and ten for each byte that it reads or writes.

@@ -130,7 +130,9 @@ void settle_stages(Strategy& strategy, int ranks) {
   if (ranks % others != 0)
     throw InputError("stage=auto: {} ranks do not divide by the {} places of the other axes", ranks, others);
   strategy.mesh[axis].size = ranks / others;
-  if (ranks == others) strategy.mesh.erase(strategy.mesh.begin() + static_cast<ptrdiff_t>(axis));
+  if (ranks != others) return;
+  strategy.mesh.erase(strategy.mesh.begin() + static_cast<ptrdiff_t>(axis));
+  for (Pin& pin : strategy.pins) pin.stage.reset();
 }
 
 Strategy parse_strategy(const std::string& text) {
@@ -163,7 +165,11 @@ void expect_match(const std::string& what, const std::string& pattern, std::span
 }
 
 void check_pins(const Strategy& strategy, std::span<const std::string> layers) {
-  for (const Pin& pin : strategy.pins) expect_match("pin", pin.layers, layers);
+  for (const Pin& pin : strategy.pins) {
+    expect_match("pin", pin.layers, layers);
+    if (pin.stage && strategy.stages() == 1)
+      throw InputError("pin '{}' names stage {}, but the mesh has no axis 'stage'", pin.layers, *pin.stage);
+  }
 }
 
 }  // namespace lockstep

@@ -80,7 +80,8 @@ Strategy data_parallel(int64_t lanes);
 /// Throws InputError that says what was given and what was expected.
 Strategy parse_strategy(const std::string& text);
 /// Gives "stage=auto" as many members as `ranks` leaves for it; does nothing where the strategy does not say so. Throws
-/// InputError where ranks is 0 (unknown), or does not divide by the other axes.
+/// InputError where ranks is 0 (unknown), or does not divide by the other axes. With one member there is nothing to
+/// share, and pins of stages are dropped.
 void settle_stages(Strategy& strategy, int ranks);
 /// Adds an axis with what its name stands for; without a size as settle_stages will say. Throws InputError where the
 /// name is unknown or there is such an axis.

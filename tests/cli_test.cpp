@@ -146,6 +146,8 @@ TEST_F(Cli, SummaryPlanVersionAndHelp) {
     EXPECT_TRUE(staged.says(part)) << staged.text;
   EXPECT_TRUE(run(split + "--strategy stage=auto").says("expected --ranks N"));
   EXPECT_TRUE(run(split + "--strategy stage=2 --pipeline 1f2b").says("did you mean '1f1b'"));
+  EXPECT_TRUE(run(split + "--pipeline gpipe").says("the strategy 'data' has no stages"));
+  EXPECT_TRUE(run(split + "--strategy stage=2").says("stage 0, as rank 0 has it"));
   const Outcome search = run(split + "--search --ranks 2");
   for (const char* part : {"GB/s (measured)", "data=2", "space_w=2", "channel=2"})
     EXPECT_TRUE(search.says(part)) << part;

@@ -103,6 +103,7 @@ inline Trained train_by(const Network& network, StepOptions step, int64_t steps,
   }
   trained.weights = trainer.variables().get();
   trained.slot_bytes = trainer.variables().memory().slots.bytes();
+  trainer.variables().check_replicas();
   trained.sha256 = trainer.variables().sha256() + trainer.variables().slots_sha256();
   return trained;
 }

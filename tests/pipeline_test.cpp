@@ -101,6 +101,13 @@ TEST(Pipeline, OfStagesThatShareALaneHasTheBitsOfThatSharing) {
   }
 }
 
+TEST(Pipeline, TakesLayersOfAnyName) {
+  const Symbol x = GlobalAveragePooling2D()(Conv2D(8, {3, 3}).named("loss")(Input({8, 8, 1})));
+  const Network network("named", Dense(10, {.activation = Activation::softmax})(x));
+  const Trained one = train_by(network, staged("data"), 2, 1)[0];
+  EXPECT_EQ(train_by(network, staged("stage=2"), 2, 2)[0].sha256, one.sha256);
+}
+
 TEST(Pipeline, BranchesCanBeOnDifferentStages) {
   const Symbol image = Input({12, 12, 3});
   const Symbol a = Conv2D(8, {3, 3}, {.activation = Activation::relu}).named("left")(image);
@@ -180,6 +187,37 @@ TEST(Pipeline, KeepsAsManyLanesAsTheScheduleSays) {
   size_t shared = 0;
   for (const Size& size : few) shared += size.parameters;
   EXPECT_EQ(shared, whole);
+}
+
+TEST(Pipeline, ARankWithOtherBitsThanItsReplicaIsNamed) {
+  const Network network = branched();
+  const StepOptions step = staged("data=2,stage=2");
+  for (const bool off : {false, true}) {
+    auto comms = make_local(4);
+    std::vector<std::string> errors(4);
+    std::vector<std::thread> threads;
+    for (size_t r = 0; r < 4; ++r)
+      threads.emplace_back([&, r] {
+        const auto backend = make_cpu_backend(1);
+        Trainer trainer(network, {.step = step}, *comms[r], *backend, cpu_kernels());
+        Weights weights = trainer.variables().get();
+        if (off && r == 3)
+          for (auto& [name, values] : weights) values[0] = std::nextafter(values[0], 2.0F);
+        trainer.variables().set(weights);
+        try {
+          trainer.variables().check_replicas();
+        } catch (const Error& error) {
+          errors[r] = error.what();
+        }
+      });
+    for (std::thread& thread : threads) thread.join();
+    for (const std::string& error : errors) {
+      EXPECT_EQ(error.empty(), !off);
+      if (off) {
+        EXPECT_TRUE(says(error, {"what rank 1 holds", "on rank 3"}));
+      }
+    }
+  }
 }
 
 TEST(Pipeline, EvaluatesAndPredictsAsOneRankDoes) {
@@ -289,6 +327,16 @@ TEST(Stages, WhatCannotBeIsRefused) {
   step = staged("stage=3");
   pin(step.strategy, "dense", 2);
   EXPECT_TRUE(says(refusal(step, 3), {"no layer is on stage 1 of 3"}));
+  step = staged("data=2");
+  pin(step.strategy, "dense", 1);
+  EXPECT_TRUE(says(refusal(step, 2), {"pin 'dense' names stage 1", "no axis 'stage'"}));
+  step = staged("stage=2");
+  pin(step.strategy, "re_lu*", 1);
+  EXPECT_TRUE(says(refusal(step, 2), {"'re_lu' is pinned to stage 1", "part of 'batch_normalization'", "stage 0"}));
+  step = staged("stage=2");
+  pin(step.strategy, "dence", 1);
+  EXPECT_TRUE(says(refusal(step, 2), {"'dence' matches no layer", "'dense'"}));
+  EXPECT_TRUE(says(refusal(staged("stage=auto"), 2), {"stage=auto", "settled"}));
   step = staged("stage=2");
   step.numerics = Numerics::fast;
   EXPECT_TRUE(says(refusal(step, 2), {"fast numerics", "2 stages"}));
@@ -304,6 +352,11 @@ TEST(Stages, AutoSharesTheRanksThatThereAre) {
   Strategy none = parse_strategy("stage=auto");
   settle_stages(none, 1);
   EXPECT_EQ(none.mesh.size(), 1U);
+  Runtime runtime;
+  Model model(branched(), runtime);
+  model.compile({});
+  const RunOptions run{.batch = 8, .lanes = 4, .ranks = 2, .strategy = parse_strategy("stage=auto")};
+  EXPECT_TRUE(says(model.plan(run, "layers"), {"pipeline 1f1b", "stage 1"}));
   EXPECT_TRUE(says(error_of<InputError>([] { parse_strategy("stage=0"); }), {"'stage'", "expected 1"}));
   EXPECT_TRUE(says(error_of<InputError>([] { parse_strategy("filter=auto"); }), {"'filter=auto'"}));
 }

@@ -12,7 +12,7 @@ struct StepPlan {
   std::vector<std::vector<Placement>> placement;  // by value id, by mesh axis
   std::vector<std::vector<Slices>> slices;        // the same: of what is cut
   int lanes = 1;                                  // of this rank
-  std::vector<Turn> turns;                        // empty: each lane's work, lane by lane
+  std::vector<Turn> turns;                        // where empty, finish_plan makes them one a lane
   int in_flight = 1;  // lanes whose forward part has begun and whose backward part has not ended, at most
   std::vector<Entry> order;
   std::vector<Kernel> kernels;  // by node

@@ -39,9 +39,9 @@ void add_run_options(CLI::App& app, Options& options) {
                  "How work is split over ranks: data, axes such as data=2,space_h=2 (data, space_h, space_w, filter, "
                  "channel, stage), or a JSON file with pins")
       ->capture_default_str();
-  app.add_option("--pipeline", options.pipeline,
-                 "When a stage runs which lane: 1f1b (few lanes in flight) or gpipe; the bits are the same")
-      ->capture_default_str();
+  app.add_option(
+      "--pipeline", options.pipeline,
+      "When a stage runs which lane: 1f1b (the default: few lanes in flight) or gpipe; the bits are the same");
   app.add_flag(
       "--shard-optimizer", options.shard_optimizer,
       "Each rank along the data axis keeps its part of the optimizer's variables alone; the bits are the same");
@@ -108,7 +108,12 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
                  .recompute = options.recompute,
                  .engines = options.engines};
   run.strategy.shard_optimizer = options.shard_optimizer;
-  run.strategy.schedule = schedule_from_name(options.pipeline);
+  if (!options.pipeline.empty()) {
+    run.strategy.schedule = schedule_from_name(options.pipeline);
+    if (!run.strategy.stage_axis())
+      throw InputError("--pipeline {}: the strategy '{}' has no stages, expected such as --strategy stage=2",
+                       options.pipeline, options.strategy);
+  }
   const std::vector<std::string> modes{"reproducible", "fast"};
   if (options.numerics == modes[1])
     run.numerics = Numerics::fast;

@@ -31,7 +31,7 @@ struct Options {
   std::string ranks = "auto";
   uint64_t seed = 0;
   std::string out;
-  std::string strategy = "data", pipeline = "1f1b";
+  std::string strategy = "data", pipeline = "";
   std::vector<std::string> recompute;
   std::string weights;
   std::string log = "warning";

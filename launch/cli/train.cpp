@@ -120,7 +120,7 @@ Json configuration(const Job& job) {
           {"numerics", o.numerics},
           {"strategy", o.strategy},
           {"split", strategy_json(job.run.strategy)},
-          {"pipeline", o.pipeline},
+          {"pipeline", job.stages.empty() ? "" : name_of(job.run.strategy.schedule)},
           {"stages", job.stages},
           {"shard_optimizer", o.shard_optimizer},
           {"recompute", o.recompute},
