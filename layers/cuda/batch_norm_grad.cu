@@ -9,10 +9,10 @@ using namespace norm;
 namespace {
 
 struct Gradient {
-  const void *x, *y, *dy;
-  void *dx, *dresidual;
-  uint8_t* mask;  // a bit an element and a byte a pack: where y > 0
-  const float* mean;
+  const void *x = nullptr, *y = nullptr, *dy = nullptr;
+  void *dx = nullptr, *dresidual = nullptr;
+  uint8_t* mask = nullptr;  // a bit an element and a byte a pack: where y > 0
+  const float* mean = nullptr;
 };
 
 /// Sums of g and g * (x - mean) of each part: partial[part, 2, c], where g is dy behind relu. With `keeps`, keeps g as
