@@ -1,8 +1,7 @@
-// How much of the time that halos travel is hidden behind work: steps on a link that takes so long for each halo, with
-// and without overlap, beside a link that takes none. Two ranks with a thread each; prints medians and their spread.
+// How much of the time that halos travel is hidden behind work: steps by a slow link, with rows
+// in pieces and in one, beside steps by a fast one. Two ranks with a thread each; prints medians and their spread.
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -19,13 +18,13 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// A link of a mesh (see Mesh) whose exchanges inside a lane, halos here, take `delay` longer each; sums over the batch
-/// pass as they are.
+/// A link of a mesh (see Mesh) by which exchanges inside a lane, halos here, take so long for each byte; sums over the
+/// batch pass as they are.
 class SlowLink final : public Communicator {
  public:
   struct Shared {
-    std::chrono::microseconds delay{0};
-    std::atomic<int> halos{0};
+    double seconds_a_byte = 0;
+    std::atomic<size_t> bytes{0};  // that came by it
   };
   SlowLink(Communicator& inner, Shared& shared) : inner_(inner), shared_(shared) {}
   SlowLink(std::unique_ptr<Communicator> inner, Shared& shared, bool halos)
@@ -40,10 +39,12 @@ class SlowLink final : public Communicator {
     return std::make_unique<SlowLink>(inner_.split(color, key), shared_, splits_++ % 2 == 0);
   }
   void exchange(std::span<const Message> messages, Stream& stream) override {
+    size_t bytes = 0;
+    for (const Message& message : messages) bytes = std::max({bytes, message.send_bytes, message.receive_bytes});
     if (halos_)
-      stream.enqueue([this] {
-        ++shared_.halos;
-        std::this_thread::sleep_for(shared_.delay);
+      stream.enqueue([this, bytes] {
+        shared_.bytes += bytes;
+        std::this_thread::sleep_for(std::chrono::duration<double>(static_cast<double>(bytes) * shared_.seconds_a_byte));
       });
     inner_.exchange(messages, stream);
   }
@@ -80,15 +81,15 @@ Network twenty(int64_t size) {
 
 struct Measured {
   double seconds = 0;  // a step, as rank 0 sees it
-  int halos = 0;       // in it, of rank 0
+  size_t bytes = 0;    // by its link, of rank 0
 };
 
 /// One step behind a first.
-Measured measure(const Network& network, const StepOptions& step, int ranks, std::chrono::microseconds delay) {
+Measured measure(const Network& network, const StepOptions& step, int ranks, double seconds_a_byte) {
   Measured measured;
   Runtime runtime;
   runtime.run(ranks, [&](RankContext& rank) {
-    SlowLink::Shared shared{delay};
+    SlowLink::Shared shared{seconds_a_byte};
     SlowLink link(rank.comm, shared);
     const Device device = make_device({.backend = BackendChoice::cpu, .step = step}, rank, false);
     Trainer trainer(network, {.step = step, .optimizer = SGD{}}, link, *device.backend, device.kernels);
@@ -97,11 +98,11 @@ Measured measure(const Network& network, const StepOptions& step, int ranks, std
                    {.batch = 1, .steps = 1});
     const Batch& batch = feed.next();
     trainer.train(batch, 0.01F);
-    const int before = shared.halos;
+    const size_t before = shared.bytes;
     const auto start = Clock::now();
     trainer.train(batch, 0.01F);
     if (rank.comm.rank() == 0)
-      measured = {std::chrono::duration<double>(Clock::now() - start).count(), shared.halos - before};
+      measured = {std::chrono::duration<double>(Clock::now() - start).count(), shared.bytes - before};
   });
   return measured;
 }
@@ -132,33 +133,28 @@ int main(int argc, char** argv) {
   overlapped.strategy.overlap_from = 0;
   StepOptions plain = overlapped;
   plain.strategy.overlap_from = SIZE_MAX;
-  const std::chrono::microseconds none{0};
-  // A halo then takes about a fifth of the work between two.
-  const double alone = measure(network, overlapped, 2, none).seconds;
-  const std::chrono::microseconds delay(static_cast<int64_t>(1e6 * alone / 200));
+  // All halos together then take a fifth of a step.
+  const Measured alone = measure(network, overlapped, 2, 0);
+  const double travel = alone.seconds / 5, slowness = travel / static_cast<double>(alone.bytes);
   std::vector<double> ones, quick, slow, quick_plain, slow_plain;
-  int halos = 0;
   for (int round = 0; round < rounds; ++round) {
-    ones.push_back(measure(network, one, 1, none).seconds);
-    quick.push_back(measure(network, overlapped, 2, none).seconds);
-    const Measured delayed = measure(network, overlapped, 2, delay);
-    slow.push_back(delayed.seconds);
-    halos = delayed.halos;
-    quick_plain.push_back(measure(network, plain, 2, none).seconds);
-    slow_plain.push_back(measure(network, plain, 2, delay).seconds);
+    ones.push_back(measure(network, one, 1, 0).seconds);
+    quick.push_back(measure(network, overlapped, 2, 0).seconds);
+    slow.push_back(measure(network, overlapped, 2, slowness).seconds);
+    quick_plain.push_back(measure(network, plain, 2, 0).seconds);
+    slow_plain.push_back(measure(network, plain, 2, slowness).seconds);
   }
-  const double travel = halos * 1e-6 * static_cast<double>(delay.count());
   std::printf("20 convolutions, one %lldx%lldx3 image, 2 ranks by space_h=2, %d rounds, medians; oneDNN %s\n",
               static_cast<long long>(size), static_cast<long long>(size), rounds, onednn_version().c_str());
   std::printf("one rank                        %s\n", text(ones).c_str());
   std::printf("two ranks                       %s, %.2f times one rank\n", text(quick).c_str(),
               median(ones) / median(quick));
-  std::printf("two ranks, without overlap      %s, %.2f times one rank\n", text(quick_plain).c_str(),
+  std::printf("two ranks, rows in one piece    %s, %.2f times one rank\n", text(quick_plain).c_str(),
               median(ones) / median(quick_plain));
-  std::printf("each of %d halos takes %.1f ms: %.1f ms a step\n", halos, 1e-3 * static_cast<double>(delay.count()),
-              1e3 * travel);
+  std::printf("by a link of %.1f MB/s the %.1f MiB of halos take %.1f ms a step\n", 1e-6 / slowness,
+              static_cast<double>(alone.bytes) / 0x1p20, 1e3 * travel);
   for (const auto& [what, with, without] :
-       {std::tuple{"overlapped", &slow, &quick}, {"without overlap", &slow_plain, &quick_plain}})
+       {std::tuple{"overlapped", &slow, &quick}, {"rows in one piece", &slow_plain, &quick_plain}})
     std::printf("%-31s %s, %.0f %% of it hidden\n", what, text(*with).c_str(),
                 100 * (1 - (median(*with) - median(*without)) / travel));
   return 0;
