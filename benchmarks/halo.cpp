@@ -10,7 +10,7 @@
 #include "launch/data/synthetic.h"
 #include "launch/lockstep.h"
 #include "layers/cpu/library.h"
-#include "parallel/comm/local.h"
+#include "parallel/comm/forwarding.h"
 
 using namespace lockstep;
 
@@ -20,20 +20,16 @@ using Clock = std::chrono::steady_clock;
 
 /// A link of a mesh (see Mesh) by which exchanges inside a lane, halos here, take so long for each byte; sums over the
 /// batch pass as they are.
-class SlowLink final : public Communicator {
+class SlowLink final : public ForwardingComm {
  public:
   struct Shared {
     double seconds_a_byte = 0;
     std::atomic<size_t> bytes{0};  // that came by it
   };
-  SlowLink(Communicator& inner, Shared& shared) : inner_(inner), shared_(shared) {}
+  SlowLink(Communicator& inner, Shared& shared) : ForwardingComm(inner), shared_(shared) {}
   SlowLink(std::unique_ptr<Communicator> inner, Shared& shared, bool halos)
-      : owned_(std::move(inner)), inner_(*owned_), shared_(shared), halos_(halos) {}
+      : ForwardingComm(std::move(inner)), shared_(shared), halos_(halos) {}
 
-  int rank() const override { return inner_.rank(); }
-  int size() const override { return inner_.size(); }
-  std::string_view kind() const override { return inner_.kind(); }
-  bool capturable() const override { return inner_.capturable(); }
   std::unique_ptr<Communicator> split(int color, int key) override {
     // A mesh splits for exchanges and for sums, axis by axis.
     return std::make_unique<SlowLink>(inner_.split(color, key), shared_, splits_++ % 2 == 0);
@@ -48,24 +44,8 @@ class SlowLink final : public Communicator {
       });
     inner_.exchange(messages, stream);
   }
-  void all_reduce(float* data, size_t n, Stream& stream) override { inner_.all_reduce(data, n, stream); }
-  void reduce_scatter(const float* in, float* out, size_t n, Stream& stream) override {
-    inner_.reduce_scatter(in, out, n, stream);
-  }
-  void all_gather(const std::byte* mine, std::byte* all, size_t bytes, Stream& stream) override {
-    inner_.all_gather(mine, all, bytes, stream);
-  }
-  void all_to_all(const std::byte* in, std::byte* out, size_t bytes, Stream& stream) override {
-    inner_.all_to_all(in, out, bytes, stream);
-  }
-  void broadcast(std::byte* data, size_t bytes, int root, Stream& stream) override {
-    inner_.broadcast(data, bytes, root, stream);
-  }
-  void abort(std::string_view why) noexcept override { inner_.abort(why); }
 
  private:
-  std::unique_ptr<Communicator> owned_;
-  Communicator& inner_;
   Shared& shared_;
   bool halos_ = false;
   int splits_ = 0;

@@ -8,6 +8,7 @@
 #include "launch/data/synthetic.h"
 #include "launch/device.h"
 #include "launch/trainer.h"
+#include "parallel/comm/forwarding.h"
 #include "parallel/comm/gather.h"
 #include "parallel/pipeline.h"
 #include "parallel/stages.h"
@@ -18,15 +19,9 @@ namespace lockstep {
 namespace {
 
 /// Exchanges nothing, so that a rank's own work can be timed: what it computes with is not what it would be sent.
-class SilentComm final : public Communicator {
+class SilentComm final : public ForwardingComm {
  public:
-  explicit SilentComm(Communicator& inner) : inner_(inner) {}
-  explicit SilentComm(std::unique_ptr<Communicator> inner) : owned_(std::move(inner)), inner_(*owned_) {}
-  int rank() const override { return inner_.rank(); }
-  int size() const override { return inner_.size(); }
-  std::string_view kind() const override { return inner_.kind(); }
-  bool capturable() const override { return inner_.capturable(); }
-  bool host_waits() const override { return inner_.host_waits(); }
+  using ForwardingComm::ForwardingComm;
   std::unique_ptr<Communicator> split(int color, int key) override {
     return std::make_unique<SilentComm>(inner_.split(color, key));
   }
@@ -36,11 +31,6 @@ class SilentComm final : public Communicator {
   void all_gather(const std::byte*, std::byte*, size_t, Stream&) override {}
   void all_to_all(const std::byte*, std::byte*, size_t, Stream&) override {}
   void broadcast(std::byte*, size_t, int, Stream&) override {}
-  void abort(std::string_view why) noexcept override { inner_.abort(why); }
-
- private:
-  std::unique_ptr<Communicator> owned_;
-  Communicator& inner_;
 };
 
 using Clock = std::chrono::steady_clock;
