@@ -1,6 +1,7 @@
 #include "parallel/propagate.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include "core/error.h"
@@ -113,17 +114,21 @@ class Propagation {
   }
 
   /// Brings a value to where it is wanted along each axis. What must be whole is put together first, and an axis cuts a
-  /// dimension when no other does any more: none is ever cut twice.
+  /// dimension when no other does any more: none is ever cut twice. A halo of rows comes last, as rows that need none
+  /// are computed meanwhile (see overlap).
   Value bring_to(Value value, const std::vector<Target>& targets) {
     const auto there = [&](size_t axis) {
       return at(value, axis) == targets[axis].placement && slices(value, axis) == targets[axis].slices;
     };
     for (size_t axis = 0; axis < axes(); ++axis)
       if (targets[axis].slices.empty()) value = reshard(value, axis, targets[axis].placement, {});
+    std::vector<size_t> order(axes());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::ranges::stable_partition(order, [&](size_t axis) { return !(targets[axis].placement == window(1)); });
     for (;;) {
       std::optional<size_t> blocked;
       bool moved = false;
-      for (size_t axis = 0; axis < axes(); ++axis) {
+      for (const size_t axis : order) {
         if (there(axis)) continue;
         if (cut_elsewhere(value, axis, targets[axis].placement.dim)) {
           blocked = axis;

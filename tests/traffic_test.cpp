@@ -43,11 +43,11 @@ TEST(Traffic, IsTheCollectivesOfTheStrategyAndNoOther) {
 }
 
 /// The order in which rank 0 runs the nodes whose names contain one of `parts`.
-std::vector<std::string> order_of(const StepOptions& step, const std::vector<std::string>& parts) {
+std::vector<std::string> order_of(const StepOptions& step, const std::vector<std::string>& parts, int ranks = 2) {
   std::vector<std::string> names;
-  auto comms = make_local(2);
+  auto comms = make_local(ranks);
   std::vector<std::thread> threads;
-  for (size_t r = 0; r < 2; ++r)
+  for (size_t r = 0; r < comms.size(); ++r)
     threads.emplace_back([&, r] {
       const auto backend = make_cpu_backend(1);
       const Network network = small();
@@ -76,6 +76,15 @@ TEST(Halos, TravelWhileRowsThatNeedNoneAreComputed) {
                                 "conv2d_1/interior", "conv2d_1", "conv2d_1/relu_grad", "conv2d_1/data_grad",
                                 "conv2d_1/data_grad/space_h O(1)->S(1)", "conv2d_1/weight_grad", "conv2d/relu_grad",
                                 "conv2d/weight_grad"}));
+  // Where columns are cut too, their halo comes first, and the halo of rows is the one that has something beside it.
+  for (const char* strategy : {"space_h=2,space_w=2", "space_w=2,space_h=2"}) {
+    step.strategy = parse_strategy(strategy);
+    step.strategy.overlap_from = 0;
+    EXPECT_EQ(order_of(step, {"input/", "conv2d/interior"}, 4),
+              (std::vector<std::string>{"input/space_w S(2)->W(2)", "input/space_w S(2)->W(2)/space_h S(1)->W(1)",
+                                        "conv2d/interior"}))
+        << strategy;
+  }
 }
 
 /// A batch norm between convolutions that need no halo.
