@@ -98,12 +98,19 @@ void CpuStream::copy(std::byte* to, const std::byte* from, size_t bytes) {
   });
 }
 
+namespace {
+
+/// Below so many floats, waking threads costs more than they save.
+constexpr size_t worth_threads = size_t{1} << 16;
+
+/// On a worker stream OpenMP has one thread. Elements are independent: the threads don't change the bits.
+bool takes_threads(size_t n) { return n >= worth_threads && omp_get_max_threads() > 1; }
+
+}  // namespace
+
 void CpuStream::accumulate(float* to, const float* from, size_t n) {
-  // Below this many floats, waking threads costs more than they save.
-  constexpr size_t worth_threads = size_t{1} << 16;
   enqueue([=] {
-  // On a worker stream OpenMP has one thread. Elements are independent: the threads don't change the bits.
-#pragma omp parallel for simd schedule(static) if (n >= worth_threads && omp_get_max_threads() > 1)
+#pragma omp parallel for simd schedule(static) if (takes_threads(n))
     for (size_t i = 0; i < n; ++i) to[i] += from[i];
   });
 }
@@ -118,9 +125,16 @@ void CpuStream::copy_rows(std::byte* to, size_t to_pitch, const std::byte* from,
 void CpuStream::accumulate_rows(DType dtype, std::byte* to, size_t to_pitch, const std::byte* from, size_t n,
                                 size_t rows) {
   if (dtype != DType::f32) throw Error("the CPU adds no {}", name_of(dtype));
-  for (size_t row = 0; row < rows; ++row)
-    accumulate(reinterpret_cast<float*>(to + row * to_pitch),
-               reinterpret_cast<const float*>(from + row * n * sizeof(float)), n);
+  if (rows == 1) return accumulate(reinterpret_cast<float*>(to), reinterpret_cast<const float*>(from), n);
+  enqueue([=] {  // at once: a piece of work for each row would cost more than the row
+#pragma omp parallel for schedule(static) if (takes_threads(n * rows))
+    for (size_t row = 0; row < rows; ++row) {
+      auto* sums = reinterpret_cast<float*>(to + row * to_pitch);
+      const auto* terms = reinterpret_cast<const float*>(from) + row * n;
+#pragma omp simd
+      for (size_t i = 0; i < n; ++i) sums[i] += terms[i];
+    }
+  });
 }
 
 void CpuStream::zero(std::byte* to, size_t bytes) {

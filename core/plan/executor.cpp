@@ -47,6 +47,31 @@ std::string_view not_finite(const std::byte* element, DType dtype) {
   return bits & sign ? "-inf" : "inf";
 }
 
+/// The stream of each node: as its operator says, but for exchanges that have no kernel to run beside them, before the
+/// first that waits for them: those are the kernels' stream's.
+std::vector<Queue> queues_of(const StepPlan& plan) {
+  const auto& nodes = plan.graph.nodes();
+  std::vector<Queue> queues;
+  for (const Node& node : nodes) queues.push_back(node.op->queue());
+  for (size_t at = 0; at < plan.order.size(); ++at) {
+    const auto exchange = static_cast<size_t>(plan.order[at].node);
+    if (nodes[exchange].op->queue() != Queue::Exchange) continue;
+    std::vector<Value> awaited = nodes[exchange].out;
+    for (size_t next = at + 1; next < plan.order.size() && plan.order[next].phase == plan.order[at].phase; ++next) {
+      const Node& node = nodes[static_cast<size_t>(plan.order[next].node)];
+      const bool waits =
+          std::ranges::any_of(node.in, [&](Value v) { return std::ranges::find(awaited, v) != awaited.end(); });
+      if (node.op->queue() == Queue::Exchange || node.op->reuse() == Reuse::View) {
+        if (waits) awaited.insert(awaited.end(), node.out.begin(), node.out.end());
+        continue;
+      }
+      if (waits) queues[exchange] = Queue::Compute;
+      break;
+    }
+  }
+  return queues;
+}
+
 }  // namespace
 
 Executor::Executor(StepPlan plan, Backend& backend, VariableMemory& variables)
@@ -62,11 +87,12 @@ Executor::Executor(StepPlan plan, Backend& backend, VariableMemory& variables)
   bound_.resize(nodes.size());
   waits_.resize(nodes.size());
   overtakes_.resize(nodes.size());
+  queues_ = queues_of(plan_);
   for (const Entry& entry : plan_.order) {
     const auto index = static_cast<size_t>(entry.node);
     const Node& node = nodes[index];
-    if (node.op->queue() != Queue::Compute) {
-      const auto queue = static_cast<size_t>(node.op->queue());
+    if (queues_[index] != Queue::Compute) {
+      const auto queue = static_cast<size_t>(queues_[index]);
       if (!streams_[queue]) {
         streams_[queue] = backend.side_stream();
         streams_done_[queue] = streams_[queue]->event();
@@ -81,15 +107,13 @@ Executor::Executor(StepPlan plan, Backend& backend, VariableMemory& variables)
       bound.args.in = bound.in;
       bound.args.out = bound.out;
     }
-    const auto beside = [&](int other) {
-      return other >= 0 && nodes[static_cast<size_t>(other)].op->queue() != Queue::Compute;
-    };
+    const auto beside = [&](int other) { return other >= 0 && queues_[static_cast<size_t>(other)] != Queue::Compute; };
     const auto add = [](std::vector<int>& to, int other) {
       if (std::ranges::find(to, other) == to.end()) to.push_back(other);
     };
     for (Value v : node.in)
       if (const int producer = plan_.graph.info(v).producer; beside(producer)) add(waits_[index], producer);
-    if (node.op->queue() == Queue::Exchange &&
+    if (queues_[index] == Queue::Exchange &&
         std::ranges::all_of(node.out, [&](Value v) { return plan_.graph.readers(v).empty(); }))
       unread_.push_back(entry.node);
     if (beside(entry.node)) continue;
@@ -164,7 +188,7 @@ void Executor::run_entry(const Entry& entry, int lane) {
   const auto index = static_cast<size_t>(entry.node);
   const Kernel& kernel = plan_.kernels[index];
   const Bound& bound = bound_[index][entry.when == When::EachLane ? static_cast<size_t>(lane) : 0];
-  Stream& stream = on(plan_.graph.nodes()[index].op->queue());
+  Stream& stream = on(queues_[index]);
   const bool beside = ready_[index] != nullptr;
   for (int producer : waits_[index]) stream.wait(*done_[static_cast<size_t>(producer)][slot(lane)]);
   if (!kernel.run) return;  // a view, whose readers wait by it
@@ -173,12 +197,20 @@ void Executor::run_entry(const Entry& entry, int lane) {
     on(Queue::Compute).record(*ready_[index]);
     stream.wait(*ready_[index]);
   }
+  if (!beside && plan_.graph.nodes()[index].op->queue() == Queue::Exchange) wait_for(Queue::Exchange);
   kernel.run(stream, bound.args);
   if (beside) stream.record(*done_[index][slot(lane)]);
   if (check_finite_ && !bound.out.empty()) {
     stream.synchronize();
     check(plan_.graph.nodes()[index], bound, lane);
   }
+}
+
+void Executor::wait_for(Queue queue) {
+  const auto index = static_cast<size_t>(queue);
+  if (!streams_[index]) return;
+  streams_[index]->record(*streams_done_[index]);
+  stream().wait(*streams_done_[index]);
 }
 
 void Executor::run_turn(const Turn& turn) {
@@ -195,17 +227,12 @@ void Executor::enqueue_step(bool prepares) {
   for (const Turn& turn : plan_.turns) run_turn(turn);
   for (size_t queue = 1; queue < queue_count; ++queue) {
     // What nodes behind the lanes exchange must not meet what a stage still sends.
-    if (!streams_[queue] || static_cast<Queue>(queue) == Queue::Side) continue;
-    streams_[queue]->record(*streams_done_[queue]);
-    stream().wait(*streams_done_[queue]);
+    if (static_cast<Queue>(queue) != Queue::Side) wait_for(static_cast<Queue>(queue));
   }
   for (const Entry& entry : plan_.order)
     if (entry.when == When::AfterLanes) run_entry(entry, plan_.lanes - 1);
   // Who waits for the compute stream waits for all: also for a collective that no node reads.
-  if (Stream* const side = streams_[static_cast<size_t>(Queue::Side)].get()) {
-    side->record(*streams_done_[static_cast<size_t>(Queue::Side)]);
-    stream().wait(*streams_done_[static_cast<size_t>(Queue::Side)]);
-  }
+  wait_for(Queue::Side);
 }
 
 void Executor::enqueue() {

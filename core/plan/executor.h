@@ -52,6 +52,8 @@ class Executor {
   Bound bind(const Node& node, size_t index, int lane, When when) const;
   void prepare();
   void enqueue_step(bool prepares);
+  /// Lets the kernels' stream wait for all that the queue has.
+  void wait_for(Queue queue);
   void run_turn(const Turn& turn);
   void run_entry(const Entry& entry, int lane);
   size_t slot(int lane) const { return static_cast<size_t>(lane) % static_cast<size_t>(plan_.in_flight); }
@@ -64,6 +66,7 @@ class Executor {
   std::array<Arena, region_count> arenas_;
   std::array<std::unique_ptr<Stream>, queue_count> streams_;      // of the queues that nodes use
   std::array<std::unique_ptr<Event>, queue_count> streams_done_;  // beside Compute
+  std::vector<Queue> queues_;                                     // by node
   std::vector<std::unique_ptr<Event>> ready_;                     // by node; only of what is beside Compute
   std::vector<std::vector<std::unique_ptr<Event>>> done_;         // the same, by lane in flight
   std::vector<std::vector<Bound>> bound_;                         // by node, by lane (one where it runs once a step)
