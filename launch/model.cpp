@@ -169,8 +169,7 @@ void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& 
     throw InputError(
         "fast numerics times each rank's GPU algorithms by themselves, but ranks that share a sample must "
         "compute alike: expected reproducible numerics, or a strategy of data alone");
-  std::vector<std::string> layers;
-  for (const NetworkLayer& layer : network_.layers()) layers.push_back(layer.layer->name);
+  const std::vector<std::string> layers = network_.layer_names();
   check_pins(step.strategy, layers);
   for (const std::string& pattern : options.recompute) expect_match("--recompute", pattern, layers);
   runtime_.run(ranks(options), [&](RankContext& rank) {

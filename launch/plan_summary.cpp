@@ -16,12 +16,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::vector<std::string> names_of(const Network& network) {
-  std::vector<std::string> names;
-  for (const NetworkLayer& one : network.layers()) names.push_back(one.layer->name);
-  return names;
-}
-
 /// What every rank says, by rank.
 std::vector<std::string> gather_text(Communicator& comm, const std::string& mine) {
   const size_t longest = std::ranges::max(gather(comm, mine.size()));
@@ -77,7 +71,7 @@ void add_json(PlanSummary& summary, const Json& json) {
 PlanSummary summarise(const Network& network, const StepPlan& plan, const Mesh& mesh, const VariableLayout& layout,
                       bool reproducible) {
   const auto& axes = mesh.strategy().mesh;
-  const std::vector<std::string> names = names_of(network);
+  const std::vector<std::string> names = network.layer_names();
   PlanSummary summary;
   auto& lines = summary.layers;
   PlannedRank rank{.stage = mesh.stage(),

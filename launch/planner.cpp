@@ -27,8 +27,7 @@ static std::vector<Value> kept_of(const Built& built) {
 
 Strategy with_stages(const Network& network, const StepOptions& options, int ranks) {
   Strategy strategy = options.strategy;
-  std::vector<std::string> layers;
-  for (const NetworkLayer& layer : network.layers()) layers.push_back(layer.layer->name);
+  const std::vector<std::string> layers = network.layer_names();
   check_pins(strategy, layers);
   if (strategy.stages() == 1) return strategy;
   check_batch(options, ranks);

@@ -100,6 +100,12 @@ int64_t Network::parameters() const {
                          [](int64_t sum, const NetworkLayer& l) { return sum + l.parameters; });
 }
 
+std::vector<std::string> Network::layer_names() const {
+  std::vector<std::string> names;
+  for (const NetworkLayer& one : layers_) names.push_back(one.layer->name);
+  return names;
+}
+
 Built Network::build(int64_t batch, int64_t lanes, bool training, DType compute) const {
   Built built;
   Builder builder(built.graph, batch, lanes, training, compute);

@@ -33,6 +33,7 @@ class Network {
 
   const std::string& name() const { return name_; }
   const std::vector<NetworkLayer>& layers() const { return layers_; }
+  std::vector<std::string> layer_names() const;
   /// In the order of the layers; names are "<layer>/<variable>".
   const std::vector<Variable>& variables() const { return variables_; }
   /// [H, W, C] of one sample, and [..] of one prediction.
