@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
-#include "launch/cli/options.h"
+#include "launch/cli/verbs.h"
 #include "launch/manifest.h"
 #include "launch/search.h"
 

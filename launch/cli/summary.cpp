@@ -1,10 +1,11 @@
 #include <fmt/format.h>
 
-#include "launch/cli/options.h"
+#include "launch/cli/verbs.h"
 
 namespace lockstep::cli {
 
-void summary(const Options& options) {
+void summary(const Options& options, Runtime& runtime) {
+  if (runtime.rank() != 0) return;
   const Data data = prepare_data(options.data, {options.resize, "none"}).data;
   fmt::print("{}", network(options, data.train->image_shape(), data.train->classes()).summary());
 }

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/cuda/cuda.h"
-#include "launch/cli/options.h"
+#include "launch/cli/verbs.h"
 
 namespace lockstep::cli {
 

@@ -2,7 +2,7 @@
 
 #include "core/cuda/cuda.h"
 #include "launch/build_info.h"
-#include "launch/cli/options.h"
+#include "launch/cli/verbs.h"
 #include "launch/system_info.h"
 #include "layers/cpu/library.h"
 #include "layers/cuda/kernels.h"
@@ -11,7 +11,8 @@
 
 namespace lockstep::cli {
 
-void version() {
+void version(const Options&, Runtime& runtime) {
+  if (runtime.rank() != 0) return;
   const BuildInfo& build = build_info();
   fmt::print("lockstep {} (git {}{}, {} build)\n", build.version, build.git_revision,
              build.git_dirty == "true" ? ", changed since" : "", build.build_type);

@@ -1,0 +1,42 @@
+// What a training run does beside a step: its length, augmentation, what it prints and leaves; and options of single
+// verbs.
+#include <CLI/CLI.hpp>
+
+#include "launch/cli/options.h"
+
+namespace lockstep::cli {
+
+void add_training_options(CLI::App& verb, Options& options) {
+  verb.option_defaults()->group("Training");
+  verb.add_option("--epochs", options.epochs, "Passes over the training set (default: 1, or what --steps takes)");
+  verb.add_option("--steps", options.steps, "Stop after so many steps");
+  verb.add_option("--augment", options.augment,
+                  "Random changes to training images: none, or some of crop:PIXELS,flip,rotate:DEGREES,zoom:PERCENT")
+      ->capture_default_str();
+  verb.add_flag("--predict", options.predict,
+                "Predict the time of a step first, as plan --search does, and compare it with the run's; the bits are "
+                "the same");
+  verb.add_flag("--quiet", options.quiet, "Print the results only");
+  verb.add_option("--out", options.out, "Folder for manifest.json, metrics.jsonl and weights.safetensors");
+}
+
+void add_plan_options(CLI::App& verb, Options& options) {
+  verb.option_defaults()->group("Plan");
+  verb.add_flag("--search", options.search,
+                "Time all strategies of --ranks ranks on this machine, and print them by their predicted time");
+  verb.add_option("--link", options.link,
+                  "With --search: LATENCY_US,GB_PER_S between two ranks, such as 5,12.5, instead of what two threads "
+                  "of this machine are measured to have");
+  verb.add_option("--draw", options.draw, "Write a picture of where each layer lies to this file (SVG)");
+  verb.add_option("--pass", options.pass,
+                  "The graph after a pass: network, fuse, autodiff, place or reduce; step; or "
+                  "layers: a table of what lies where and what moves")
+      ->capture_default_str();
+}
+
+void add_weights_options(CLI::App& verb, Options& options) {
+  verb.option_defaults()->group("Model and data");
+  verb.add_option("--weights", options.weights, "A weights.safetensors file")->required();
+}
+
+}  // namespace lockstep::cli

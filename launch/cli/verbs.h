@@ -1,0 +1,30 @@
+// The commands of the program. One file a verb, in this folder; each runs on every rank, and throws what it fails with.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "launch/cli/options.h"
+
+namespace lockstep::cli {
+
+void train(const Options& options, Runtime& runtime);
+void evaluate(const Options& options, Runtime& runtime);
+void summary(const Options& options, Runtime& runtime);
+void plan(const Options& options, Runtime& runtime);
+void topology(const Options& options, Runtime& runtime);
+void version(const Options& options, Runtime& runtime);
+
+/// A command as the user gives it: `lockstep NAME OPTIONS`.
+struct Verb {
+  std::string name, help;
+  std::vector<void (*)(CLI::App&, Options&)> options;
+  void (*run)(const Options&, Runtime&);
+};
+
+/// All, in the order of the help.
+std::span<const Verb> verbs();
+
+}  // namespace lockstep::cli
