@@ -1,7 +1,5 @@
 #include "layers/optimizers/optimizer.h"
 
-#include <vector>
-
 #include "core/error.h"
 #include "layers/optimizers/adam.h"
 #include "layers/optimizers/sgd.h"
@@ -27,9 +25,10 @@ void Optimizer::set_weight_decay(float weight_decay) {
   std::visit([weight_decay](auto& options) { options.weight_decay = weight_decay; }, options_);
 }
 
-int Optimizer::slots() const {
-  if (adam()) return 2;
-  return sgd()->momentum > 0 ? 1 : 0;
+std::vector<std::string> Optimizer::slot_names() const {
+  if (adam()) return {"m", "v"};
+  if (sgd()->momentum > 0) return {"momentum"};
+  return {};
 }
 
 std::shared_ptr<const Op> Optimizer::op(bool scaled) const {

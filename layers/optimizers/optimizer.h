@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "core/op.h"
 
@@ -42,8 +43,10 @@ class Optimizer {
   float lr() const;
   void set_lr(float lr);
   void set_weight_decay(float weight_decay);
-  /// Variables kept beside each parameter.
-  int slots() const;
+  /// Variables kept beside each parameter, by their names in checkpoints: "momentum" (SGD), "m" and "v" (Adam). The
+  /// order is that of VariableStore's slots.
+  std::vector<std::string> slot_names() const;
+  int slots() const { return static_cast<int>(slot_names().size()); }
   /// The operator over a flat range: inputs (parameters, gradient sums, step_state, slots…), outputs (parameters,
   /// slots…) in place. Where `scaled`, loss_scale and finite are inputs behind the slots: see SgdOp and AdamOp.
   std::shared_ptr<const Op> op(bool scaled = false) const;
