@@ -123,7 +123,10 @@ std::vector<Case> cases() {
       {{2, 6, 5, 32}, 64, {3, 3}, {1, 1}, same, 2, true, true},
       {{2, 9, 8, 16}, 16, {3, 3}, {1, 1}, same, 16},  // depthwise
       {{2, 9, 8, 3}, 6, {3, 3}, {2, 1}, valid, 3, false},
-      {{2, 9, 11, 4}, 5, {3, 5}, {2, 3}, same},  // nothing square
+      {{2, 9, 11, 4}, 5, {3, 5}, {2, 3}, same},                  // nothing square
+      {{3, 7, 9, 32}, 48, {3, 3}, {1, 1}, same, 1, true, true},  // tiles that hang over, panels of channels
+      {{2, 11, 13, 48}, 32, {3, 3}, {1, 1}, valid, 1, false},
+      {{1, 40, 41, 32}, 32, {3, 3}},  // more than one block of tiles
       {{2, 11, 9, 10}, 3, {1, 7}, {1, 2}, valid},
   };
   for (int64_t channels : {1, 3, 6, 10, 16, 17, 64})

@@ -6,6 +6,7 @@
 #include "layers/cpu/dnnl/weighted.h"
 #include "layers/cpu/kernels.h"
 #include "layers/cpu/parallel.h"
+#include "layers/cpu/winograd/winograd.h"
 
 namespace lockstep::cpu {
 
@@ -40,12 +41,16 @@ ConvolutionLayouts layouts(const Conv2dAttributes& conv, const Shape& x, const S
 }  // namespace
 
 Kernel make(const Conv2dOp& op, const Signature& s) {
+  if (suits_winograd(op.conv, s.in[0].shape, s.out[0].shape))
+    return winograd_forward(op.conv, s.in[0].shape, s.out[0].shape, op.bias, op.relu);
   const auto desc = convolution(layouts(op.conv, s.in[0].shape, s.in[1].shape, s.out[0].shape, op.bias));
   return forward_kernel(dnnl::convolution_forward(desc), desc, stored_weights(s.in[1].shape, op.conv.groups),
                         {op.bias, op.relu}, s.out[0].shape.elements());
 }
 
 Kernel make(const Conv2dDataGradOp& op, const Signature& s) {
+  if (suits_winograd(op.conv, s.out[0].shape, s.in[1].shape))
+    return winograd_data_grad(op.conv, s.out[0].shape, s.in[1].shape);
   const auto desc = convolution_data_grad(layouts(op.conv, s.out[0].shape, s.in[0].shape, s.in[1].shape, false));
   return data_grad_kernel(dnnl::convolution_backward_data(desc), desc, stored_weights(s.in[0].shape, op.conv.groups));
 }
@@ -75,6 +80,8 @@ void take_strided(const Tensor& x, Size2 stride, const Shape& taken, float* out)
 
 Kernel make(const Conv2dWeightGradOp& op, const Signature& s) {
   const Conv2dAttributes& conv = op.conv;
+  if (suits_winograd(conv, s.in[0].shape, s.in[1].shape))
+    return winograd_weight_grad(conv, s.in[0].shape, s.in[1].shape, op.bias);
   const Size2 one{1, 1}, none{0, 0};
   if (conv.kernel != one || conv.stride == one || conv.pad_before != none || conv.pad_after != none)
     return weight_grad(op, conv, s.in[0].shape, s);

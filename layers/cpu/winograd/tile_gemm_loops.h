@@ -1,0 +1,85 @@
+// The loops of TileGemm for one type of vector; included by one source file an instruction set, which is compiled
+// so that a * b + c is one fused operation.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+
+#include "layers/cpu/winograd/tile_gemm.h"
+
+namespace lockstep::cpu {
+namespace {
+
+template <class V>
+struct Loops {
+  static constexpr int lanes = sizeof(V) / sizeof(float);
+  static constexpr int across = panel / lanes;  // vectors in a row of a panel
+  static constexpr int most_rows = across == 1 ? 14 : 6;
+  static constexpr int outer_rows = across == 1 ? 16 : 4;
+
+  static V load(const float* from) {
+    V v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+  }
+  static void store(float* to, V v) { std::memcpy(to, &v, sizeof v); }
+
+  /// `Rows` rows of one panel of c.
+  template <int Rows>
+  static void product_block(const float* a, const float* b, float* c, int64_t rows, int64_t depth) {
+    V sum[Rows][across] = {};
+    for (int64_t d = 0; d < depth; d += panel, a += rows * panel)
+      for (int64_t e = 0; e < panel; ++e, b += panel) {
+        V right[across];
+        for (int v = 0; v < across; ++v) right[v] = load(b + v * lanes);
+#pragma GCC unroll 16
+        for (int i = 0; i < Rows; ++i)
+          for (int v = 0; v < across; ++v) sum[i][v] = a[i * panel + e] * right[v] + sum[i][v];
+      }
+    for (int i = 0; i < Rows; ++i)
+      for (int v = 0; v < across; ++v) store(c + i * panel + v * lanes, sum[i][v]);
+  }
+
+  /// The last rows, fewer than most_rows.
+  template <int Rows>
+  static void product_rest(const float* a, const float* b, float* c, int64_t rows, int64_t depth, int64_t left) {
+    if constexpr (Rows > 0) {
+      if (left == Rows) return product_block<Rows>(a, b, c, rows, depth);
+      product_rest<Rows - 1>(a, b, c, rows, depth, left);
+    }
+  }
+
+  static void product(const float* a, const float* b, float* c, int64_t rows, int64_t depth, int64_t panels) {
+    for (int64_t p = 0; p < panels; ++p, b += depth * panel, c += rows * panel) {
+      int64_t i = 0;
+      for (; i + most_rows <= rows; i += most_rows)
+        product_block<most_rows>(a + i * panel, b, c + i * panel, rows, depth);
+      product_rest<most_rows - 1>(a + i * panel, b, c + i * panel, rows, depth, rows - i);
+    }
+  }
+
+  static void outer(const float* a, const float* b, float* c, int64_t rows, int64_t m, int64_t panels) {
+    for (int64_t p = 0; p < panels; ++p, b += rows * panel, c += m * panel)
+      for (int64_t i = 0; i < m; i += outer_rows) {
+        const float* left = a + i / panel * rows * panel + i % panel;
+        V sum[outer_rows][across] = {};
+        for (int64_t t = 0; t < rows; ++t) {
+          V right[across];
+          for (int v = 0; v < across; ++v) right[v] = load(b + t * panel + v * lanes);
+#pragma GCC unroll 16
+          for (int k = 0; k < outer_rows; ++k)
+            for (int v = 0; v < across; ++v) sum[k][v] = left[t * panel + k] * right[v] + sum[k][v];
+        }
+        for (int k = 0; k < outer_rows; ++k)
+          for (int v = 0; v < across; ++v) {
+            float* to = c + (i + k) * panel + v * lanes;
+            store(to, load(to) + sum[k][v]);
+          }
+      }
+  }
+
+  static constexpr TileGemm all{product, outer};
+};
+
+}  // namespace
+}  // namespace lockstep::cpu

@@ -1,0 +1,309 @@
+#include "layers/cpu/winograd/winograd.h"
+
+#include <algorithm>
+
+#include "core/plan/memory.h"
+#include "layers/cpu/columns.h"
+#include "layers/cpu/parallel.h"
+#include "layers/cpu/vec.h"
+#include "layers/cpu/winograd/tile_gemm.h"
+#include "layers/cpu/winograd/transforms.h"
+
+namespace lockstep::cpu {
+
+namespace {
+
+constexpr int64_t places = 16;  // of a transformed tile
+
+/// Images cut into overlapping tiles of the input and tiles of 2x2 of the output, and blocks of tiles whose
+/// transformed values stay in the cache.
+struct Tiling {
+  Tiling(const Shape& x, const Shape& y, Size2 pad)
+      : height(x[1]), width(x[2]), channels(x[3]), rows(y[1]), columns(y[2]), filters(y[3]), pad(pad) {
+    across = (columns + 1) / 2;
+    down = (rows + 1) / 2;
+    tiles = y[0] * down * across;
+    constexpr int64_t cached = 1 << 17, least = 84;
+    const int64_t most = std::max(cached / (places * (channels + filters)), least);
+    const int64_t blocks = (tiles + most - 1) / most;
+    block = (tiles + blocks - 1) / blocks;
+  }
+
+  /// Calls body(first, count) for each block.
+  template <class Body>
+  void each_block(Body body) const {
+    for (int64_t first = 0; first < tiles; first += block) body(first, std::min(block, tiles - first));
+  }
+  struct At {
+    int64_t image, y, x;  // of the output
+  };
+  At at(int64_t tile) const { return {tile / (down * across), tile / across % down * 2, tile % across * 2}; }
+
+  int64_t height, width, channels, rows, columns, filters;
+  Size2 pad;
+  int64_t across, down, tiles, block;
+};
+
+/// Where the pixels of a tile lie, zeros for those outside of the image.
+template <int Side>
+struct Pixels {
+  const float* from[Side][Side];
+  int64_t inside[Side][Side];  // all bits, or none
+
+  /// `y`, `x`: of the first pixel.
+  Pixels(const float* image, int64_t height, int64_t width, int64_t channels, int64_t y, int64_t x) {
+    alignas(32) static constexpr float zeros[8] = {};
+    for (int64_t i = 0; i < Side; ++i)
+      for (int64_t j = 0; j < Side; ++j) {
+        const bool in = y + i >= 0 && y + i < height && x + j >= 0 && x + j < width;
+        from[i][j] = in ? image + ((y + i) * width + x + j) * channels : zeros;
+        inside[i][j] = in ? ~int64_t{0} : 0;
+      }
+  }
+  [[gnu::always_inline]] void load_from(int64_t channel, Vec (&d)[Side][Side]) const {
+#pragma GCC unroll 4
+    for (int i = 0; i < Side; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < Side; ++j) d[i][j] = load<Vec>(from[i][j] + (channel & inside[i][j]));
+  }
+};
+
+/// Transforms tiles of images [.., height, width, channels] into [16][channels / 16][count][16]. A tile's first pixel
+/// is `offset` before the output's.
+template <int Side, class Transform>
+void transform_tiles(const Tiling& t, const float* images, int64_t height, int64_t width, int64_t channels,
+                     Size2 offset, int64_t first, int64_t count, float* to, Transform transform) {
+  parallel_for(count, channels * (Side * Side + places) * 4, [=, &t](int64_t begin, int64_t end) {
+    for (int64_t tile = begin; tile < end; ++tile) {
+      const auto [image, y, x] = t.at(first + tile);
+      const Pixels<Side> pixels(images + image * height * width * channels, height, width, channels, y - offset[0],
+                                x - offset[1]);
+      for (int64_t c = 0; c < channels; c += 8) {
+        Vec d[Side][Side], v[4][4];
+        pixels.load_from(c, d);
+        transform(d, v);
+        float* out = to + (c / panel * count + tile) * panel + c % panel;
+#pragma GCC unroll 16
+        for (int64_t i = 0; i < places; ++i) store(out + i * channels * count, v[i / 4][i % 4]);
+      }
+    }
+  });
+}
+
+void transform_inputs(const Tiling& t, const float* images, int64_t first, int64_t count, float* to) {
+  transform_tiles<4>(t, images, t.height, t.width, t.channels, t.pad, first, count, to,
+                     [](const Vec(&d)[4][4], Vec(&v)[4][4]) { transform_input(d, v); });
+}
+
+void transform_output_grads(const Tiling& t, const float* dy, int64_t first, int64_t count, float* to) {
+  transform_tiles<2>(t, dy, t.rows, t.columns, t.filters, {0, 0}, first, count, to,
+                     [](const Vec(&d)[2][2], Vec(&v)[4][4]) { transform_output_grad(d, v); });
+}
+
+/// From [16][filters / 16][count][16] to pixels of the output, with what follows them.
+void transform_outputs(const Tiling& t, const float* from, int64_t first, int64_t count, const float* bias, bool relus,
+                       float* images) {
+  parallel_for(count, t.filters * (4 + places) * 4, [=, &t](int64_t begin, int64_t end) {
+    for (int64_t tile = begin; tile < end; ++tile) {
+      const auto [image, y, x] = t.at(first + tile);
+      float* out = images + ((image * t.rows + y) * t.columns + x) * t.filters;
+      const bool second_row = y + 1 < t.rows, second_column = x + 1 < t.columns;
+      for (int64_t k = 0; k < t.filters; k += 8) {
+        const float* at = from + (k / panel * count + tile) * panel + k % panel;
+        Vec m[4][4], made[2][2];
+#pragma GCC unroll 16
+        for (int64_t i = 0; i < places; ++i) m[i / 4][i % 4] = load<Vec>(at + i * t.filters * count);
+        transform_output(m, made);
+        const Vec add = bias ? load<Vec>(bias + k) : broadcast<Vec>(0);
+        const auto put = [&](int i, int j) {
+          const Vec sum = bias ? made[i][j] + add : made[i][j];
+          store(out + (i * t.columns + j) * t.filters + k, relus ? relu(sum) : sum);
+        };
+        put(0, 0);
+        if (second_column) put(0, 1);
+        if (second_row) put(1, 0);
+        if (second_row && second_column) put(1, 1);
+      }
+    }
+  });
+}
+
+/// The 3x3 weights of 8 channels from `channel` on of filter k, where w is [K,3,3,C]; turned about where `turned`.
+[[gnu::always_inline]] inline void load_weights(const float* w, int64_t channels, int64_t k, int64_t channel,
+                                                bool turned, Vec (&g)[3][3]) {
+  for (int64_t i = 0; i < 9; ++i) g[i / 3][i % 3] = load<Vec>(w + (k * 9 + (turned ? 8 - i : i)) * channels + channel);
+}
+
+/// [K,3,3,C] into [16][K / 16][C][16].
+void pack_forward(const float* w, int64_t filters, int64_t channels, float* to) {
+  parallel_for(filters / panel, channels * panel * (9 + places) * 4, [=](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p)
+      for (int64_t c = 0; c < channels; c += 8) {
+        float turned[places][panel][8];
+        for (int64_t k = 0; k < panel; ++k) {
+          Vec g[3][3], u[4][4];
+          load_weights(w, channels, p * panel + k, c, false, g);
+          transform_weights(g, u);
+          for (int64_t i = 0; i < places; ++i) store(turned[i][k], u[i / 4][i % 4]);
+        }
+        for (int64_t i = 0; i < places; ++i)
+          for (int64_t e = 0; e < 8; ++e)
+            for (int64_t k = 0; k < panel; ++k)
+              to[((i * (filters / panel) + p) * channels + c + e) * panel + k] = turned[i][k][e];
+      }
+  });
+}
+
+/// [K,3,3,C], each kernel turned about, into [16][C / 16][K][16].
+void pack_data_grad(const float* w, int64_t filters, int64_t channels, float* to) {
+  parallel_for(filters, channels * (9 + places) * 4, [=](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k)
+      for (int64_t c = 0; c < channels; c += 8) {
+        Vec g[3][3], u[4][4];
+        load_weights(w, channels, k, c, true, g);
+        transform_weights(g, u);
+        for (int64_t i = 0; i < places; ++i)
+          store(to + ((i * (channels / panel) + c / panel) * filters + k) * panel + c % panel, u[i / 4][i % 4]);
+      }
+  });
+}
+
+/// [16][C / 16][K][16] into [K,3,3,C].
+void unpack_weight_grad(const float* u, int64_t channels, int64_t filters, float* dw) {
+  parallel_for(filters, channels * (9 + places) * 4, [=](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k)
+      for (int64_t c = 0; c < channels; c += 8) {
+        Vec from[4][4], to[3][3];
+        for (int64_t i = 0; i < places; ++i)
+          from[i / 4][i % 4] = load<Vec>(u + ((i * (channels / panel) + c / panel) * filters + k) * panel + c % panel);
+        transform_weights_grad(from, to);
+        for (int64_t i = 0; i < 9; ++i) store(dw + (k * 9 + i) * channels + c, to[i / 3][i % 3]);
+      }
+  });
+}
+
+/// sums[c] = the sum of rows[.., c], a multiple of 8 channels: in 32 bits over blocks of rows, which are summed in 64.
+void sum_rows(const float* rows, int64_t count, int64_t channels, float* sums) {
+  constexpr int64_t at_once = 64;
+  for (int64_t c = 0; c < channels; c += at_once) {
+    const int64_t wide = std::min(at_once, channels - c);
+    double total[at_once] = {};
+    const int64_t block = rows_per_block(channels);
+    for (int64_t first = 0; first < count; first += block) {
+      float part[at_once];
+      sum_columns<1>(std::min(block, count - first), wide,
+                     [=]<class V>(V, int64_t row, int64_t k, V* term) {
+                       term[0] = load<V>(rows + (first + row) * channels + c + k);
+                     },
+                     {part});
+      for (int64_t k = 0; k < wide; ++k) total[k] += double{part[k]};
+    }
+    for (int64_t k = 0; k < wide; ++k) sums[c + k] = static_cast<float>(total[k]);
+  }
+}
+
+/// Calls body(place) for each of the 16 products of so many bytes.
+template <class Body>
+void each_place(int64_t bytes, Body body) {
+  parallel_for(places, bytes, [&](int64_t begin, int64_t end) {
+    for (int64_t place = begin; place < end; ++place) body(place);
+  });
+}
+
+size_t floats(int64_t count) { return aligned(static_cast<size_t>(count) * sizeof(float)); }
+
+/// The convolution of input 0 or 1 (`images`) with packed weights.
+Kernel convolve(const Tiling& tiling, size_t images, bool bias, bool relus) {
+  const int64_t inputs = tiling.channels * tiling.block * places, outputs = tiling.filters * tiling.block * places;
+  const auto run = [=](Stream&, const Args& args) {
+    const Tiling& t = tiling;
+    float* v = reinterpret_cast<float*>(args.workspace);
+    float* m = reinterpret_cast<float*>(args.workspace + floats(inputs));
+    const float* u = reinterpret_cast<const float*>(args.packed);
+    const float* added = bias ? args.in[2].as() : nullptr;
+    t.each_block([&](int64_t first, int64_t count) {
+      transform_inputs(t, args.in[images].as(), first, count, v);
+      each_place((t.channels + t.filters) * count * 4, [&](int64_t i) {
+        tile_gemm().product(v + i * t.channels * count, u + i * t.channels * t.filters, m + i * t.filters * count,
+                            count, t.channels, t.filters / panel);
+      });
+      transform_outputs(t, m, first, count, added, relus, args.out[0].as());
+    });
+  };
+  return {.workspace = floats(inputs) + floats(outputs),
+          .packed = floats(places * tiling.channels * tiling.filters),
+          .run = run};
+}
+
+}  // namespace
+
+const TileGemm& tile_gemm() {
+  static const TileGemm& chosen = __builtin_cpu_supports("avx512f") ? tile_gemm_16 : tile_gemm_8;
+  return chosen;
+}
+
+bool suits_winograd(const Conv2dAttributes& conv, const Shape& x, const Shape& y) {
+  const Size2 one{1, 1}, three{3, 3};
+  if (conv.kernel != three || conv.stride != one || conv.dilation != one || conv.groups != 1) return false;
+  if (std::max({conv.pad_before[0], conv.pad_before[1], conv.pad_after[0], conv.pad_after[1]}) > 2) return false;
+  constexpr int64_t least_channels = 32, least_tiles = 16;
+  return x[3] % panel == 0 && y[3] % panel == 0 && std::min(x[3], y[3]) >= least_channels &&
+         Tiling(x, y, conv.pad_before).tiles >= least_tiles;
+}
+
+Kernel winograd_forward(const Conv2dAttributes& conv, const Shape& x, const Shape& y, bool bias, bool relu) {
+  Kernel kernel = convolve(Tiling(x, y, conv.pad_before), 0, bias, relu);
+  kernel.prepare = [filters = y[3], channels = x[3]](Stream&, const Args& args) {
+    pack_forward(args.in[1].as(), filters, channels, reinterpret_cast<float*>(args.packed));
+  };
+  return kernel;
+}
+
+Kernel winograd_data_grad(const Conv2dAttributes& conv, const Shape& x, const Shape& y) {
+  // A convolution of dy with the kernels turned about, padded by what the forward one leaves of them.
+  Kernel kernel = convolve(Tiling(y, x, {2 - conv.pad_before[0], 2 - conv.pad_before[1]}), 1, false, false);
+  kernel.prepare = [filters = y[3], channels = x[3]](Stream&, const Args& args) {
+    pack_data_grad(args.in[0].as(), filters, channels, reinterpret_cast<float*>(args.packed));
+  };
+  return kernel;
+}
+
+Kernel winograd_weight_grad(const Conv2dAttributes& conv, const Shape& x, const Shape& y, bool bias) {
+  const Tiling tiling(x, y, conv.pad_before);
+  const int64_t channels = x[3], filters = y[3];
+  const int64_t inputs = channels * tiling.block * places, grads = filters * tiling.block * places;
+  // Where there is one block of tiles, its sums are made for some filters at a time, so that they stay in the cache.
+  const bool one_block = tiling.block == tiling.tiles;
+  const int64_t together = one_block ? panel : filters, sums = places * channels * together;
+  const auto run = [=, rows = y[0] * y[1] * y[2]](Stream&, const Args& args) {
+    const Tiling& t = tiling;
+    float* v = reinterpret_cast<float*>(args.workspace);
+    float* d = reinterpret_cast<float*>(args.workspace + floats(inputs));
+    float* u = reinterpret_cast<float*>(args.workspace + floats(inputs) + floats(grads));
+    const float* dy = args.in[1].as();
+    float* dw = args.out[0].as();
+    const auto add = [&](int64_t count, int64_t first_filter) {
+      each_place((channels + together) * count * 4, [&](int64_t i) {
+        tile_gemm().outer(d + (i * filters + first_filter) * count, v + i * channels * count,
+                          u + i * channels * together, count, together, channels / panel);
+      });
+    };
+    std::fill_n(u, sums, 0.0F);
+    t.each_block([&](int64_t first, int64_t count) {
+      transform_inputs(t, args.in[0].as(), first, count, v);
+      transform_output_grads(t, dy, first, count, d);
+      if (!one_block) add(count, 0);
+    });
+    for (int64_t k = 0; k < filters; k += together) {
+      if (one_block) {
+        if (k > 0) std::fill_n(u, sums, 0.0F);
+        add(t.tiles, k);
+      }
+      unpack_weight_grad(u, channels, together, dw + k * 9 * channels);
+    }
+    if (bias) sum_rows(dy, rows, filters, args.out[1].as());
+  };
+  return {.workspace = floats(inputs) + floats(grads) + floats(sums), .run = run};
+}
+
+}  // namespace lockstep::cpu
