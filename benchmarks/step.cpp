@@ -1,6 +1,7 @@
 // Times training steps on request: reads a number of steps a line from standard input, runs them on resident synthetic
 // data and prints the seconds they took. So a driver can interleave it with a peer that does the same. For the line
-// "bytes" it prints how many bytes rank 0's kernels read and write in a step, each input and output counted once.
+// "bytes" it prints how many bytes rank 0's kernels read and write in a step, each input and output counted once; for
+// "profile", what each node of rank 0 took in ten further steps.
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
@@ -9,6 +10,7 @@
 #include "launch/device.h"
 #include "launch/host_memory.h"
 #include "launch/lockstep.h"
+#include "launch/profile.h"
 #include "layers/zoo/zoo.h"
 #include "parallel/comm/gather.h"
 
@@ -25,16 +27,13 @@ struct Arguments {
 };
 
 /// What the kernels of a step read and write. Views and reductions, which on one rank move little, do not count.
-size_t traffic(const StepPlan& plan) {
-  size_t bytes = 0;
+double all_traffic(const StepPlan& plan) {
+  double bytes = 0;
   for (const Entry& entry : plan.order) {
     const auto index = static_cast<size_t>(entry.node);
     const Node& node = plan.graph.nodes()[index];
     if (!plan.kernels[index].run || node.op->collective() || node.op->name() == "merge_lane") continue;
-    size_t once = 0;
-    for (const auto& values : {node.in, node.out})
-      for (Value value : values) once += plan.local[static_cast<size_t>(value.id)].bytes();
-    bytes += once * static_cast<size_t>(entry.when == When::EachLane ? plan.lanes : 1);
+    bytes += traffic(plan, node) * (entry.when == When::EachLane ? plan.lanes : 1);
   }
   return bytes;
 }
@@ -58,7 +57,7 @@ void serve(const Arguments& a) {
   if (a.numerics == "fast") options.numerics = Numerics::fast;
   const int lanes = a.numerics == "fast" ? a.ranks : a.lanes;
   int64_t steps = 0;
-  bool count_bytes = false;
+  bool count_bytes = false, profile = false;
   Runtime runtime;
   runtime.run(a.ranks, [&](RankContext& rank) {
     DeviceOptions chosen{.backend = backend_from_name(a.backend), .threads = a.threads, .step = options};
@@ -82,12 +81,17 @@ void serve(const Arguments& a) {
         std::string line;
         steps = 0;
         count_bytes = std::getline(std::cin, line) && line == "bytes";
+        profile = line == "profile";
         if (!count_bytes) steps = std::atoll(line.c_str());
       }
       meet(rank.comm);
       if (count_bytes) {
-        const size_t bytes = traffic(trainer.training_plan());
-        if (rank.comm.rank() == 0) fmt::print("{}\n", bytes);
+        const double bytes = all_traffic(trainer.training_plan());
+        if (rank.comm.rank() == 0) fmt::print("{:.0f}\n", bytes);
+      } else if (profile) {
+        trainer.profile();
+        train(trainer, batch, optimizer.lr(), 10, again);
+        if (rank.comm.rank() == 0) fmt::print("{}", trainer.profiled());
       } else if (steps <= 0) {
         return;
       } else {

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "launch/profile.h"
 
 namespace lockstep {
 
@@ -87,6 +88,12 @@ bool Trainer::keep_images(int64_t samples, int sharing) {
 
 const StepPlan& Trainer::training_plan() { return training().executor.plan(); }
 
+void Trainer::profile() { training().executor.time_nodes(&times_); }
+
+std::string Trainer::profiled() const {
+  return steps_timed_ > 0 ? profile_table(training_->executor.plan(), times_, steps_timed_) : "";
+}
+
 StepResult Trainer::sums(Engine& engine) const {
   StepResult result;
   const auto read = [&](Value value, float& to) {
@@ -105,6 +112,7 @@ void Trainer::enqueue(int64_t step, int64_t samples, const std::function<void(En
   try {
     feed(engine);
     engine.executor.enqueue();
+    if (!times_.runs.empty()) ++steps_timed_;
     mesh_.watch(compute);
   } catch (const InputError&) {
     throw;

@@ -65,6 +65,10 @@ class Trainer {
   VariableStore& variables() { return variables_; }
   const Mesh& mesh() const { return mesh_; }
   const StepPlan& training_plan();
+  /// From now on every node of the training step is waited for and timed.
+  void profile();
+  /// A table of where the time of the steps since then went (see profile_table); empty where `profile` was not called.
+  std::string profiled() const;
   /// What its pipeline's stages do, in words; empty where it has none.
   std::string pipeline() const { return describe_pipeline(network_, options_.step, mesh_); }
   /// The training step without the memory that it would run in.
@@ -105,6 +109,8 @@ class Trainer {
   };
   std::deque<Pending> pending_;
   Pending last_;
+  NodeTimes times_;
+  int64_t steps_timed_ = 0;
   std::array<std::unique_ptr<Event>, InputStage::slots> done_;  // by slot
 };
 

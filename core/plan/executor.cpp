@@ -1,6 +1,7 @@
 #include "core/plan/executor.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -198,12 +199,25 @@ void Executor::run_entry(const Entry& entry, int lane) {
     stream.wait(*ready_[index]);
   }
   if (!beside && plan_.graph.nodes()[index].op->queue() == Queue::Exchange) wait_for(Queue::Exchange);
+  const auto begin = std::chrono::steady_clock::now();
   kernel.run(stream, bound.args);
+  if (times_) {
+    stream.synchronize();
+    times_->seconds[index] += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    ++times_->runs[index];
+  }
   if (beside) stream.record(*done_[index][slot(lane)]);
   if (check_finite_ && !bound.out.empty()) {
     stream.synchronize();
     check(plan_.graph.nodes()[index], bound, lane);
   }
+}
+
+void Executor::time_nodes(NodeTimes* times) {
+  times_ = times;
+  if (!times) return;
+  times->seconds.resize(plan_.graph.nodes().size());
+  times->runs.resize(times->seconds.size());
 }
 
 void Executor::wait_for(Queue queue) {
@@ -238,7 +252,7 @@ void Executor::enqueue_step(bool prepares) {
 void Executor::enqueue() {
   const bool prepares = stale_;
   stale_ = std::ranges::any_of(plan_.order, [](const Entry& e) { return e.when == When::AfterLanes; });
-  if (check_finite_ || !capturable_ || !std::exchange(begun_, true)) return enqueue_step(prepares);
+  if (check_finite_ || times_ || !capturable_ || !std::exchange(begun_, true)) return enqueue_step(prepares);
   auto& replay = replay_[prepares];
   if (!replay) replay = backend_.capture(stream(), [this, prepares] { enqueue_step(prepares); });
   replay();

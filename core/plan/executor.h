@@ -15,6 +15,12 @@ struct VariableMemory {
   size_t bytes() const { return parameters.bytes() + states.bytes() + slots.bytes(); }
 };
 
+/// What each node of a plan took, by node: seconds, waiting for its stream included, and how often it ran.
+struct NodeTimes {
+  std::vector<double> seconds;
+  std::vector<int64_t> runs;
+};
+
 class Executor {
  public:
   /// Allocates the plan's arenas. `variables` must be as large as the plan says; they and the backend outlive the
@@ -42,6 +48,9 @@ class Executor {
   /// From now on `enqueue` checks every floating-point output right after its node and throws Error that names the
   /// first node with a NaN or infinity.
   void check_finite(bool on) { check_finite_ = on; }
+  /// From now on `enqueue` waits for every node and adds its time to `times`, which must outlive the executor; null: no
+  /// more.
+  void time_nodes(NodeTimes* times);
 
  private:
   struct Bound {
@@ -75,6 +84,7 @@ class Executor {
   std::vector<std::vector<int>> overtakes_;                       // by node: who sends what it writes anew
   bool stale_ = true;
   bool check_finite_ = false;
+  NodeTimes* times_ = nullptr;
   bool capturable_ = true, begun_ = false;
   std::function<void()> replay_[2];  // without and with `prepare`
 };
