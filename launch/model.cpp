@@ -26,14 +26,15 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }
 
 /// The rank's part of each batch: its consecutive lanes.
-FeedOptions feed_options(const RunOptions& options, const Mesh& mesh) {
+FeedOptions feed_options(const RunOptions& options, const Mesh& mesh, int workers) {
   const int lanes = options.numerics == Numerics::fast ? mesh.data_ranks() : options.lanes;
   const int own = lanes / mesh.data_ranks();
   return {.batch = options.batch,
           .lanes = lanes,
           .first_lane = int64_t{own} * mesh.data_rank(),
           .lane_count = own,
-          .seed = options.seed};
+          .seed = options.seed,
+          .workers = workers};
 }
 
 /// Sums that epochs and evaluations are made of. Doubles of equal floats in equal order: the same on every rank.
@@ -148,6 +149,14 @@ int Model::threads(const RunOptions& options) const {
   return std::max(1, runtime_.cores() / here);
 }
 
+int Model::workers(const RunOptions& options) const {
+  if (options.workers > 0) return options.workers;
+  // On the CPU the ranks keep the cores busy; on GPUs they leave them.
+  if (!uses_cuda(options.backend)) return 1;
+  const int here = runtime_.distributed() ? runtime_.local_size() : ranks(options);
+  return std::max(1, runtime_.cores() / here);
+}
+
 void Model::check_data(const Dataset& data) const {
   if (data.image_shape() != network_.input_shape())
     throw InputError("the data's images are {}, the model '{}' takes {}", data.image_shape().str(), network_.name(),
@@ -226,7 +235,7 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
   on_ranks(options.run, [&, steps_per_epoch = steps_per_epoch, steps = steps, epochs = epochs](
                             RankContext& rank, Trainer& trainer, Device& device) {
     HostMemory memory(*device.backend);
-    FeedOptions feeding = feed_options(options.run, trainer.mesh());
+    FeedOptions feeding = feed_options(options.run, trainer.mesh(), workers(options.run));
     feeding.shuffle = options.shuffle;
     feeding.augmentation = options.augmentation;
     feeding.first_step = steps_done_;
@@ -287,7 +296,7 @@ Evaluation Model::evaluate(std::shared_ptr<const Dataset> data, const RunOptions
   check_data(*data);
   Evaluation evaluation;
   on_ranks(options, [&](RankContext& rank, Trainer& trainer, Device&) {
-    FeedOptions feeding = feed_options(options, trainer.mesh());
+    FeedOptions feeding = feed_options(options, trainer.mesh(), workers(options));
     feeding.steps = (data->size() + options.batch - 1) / options.batch;
     BatchFeed feed(data, feeding);
     Totals totals;
@@ -313,7 +322,7 @@ std::vector<float> Model::predict(std::shared_ptr<const Dataset> data, const Run
   std::vector<float> predictions;
   on_ranks(options, [&](RankContext& rank, Trainer& trainer, Device&) {
     WorkerStream stream;
-    FeedOptions feeding = feed_options(options, trainer.mesh());
+    FeedOptions feeding = feed_options(options, trainer.mesh(), workers(options));
     feeding.steps = (data->size() + options.batch - 1) / options.batch;
     BatchFeed feed(data, feeding);
     // Ranks that share a lane have the same, and lie next to each other.

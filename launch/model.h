@@ -32,6 +32,7 @@ struct RunOptions {
   Numerics numerics = Numerics::reproducible;
   int ranks = 0;    // threads of this process that are ranks; 0: as many as keep the cores busy. Not under mpirun.
   int threads = 0;  // a rank; 0: 1 in reproducible mode, else the cores divided by the ranks
+  int workers = 0;  // threads a rank that read and augment; 0: 1 on the CPU, else the cores divided by the ranks
   uint64_t seed = 0;
   bool check_finite = false;
   Precision precision = Precision::fp32;
@@ -117,6 +118,7 @@ class Model {
   /// The strategy with as many stages as there are ranks for, where it leaves that open (see settle_stages).
   Strategy settled(const RunOptions& options) const;
   int threads(const RunOptions& options) const;
+  int workers(const RunOptions& options) const;
 
  private:
   using Body = std::function<void(RankContext&, Trainer&, Device&)>;

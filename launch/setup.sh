@@ -6,7 +6,7 @@ build=${LOCKSTEP_BUILD:-$root/build}
 
 packages=(g++ cmake ninja-build git libdnnl-dev libopenmpi-dev openmpi-bin libgtest-dev libbenchmark-dev
   libcli11-dev nlohmann-json3-dev libfmt-dev libspdlog-dev libssl-dev zlib1g-dev
-  libhwloc-dev)
+  libhwloc-dev libjpeg-dev libpng-dev liblzma-dev)
 
 # cuDNN's C++ interface: headers alone, which NVIDIA ships in a Python wheel.
 cudnn_frontend=nvidia-cudnn-frontend==1.32.0

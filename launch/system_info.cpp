@@ -2,10 +2,17 @@
 
 #include <fmt/format.h>
 #include <gnu/libc-version.h>
+#include <lzma.h>
 #include <openssl/crypto.h>
+#include <png.h>
 #include <spdlog/version.h>
 #include <sys/utsname.h>
 #include <zlib.h>
+
+// libjpeg needs this before its own header.
+#include <cstdio>
+
+#include <jpeglib.h>
 
 #include <algorithm>
 #include <array>
@@ -90,6 +97,9 @@ nlohmann::ordered_json library_versions() {
                                         NLOHMANN_JSON_VERSION_PATCH)},
           {"openssl", OpenSSL_version(OPENSSL_VERSION)},
           {"zlib", zlibVersion()},
+          {"libjpeg_turbo", version(LIBJPEG_TURBO_VERSION_NUMBER, 1000)},
+          {"libpng", version(png_access_version_number(), 100)},
+          {"liblzma", lzma_version_string()},
           {"glibc", gnu_get_libc_version()}};
 }
 

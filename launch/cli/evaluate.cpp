@@ -8,14 +8,15 @@ namespace lockstep::cli {
 
 void evaluate(const Options& options, Runtime& runtime) {
   const RunOptions run = run_options(options, runtime);
-  const Data data = prepare_data(options.data, {options.resize, options.normalise}).data;
-  if (!data.test) throw InputError("--data {}: has no test set", options.data);
+  const Data data = prepare_data(options.data, data_options(options, runtime)).data;
+  const auto& tested = data.test ? data.test : data.validation;
+  if (!tested) throw InputError("--data {}: has no test set, expected one, or --validation-split", options.data);
   Model model(network(options, data.train->image_shape(), data.train->classes()), runtime);
   model.set_weights(read_weights(options.weights, model.network()));
-  const Evaluation result = model.evaluate(data.test, run);
+  const Evaluation result = model.evaluate(tested, run);
   if (runtime.rank() != 0) return;
-  fmt::print("test loss {:.6f}\ntest accuracy {:.2f} %\nweights sha256 {}\n", result.loss, 100 * result.accuracy,
-             model.weights_sha256());
+  fmt::print("{0} loss {1:.6f}\n{0} accuracy {2:.2f} %\nweights sha256 {3}\n", data.test ? "test" : "validation",
+             result.loss, 100 * result.accuracy, model.weights_sha256());
 }
 
 }  // namespace lockstep::cli

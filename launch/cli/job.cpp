@@ -44,6 +44,10 @@ Json configuration(const Job& job) {
           {"data", o.data},
           {"resize", o.resize},
           {"normalise", o.normalise},
+          {"channels", o.channels},
+          {"on_corrupt", o.on_corrupt},
+          {"validation_split", o.validation_split},
+          {"workers", job.model.workers(job.run)},
           {"batch", o.batch},
           {"epochs", job.length.epochs},
           {"steps", job.length.steps},
@@ -124,6 +128,11 @@ void describe(const Job& job, nlohmann::ordered_json& text) {
     data["test_sha256"] = job.data.data.test->content_sha256();
     data["test_samples"] = job.data.data.test->size();
   }
+  if (job.data.data.validation) {
+    data["validation_sha256"] = job.data.data.validation->content_sha256();
+    data["validation_samples"] = job.data.data.validation->size();
+  }
+  if (!job.data.data.class_names.empty()) data["class_names"] = job.data.data.class_names;
   if (job.data.normalisation) {
     data["mean"] = job.data.normalisation->mean;
     data["std"] = job.data.normalisation->std;

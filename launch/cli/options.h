@@ -18,7 +18,10 @@ struct Options {
   // Model and data.
   std::string model = "seed_cnn";  // a name of the zoo, or a JSON file
   std::string data = "digits";
-  std::string resize, normalise = "auto";
+  std::string resize, normalise = "auto", on_corrupt = "stop";
+  int channels = 3;
+  float validation_split = 0;
+  std::optional<int> workers;
 
   // Ranks and computing.
   std::string ranks = "auto";
@@ -48,13 +51,17 @@ struct Options {
   std::string out;
 
   // Of one verb alone.
-  std::string weights;
+  std::string weights, action;
   std::string pass = "step", draw, link;
   bool search = false;
 };
 
 /// Each adds the options of one topic, under its heading in the help.
 void add_model_options(CLI::App& verb, Options& options);
+void add_data_options(CLI::App& verb, Options& options);
+void add_reading_options(CLI::App& verb, Options& options);  // those of data but which
+void add_pack_options(CLI::App& verb, Options& options);
+void add_info_options(CLI::App& verb, Options& options);
 void add_normalise_options(CLI::App& verb, Options& options);
 void add_rank_options(CLI::App& verb, Options& options);
 void add_run_options(CLI::App& verb, Options& options);  // those of ranks too
@@ -69,6 +76,7 @@ void add_weights_options(CLI::App& verb, Options& options);
 RunOptions run_options(const Options& options, const Runtime& runtime);
 Optimizer optimizer(const Options& options);
 Schedule schedule(const Options& options);
+DataOptions data_options(const Options& options, const Runtime& runtime);
 /// A zoo model for images of this shape and number of classes, or a JSON file's own.
 Network network(const Options& options, const Shape& image, int64_t classes);
 

@@ -11,9 +11,7 @@ void add_model_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Model and data");
   verb.add_option("--model", options.model, fmt::format("{}, or a JSON file", fmt::join(zoo_names(), ", ")))
       ->capture_default_str();
-  verb.add_option("--data", options.data, "digits, idx:DIR (MNIST format), synthetic:HxWxC/CLASSES/COUNT")
-      ->capture_default_str();
-  verb.add_option("--resize", options.resize, "Resize images to S or HxW (bilinear)");
+  add_data_options(verb, options);
 }
 
 void add_normalise_options(CLI::App& verb, Options& options) {

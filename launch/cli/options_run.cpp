@@ -65,6 +65,7 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
   RunOptions run{.batch = options.batch,
                  .lanes = options.lanes,
                  .threads = options.threads.value_or(0),
+                 .workers = options.workers.value_or(0),
                  .seed = options.seed,
                  .check_finite = options.check_finite,
                  .precision = precision_from_name(options.precision),

@@ -11,7 +11,10 @@ void add_training_options(CLI::App& verb, Options& options) {
   verb.add_option("--epochs", options.epochs, "Passes over the training set (default: 1, or what --steps takes)");
   verb.add_option("--steps", options.steps, "Stop after so many steps");
   verb.add_option("--augment", options.augment,
-                  "Random changes to training images: none, or some of crop:PIXELS,flip,rotate:DEGREES,zoom:PERCENT")
+                  "Random changes to training images: none, or some, with commas between, of crop:PIXELS, flip, "
+                  "rotate:DEGREES, zoom:PERCENT, vertical_flip, shear:DEGREES, translate:PERCENT, brightness:PERCENT, "
+                  "contrast:PERCENT, saturation:PERCENT, hue:DEGREES, cutout:PIXELS, erase:PERCENT, "
+                  "resized_crop:PERCENT")
       ->capture_default_str();
   verb.add_flag("--predict", options.predict,
                 "Predict the time of a step first, as plan --search does, and compare it with the run's; the bits are "

@@ -9,7 +9,9 @@ namespace lockstep::cli {
 
 void plan(const Options& options, Runtime& runtime) {
   const RunOptions run = run_options(options, runtime);
-  const Data data = prepare_data(options.data, {options.resize, "none"}).data;
+  DataOptions reading = data_options(options, runtime);
+  reading.normalise = "none";
+  const Data data = prepare_data(options.data, reading).data;
   Model model(network(options, data.train->image_shape(), data.train->classes()), runtime);
   model.compile({.optimizer = optimizer(options)});
   if (options.search) {

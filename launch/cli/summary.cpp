@@ -6,7 +6,9 @@ namespace lockstep::cli {
 
 void summary(const Options& options, Runtime& runtime) {
   if (runtime.rank() != 0) return;
-  const Data data = prepare_data(options.data, {options.resize, "none"}).data;
+  DataOptions reading = data_options(options, runtime);
+  reading.normalise = "none";
+  const Data data = prepare_data(options.data, reading).data;
   fmt::print("{}", network(options, data.train->image_shape(), data.train->classes()).summary());
 }
 

@@ -24,7 +24,7 @@ void train(const Options& options, Runtime& runtime) {
   const Optimizer chosen = optimizer(options);
   const Schedule decay = schedule(options);
   const Augmentation augmentation = Augmentation::parse(options.augment);
-  const PreparedData data = prepare_data(options.data, {options.resize, options.normalise});
+  const PreparedData data = prepare_data(options.data, data_options(options, runtime));
   const Data& sets = data.data;
   Model model(network(options, sets.train->image_shape(), sets.train->classes()), runtime);
   model.compile({.optimizer = chosen});
@@ -86,11 +86,11 @@ void train(const Options& options, Runtime& runtime) {
     result["train_accuracy"] = history.epochs.back().accuracy;
     result["images_per_second"] = history.epochs.back().images_per_second;
   }
-  if (sets.test) {
-    const Evaluation test = model.evaluate(sets.test, run);
+  if (const auto& tested = sets.test ? sets.test : sets.validation) {
+    const Evaluation test = model.evaluate(tested, run);
     result["loss"] = test.loss;
     result["accuracy"] = test.accuracy;
-    if (speaks) fmt::print("test accuracy {:.2f} %\n", 100 * test.accuracy);
+    if (speaks) fmt::print("{} accuracy {:.2f} %\n", sets.test ? "test" : "validation", 100 * test.accuracy);
   }
   result["weights_sha256"] = model.weights_sha256();
   if (speaks) fmt::print("weights sha256 {}\n", model.weights_sha256());

@@ -15,6 +15,8 @@ void evaluate(const Options& options, Runtime& runtime);
 void summary(const Options& options, Runtime& runtime);
 void plan(const Options& options, Runtime& runtime);
 void topology(const Options& options, Runtime& runtime);
+void pack(const Options& options, Runtime& runtime);
+void data(const Options& options, Runtime& runtime);
 void version(const Options& options, Runtime& runtime);
 
 /// A command as the user gives it: `lockstep NAME OPTIONS`.

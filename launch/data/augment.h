@@ -1,34 +1,79 @@
-// Random changes to training images, as torchvision's transforms of the same names make them. Immutable: any thread.
+// Random changes to training images, as Keras' layers of the same names make them. Immutable: any thread.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "core/shape.h"
+#include "launch/data/dataset.h"
 
 namespace lockstep {
 
-/// What is done to each training image, each by its own amount: uniform between none and the most, both ways.
-/// Random numbers are a function of seed, epoch and sample, never of the rank. Pixels from outside the image repeat the
-/// outermost ones.
+/// What is done to each training image, each by its own amount: uniform between none and the most, both ways, where
+/// nothing else is said. Random numbers are a function of seed, epoch and sample, never of the rank. Pixels from
+/// outside the image repeat the outermost ones. Done in this order: resized_crop as the image is read, the moves (one
+/// bilinear resampling, or none where whole pixels move), the colours, then what is erased.
 struct Augmentation {
-  int64_t crop = 0;   // shifted by up to so many pixels down, up, right, left
-  bool flip = false;  // left and right exchanged, with probability 1/2
-  float rotate = 0;   // turned about the middle by up to so many degrees; bilinear
-  float zoom = 0;     // made larger or smaller by up to this share of the size; bilinear
+  int64_t crop = 0;   // RandomCrop of an image padded so: shifted by up to so many pixels down, up, right, left
+  bool flip = false;  // RandomFlip("horizontal"): left and right exchanged, with probability 1/2
+  float rotate = 0;   // RandomRotation: turned about the middle by up to so many degrees
+  float zoom = 0;     // RandomZoom: made larger or smaller by up to this share of the size
+  bool vertical_flip = false;  // RandomFlip("vertical")
+  float shear = 0;             // RandomShear: rows pushed sideways, by up to so many degrees
+  float translate = 0;         // RandomTranslation: shifted by up to this share of the height and of the width
+  float brightness = 0;        // RandomBrightness: up to this (white is 1) added to all values
+  float contrast = 0;          // RandomContrast: (x - mean) * (1 ± this) + mean, of each channel
+  float saturation = 0;        // RandomSaturation: colours mixed with their grey, (x - grey) * (1 ± this) + grey
+  float hue = 0;               // RandomHue: colours turned about the grey axis by up to so many degrees
+  int64_t cutout = 0;          // a square of this side, its middle anywhere, becomes 0 (DeVries and Taylor, 2017)
+  /// RandomErasing (Zhong et al., 2017): with this probability a rectangle of 2 to 33 % of the area, 3:10 to 10:3,
+  /// becomes 0.
+  float erase = 0;
+  /// RandomResizedCrop (Szegedy et al., 2014): a part of from this share to all of the area, 3:4 to 4:3, as the image.
+  float resized_crop = 0;
 
-  bool any() const { return crop > 0 || flip || resamples(); }
-  /// "none", or some of "crop:PIXELS", "flip", "rotate:DEGREES", "zoom:PERCENT", separated by commas.
-  /// Throws InputError that shows the form.
+  bool any() const {
+    return crop > 0 || flip || vertical_flip || cutout > 0 || erase > 0 || resized_crop > 0 || resamples() || colours();
+  }
+  /// "none", or some of "crop:PIXELS", "flip", "rotate:DEGREES" and so on, separated by commas: the names above, with
+  /// shares in percent. Throws InputError that shows the form.
   static Augmentation parse(const std::string& text);
-  /// Changes an image [H, W, C]; `scratch` is overwritten.
+  /// Throws InputError where images of this shape cannot be changed so.
+  void check(const Shape& shape) const;
+  /// What of an image to read; to be called where resized_crop is above 0.
+  ChooseCrop choose_crop(uint64_t seed, int64_t epoch, int64_t sample) const;
+  /// Changes an image [H, W, C] whose values were normalised so (null: in [0, 1]); `scratch` is overwritten. Values
+  /// that colours would bring outside black and white are cut there.
   void apply(std::span<float> image, const Shape& shape, uint64_t seed, int64_t epoch, int64_t sample,
-             std::vector<float>& scratch) const;
+             std::vector<float>& scratch, const Normalisation* normalisation = nullptr) const;
 
  private:
-  bool resamples() const { return rotate > 0 || zoom > 0; }
+  bool resamples() const { return rotate > 0 || zoom > 0 || shear > 0 || translate > 0; }
+  bool colours() const { return brightness > 0 || contrast > 0 || saturation > 0 || hue > 0; }
 };
+
+namespace detail {
+
+/// Where an output pixel comes from: matrix * (pixel - middle) + middle + shift, rows before columns.
+struct Place {
+  double down = 0, right = 0;
+  double matrix[2][2] = {{1, 0}, {0, 1}};
+};
+/// Pixels move by whole numbers, mirrored or not.
+void move_pixels(const Place& place, std::span<const float> from, const Shape& shape, float* out);
+/// Bilinear.
+void resample(const Place& place, std::span<const float> from, const Shape& shape, float* out);
+
+struct ColourChange {
+  float brightness = 0, contrast = 1;
+  double saturation = 1, hue = 0;  // hue in radians
+};
+void change_colours(const ColourChange& change, std::span<float> image, const Shape& shape,
+                    const Normalisation* normalisation);
+
+}  // namespace detail
 
 }  // namespace lockstep

@@ -2,13 +2,24 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/shape.h"
 
 namespace lockstep {
+
+struct Normalisation;
+
+/// A part of an image, in pixels; edges may lie between them.
+struct Crop {
+  double top = 0, left = 0, height = 0, width = 0;
+};
+/// Picks a part of an image of so many rows and columns.
+using ChooseCrop = std::function<Crop(int64_t height, int64_t width)>;
 
 class Dataset {
  public:
@@ -20,15 +31,23 @@ class Dataset {
   /// Writes sample `index` as H*W*C floats, channels-last, in [0, 1] unless normalised, and returns its label in [0,
   /// classes).
   virtual int32_t read(int64_t index, std::span<float> image) const = 0;
+  /// As `read`, but of the part that `choose` picks, brought to image_shape(). Sets that resize their images let it
+  /// pick from the image before that; here it picks from the image as `read` gives it.
+  virtual int32_t read_crop(int64_t index, const ChooseCrop& choose, std::span<float> image) const;
+  /// What tells a sample from the others, whatever else the set holds: its number, or a hash of its name.
+  virtual uint64_t key(int64_t index) const { return static_cast<uint64_t>(index); }
+  /// By what the values that `read` gives were shifted and scaled; null where they are in [0, 1].
+  virtual const Normalisation* normalisation() const { return nullptr; }
   /// SHA-256, in hex, that tells apart what `read` returns: of the content, or of another set's hash and what was done
   /// to it. Recorded in the manifest.
   virtual std::string content_sha256() const = 0;
 };
 
-/// A training and a test set. `test` may be null.
+/// A training, a test and a validation set; all but the first may be null.
 struct Data {
   std::string name;  // as given: "digits", "idx:DIR", "synthetic:224x224x3/10/1024"
-  std::shared_ptr<const Dataset> train, test;
+  std::shared_ptr<const Dataset> train, test, validation = nullptr;
+  std::vector<std::string> class_names = {};  // by label; empty where the source has none
 };
 
 }  // namespace lockstep

@@ -14,8 +14,10 @@ BatchFeed::BatchFeed(std::shared_ptr<const Dataset> dataset, FeedOptions options
     throw Error("a batch of {} cannot be cut into {} lanes", o.batch, o.lanes);
   if (o.first_lane < 0 || o.lane_count < 1 || o.first_lane + o.lane_count > o.lanes)
     throw Error("lanes {} to {} of {}", o.first_lane, o.first_lane + o.lane_count - 1, o.lanes);
+  if (o.workers < 1) throw Error("a feed of {} workers", o.workers);
   if (o.first_step < 0 || o.first_epoch < 0 || o.steps < 0 || o.ahead < 1)
     throw Error("a feed of {} steps from step {}, {} ahead", o.steps, o.first_step, o.ahead);
+  o.augmentation.check(dataset_->image_shape());
   if (dataset_->size() < 1) throw Error("a feed over an empty data set");
   if (o.once && (o.augmentation.any() || dataset_->size() > INT32_MAX))
     throw Error("images that are given once cannot be augmented, and 32 bits must count them");
@@ -60,6 +62,7 @@ const Batch& BatchFeed::next() {
 void BatchFeed::produce() {
   const auto slots = static_cast<int64_t>(ring_.size());
   try {
+    Crew crew(options_.workers);
     for (int64_t i = 0; i < options_.steps; ++i) {
       {
         std::unique_lock lock(mutex_);
@@ -67,7 +70,7 @@ void BatchFeed::produce() {
         changed_.wait(lock, [&] { return stop_ || i - slots + 1 < taken_ || i < slots; });
         if (stop_) return;
       }
-      fill(ring_[static_cast<size_t>(i % slots)], i);
+      fill(ring_[static_cast<size_t>(i % slots)], i, crew);
       {
         const std::lock_guard lock(mutex_);
         if (stop_) return;
@@ -89,19 +92,21 @@ bool BatchFeed::stopping() const {
   return stop_;
 }
 
-int32_t BatchFeed::read(int64_t sample, std::span<float> image) const {
-  const int32_t label = dataset_->read(sample, image);
+int32_t BatchFeed::read(int64_t sample, int64_t epoch, std::span<float> image, std::vector<float>& scratch) const {
+  const Augmentation& change = options_.augmentation;
+  const int32_t label = change.resized_crop > 0
+                            ? dataset_->read_crop(sample, change.choose_crop(options_.seed, epoch, sample), image)
+                            : dataset_->read(sample, image);
   if (label < 0 || label >= dataset_->classes())
     throw InputError("sample {} has label {}, expected 0 to {}", sample, label, dataset_->classes() - 1);
+  if (change.any())
+    change.apply(image, dataset_->image_shape(), options_.seed, epoch, sample, scratch, dataset_->normalisation());
   return label;
 }
 
-void BatchFeed::fill(Batch& batch, int64_t index) {
+std::vector<int64_t> BatchFeed::choose(Batch& batch, int64_t index) const {
   const int64_t lane_size = options_.batch / options_.lanes;
   const int64_t first = options_.first_lane * lane_size;
-  const int64_t count = options_.lane_count * lane_size;
-  const auto floats = static_cast<size_t>(dataset_->image_shape().elements());
-
   batch.step = options_.first_step + index;
   batch.epoch = options_.first_epoch + index / steps_per_epoch_;
   batch.step_in_epoch = index % steps_per_epoch_;
@@ -112,35 +117,46 @@ void BatchFeed::fill(Batch& batch, int64_t index) {
     const int64_t position = first + lane * lane_size;
     batch.lanes[static_cast<size_t>(lane)] = {position, std::clamp<int64_t>(batch.samples - position, 0, lane_size)};
   }
-
-  std::vector<float> scratch;
   const KeyedPermutation order(static_cast<uint64_t>(dataset_->size()), options_.seed,
                                static_cast<uint64_t>(batch.epoch));
+  std::vector<int64_t> samples(batch.labels.size(), -1);
+  for (size_t i = 0; i < samples.size(); ++i) {
+    const int64_t position = first + static_cast<int64_t>(i);
+    if (position >= batch.samples) break;
+    const int64_t at = begin + position;
+    samples[i] = options_.shuffle ? static_cast<int64_t>(order(static_cast<uint64_t>(at))) : at;
+  }
+  return samples;
+}
+
+void BatchFeed::fill(Batch& batch, int64_t index, Crew& crew) {
+  const std::vector<int64_t> samples = choose(batch, index);
+  const auto floats = static_cast<size_t>(dataset_->image_shape().elements());
   batch.fresh.clear();
-  for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
+  if (options_.once)
+    for (size_t i = 0; i < samples.size(); ++i) {
+      batch.rows[i] = static_cast<int32_t>(samples[i]);
+      if (samples[i] >= 0 && labels_[static_cast<size_t>(samples[i])] < 0) batch.fresh.push_back(i);
+    }
+  std::vector<std::vector<float>> scratch(static_cast<size_t>(crew.workers()));
+  crew.each(static_cast<int64_t>(samples.size()), [&](int64_t part, int worker) {
     if (stopping()) return;
+    const auto i = static_cast<size_t>(part);
     const std::span image(batch.images.data() + i * floats, floats);
-    const int64_t at = begin + first + static_cast<int64_t>(i);
-    const bool padding = at - begin >= batch.samples;
-    const int64_t sample = !padding && options_.shuffle ? static_cast<int64_t>(order(static_cast<uint64_t>(at))) : at;
-    if (options_.once) batch.rows[i] = padding ? -1 : static_cast<int32_t>(sample);
+    const int64_t sample = samples[i];
     int32_t& label = batch.labels[i];
-    if (padding) {
+    if (sample < 0) {
       if (!options_.once) std::ranges::fill(image, 0.0F);
       label = 0;
     } else if (!options_.once) {
-      label = read(sample, image);
-      if (options_.augmentation.any())
-        options_.augmentation.apply(image, dataset_->image_shape(), options_.seed, batch.epoch, sample, scratch);
+      label = read(sample, batch.epoch, image, scratch[static_cast<size_t>(worker)]);
     } else {
+      // No two parts have one sample.
       int32_t& known = labels_[static_cast<size_t>(sample)];
-      if (known < 0) {
-        known = read(sample, image);
-        batch.fresh.push_back(i);
-      }
+      if (known < 0) known = read(sample, batch.epoch, image, scratch[static_cast<size_t>(worker)]);
       label = known;
     }
-  }
+  });
 }
 
 }  // namespace lockstep

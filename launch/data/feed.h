@@ -1,5 +1,5 @@
-// Cuts a data set into global batches and hands one rank its lanes of each, prepared ahead by a thread.
-// next() belongs to one thread; the data set is read by another.
+// Cuts a data set into global batches and hands one rank its lanes of each, prepared ahead by threads.
+// next() belongs to one thread; the data set is read by others.
 #pragma once
 
 #include <condition_variable>
@@ -12,6 +12,7 @@
 
 #include "core/step_state.h"
 #include "launch/data/augment.h"
+#include "launch/data/crew.h"
 #include "launch/data/dataset.h"
 
 namespace lockstep {
@@ -42,6 +43,7 @@ struct FeedOptions {
   int64_t first_epoch = 0;
   int64_t steps = 0;  // how many batches to make
   int64_t ahead = 2;  // how many batches to prepare ahead
+  int workers = 1;    // threads that read and augment samples of a batch side by side; the bits do not depend on it
   std::pmr::memory_resource* memory =
       std::pmr::new_delete_resource();  // of the batches; used by the constructor's thread
 };
@@ -61,8 +63,10 @@ class BatchFeed {
 
  private:
   void produce();
-  void fill(Batch& batch, int64_t index);
-  int32_t read(int64_t sample, std::span<float> image) const;
+  void fill(Batch& batch, int64_t index, Crew& crew);
+  /// Chooses the samples of a batch: -1 where it is padded.
+  std::vector<int64_t> choose(Batch& batch, int64_t index) const;
+  int32_t read(int64_t sample, int64_t epoch, std::span<float> image, std::vector<float>& scratch) const;
   bool stopping() const;
 
   std::shared_ptr<const Dataset> dataset_;

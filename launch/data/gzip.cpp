@@ -45,13 +45,13 @@ class Inflater {
 
 }  // namespace
 
-std::vector<uint8_t> read_file(const std::filesystem::path& path) {
+std::vector<uint8_t> read_file(const std::filesystem::path& path, size_t most) {
   const File file(path.c_str());
   struct stat status {};
   if (file.descriptor() < 0 || fstat(file.descriptor(), &status) != 0)
     throw InputError("cannot read '{}': {}", path.string(), std::strerror(errno));
   if (!S_ISREG(status.st_mode)) throw InputError("cannot read '{}': it is not a regular file", path.string());
-  std::vector<uint8_t> bytes(static_cast<size_t>(status.st_size));
+  std::vector<uint8_t> bytes(std::min(static_cast<size_t>(status.st_size), most));
   size_t at = 0;
   while (at < bytes.size()) {
     const ssize_t n = ::read(file.descriptor(), bytes.data() + at, bytes.size() - at);

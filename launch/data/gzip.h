@@ -9,8 +9,8 @@
 
 namespace lockstep {
 
-/// The bytes of a file. Throws InputError with the system's reason when it cannot be read.
-std::vector<uint8_t> read_file(const std::filesystem::path& path);
+/// The bytes of a file, or the first `most` of them. Throws InputError with the system's reason when it cannot be read.
+std::vector<uint8_t> read_file(const std::filesystem::path& path, size_t most = SIZE_MAX);
 
 /// Unpacks gzip (RFC 1952), several members too. `file` is its name in errors: InputError with the offset in the packed
 /// data where it is corrupt, truncated, or followed by something else.

@@ -19,12 +19,8 @@ constexpr uint32_t images_magic = 0x00000803;  // unsigned bytes, three dimensio
 constexpr uint32_t labels_magic = 0x00000801;  // unsigned bytes, one dimension
 constexpr uint32_t max_side = 65535;
 
-/// An unpacked file, with how to call a place in it.
-struct Idx {
-  std::string file;
-  bool packed = false;
-  std::vector<uint8_t> bytes;
-
+/// With how to call a place in it.
+struct Idx : IdxFile {
   std::string at(size_t offset) const {
     return fmt::format("{}: byte {}{}", file, offset, packed ? " of the unpacked data" : "");
   }
@@ -49,7 +45,7 @@ struct Idx {
 };
 
 /// Finds "train-images-idx3-ubyte" and the like in one of its spellings.
-Idx open(const fs::path& directory, const std::string& set, const std::string& kind) {
+IdxFile open(const fs::path& directory, const std::string& set, const std::string& kind) {
   const std::vector<std::string> names{set + "-" + kind + "-ubyte", set + "-" + kind + "-ubyte.gz"};
   std::vector<std::string> spellings = names;
   for (std::string name : names) {
@@ -59,15 +55,17 @@ Idx open(const fs::path& directory, const std::string& set, const std::string& k
   for (const auto& name : spellings) {
     const fs::path path = directory / name;
     if (std::error_code error; !fs::exists(path, error)) continue;
-    Idx idx{path.string(), path.extension() == ".gz", read_file(path)};
+    IdxFile idx{path.string(), path.extension() == ".gz", read_file(path)};
     if (idx.packed) idx.bytes = gunzip(idx.bytes, idx.file);
     return idx;
   }
   throw InputError("'{}' holds none of {}", directory.string(), fmt::join(spellings, ", "));
 }
 
-std::shared_ptr<const Dataset> open_set(const fs::path& directory, const std::string& set) {
-  Idx images = open(directory, set, "images-idx3");
+}  // namespace
+
+std::shared_ptr<const Dataset> parse_idx(IdxFile image_file, IdxFile label_file) {
+  Idx images{std::move(image_file)}, labels{std::move(label_file)};
   images.check_magic(images_magic, "IDX images");
   const uint64_t count = images.big_endian(4, "the number of images");
   const uint64_t height = images.big_endian(8, "the image height");
@@ -78,7 +76,6 @@ std::shared_ptr<const Dataset> open_set(const fs::path& directory, const std::st
       throw InputError("{}: an image side of {}, expected 1 to {}", images.at(offset), side, max_side);
   images.check_size(16 + count * height * width, fmt::format("16 + {} images of {}x{}", count, height, width));
 
-  Idx labels = open(directory, set, "labels-idx1");
   labels.check_magic(labels_magic, "IDX labels");
   const uint64_t label_count = labels.big_endian(4, "the number of labels");
   if (label_count != count)
@@ -98,13 +95,14 @@ std::shared_ptr<const Dataset> open_set(const fs::path& directory, const std::st
                            .labels = std::move(labels.bytes)});
 }
 
-}  // namespace
-
 Data open_idx(const fs::path& directory) {
   if (std::error_code error; !fs::is_directory(directory, error))
     throw InputError("'{}' is not a directory{}, expected one with train-images-idx3-ubyte[.gz] and so on",
                      directory.string(), error ? " (" + error.message() + ")" : "");
-  Data data{"idx:" + directory.string(), open_set(directory, "train"), open_set(directory, "t10k")};
+  const auto open_set = [&](const std::string& set) {
+    return parse_idx(open(directory, set, "images-idx3"), open(directory, set, "labels-idx1"));
+  };
+  Data data{"idx:" + directory.string(), open_set("train"), open_set("t10k")};
   if (data.test->image_shape() != data.train->image_shape())
     throw InputError("'{}': training images are {}, test images {}", directory.string(),
                      data.train->image_shape().str(), data.test->image_shape().str());

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "launch/data/crew.h"
 #include "launch/sha256.h"
 
 namespace lockstep {
@@ -30,13 +31,17 @@ class Normalised final : public Dataset {
 
   int32_t read(int64_t index, std::span<float> image) const override {
     const int32_t label = inner_->read(index, image);
-    const size_t n = mean_.size();
-    for (size_t start = 0; start < image.size(); start += n) {
-      float* row = image.data() + start;
-      for (size_t x = 0; x < n; ++x) row[x] = (row[x] - mean_[x]) / std_[x];
-    }
+    apply(image);
     return label;
   }
+
+  int32_t read_crop(int64_t index, const ChooseCrop& choose, std::span<float> image) const override {
+    const int32_t label = inner_->read_crop(index, choose, image);
+    apply(image);
+    return label;
+  }
+  uint64_t key(int64_t index) const override { return inner_->key(index); }
+  const Normalisation* normalisation() const override { return &normalisation_; }
 
   std::string content_sha256() const override {
     std::string text = "normalised 1";
@@ -46,6 +51,14 @@ class Normalised final : public Dataset {
   }
 
  private:
+  void apply(std::span<float> image) const {
+    const size_t n = mean_.size();
+    for (size_t start = 0; start < image.size(); start += n) {
+      float* row = image.data() + start;
+      for (size_t x = 0; x < n; ++x) row[x] = (row[x] - mean_[x]) / std_[x];
+    }
+  }
+
   std::shared_ptr<const Dataset> inner_;
   Normalisation normalisation_;
   std::vector<float> mean_, std_;  // [W, C]
@@ -69,18 +82,21 @@ std::vector<float> parse_list(std::string_view text) {
 
 }  // namespace
 
-Normalisation measure(const Dataset& dataset) {
+Normalisation measure(const Dataset& dataset, int workers) {
   constexpr int64_t most = int64_t{1} << 28;
   const auto floats = static_cast<size_t>(dataset.image_shape().elements());
   const auto channels = static_cast<size_t>(dataset.image_shape()[2]);
   const int64_t fitting = std::max<int64_t>(1, most / static_cast<int64_t>(floats));
   const int64_t stride = (dataset.size() + fitting - 1) / fitting;
+  const int64_t count = (dataset.size() + stride - 1) / stride;
 
-  std::vector<float> image(floats);
-  std::vector<double> sum(channels), squares(channels);
-  int64_t pixels = 0;
-  for (int64_t i = 0; i < dataset.size(); i += stride) {
-    dataset.read(i, image);
+  // Each image's sums are kept, and added in the order of the samples whoever found them.
+  std::vector<double> sums(static_cast<size_t>(count) * channels), all_squares(sums.size());
+  Crew crew(workers);
+  std::vector<std::vector<float>> images(static_cast<size_t>(crew.workers()), std::vector<float>(floats));
+  crew.each(count, [&](int64_t i, int worker) {
+    std::vector<float>& image = images[static_cast<size_t>(worker)];
+    dataset.read(i * stride, image);
     for (size_t k = 0; k < channels; ++k) {
       double image_sum = 0;
       double image_squares = 0;
@@ -89,11 +105,16 @@ Normalisation measure(const Dataset& dataset) {
         image_sum += value;
         image_squares += value * value;
       }
-      sum[k] += image_sum;
-      squares[k] += image_squares;
+      sums[static_cast<size_t>(i) * channels + k] = image_sum;
+      all_squares[static_cast<size_t>(i) * channels + k] = image_squares;
     }
-    pixels += static_cast<int64_t>(floats / channels);
+  });
+  std::vector<double> sum(channels), squares(channels);
+  for (size_t i = 0; i < sums.size(); ++i) {
+    sum[i % channels] += sums[i];
+    squares[i % channels] += all_squares[i];
   }
+  const int64_t pixels = count * static_cast<int64_t>(floats / channels);
 
   Normalisation result;
   for (size_t k = 0; k < channels; ++k) {
@@ -106,9 +127,9 @@ Normalisation measure(const Dataset& dataset) {
   return result;
 }
 
-std::optional<Normalisation> parse_normalisation(const std::string& text, const Dataset& train) {
+std::optional<Normalisation> parse_normalisation(const std::string& text, const Dataset& train, int workers) {
   if (text == "none") return std::nullopt;
-  if (text == "auto") return measure(train);
+  if (text == "auto") return measure(train, workers);
   const auto channels = static_cast<size_t>(train.image_shape()[2]);
   const size_t slash = std::min(text.find('/'), text.size());
   Normalisation given{

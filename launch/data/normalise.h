@@ -16,12 +16,13 @@ struct Normalisation {
 
 /// Mean and population standard deviation over a data set, summed in double in the order of the samples, so that every
 /// rank finds the same bits. Sets of more than 2^28 floats are measured over every k-th sample, the smallest k that
-/// keeps within it. A channel that is constant gets a standard deviation of 1.
-Normalisation measure(const Dataset& dataset);
+/// keeps within it. `workers` threads read; the bits do not depend on how many. A channel that is constant gets a
+/// standard deviation of 1.
+Normalisation measure(const Dataset& dataset, int workers = 1);
 
 /// "auto" measures `train`; "none" gives nothing; "MEAN/STD" or "M,M,M/S,S,S" (one a channel) is taken as it is.
 /// Throws InputError that shows the form.
-std::optional<Normalisation> parse_normalisation(const std::string& text, const Dataset& train);
+std::optional<Normalisation> parse_normalisation(const std::string& text, const Dataset& train, int workers = 1);
 
 /// (x - mean) / std, per channel. Throws Error when the number of channels differs.
 std::shared_ptr<const Dataset> normalised(std::shared_ptr<const Dataset> inner, Normalisation normalisation);

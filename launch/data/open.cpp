@@ -1,46 +1,113 @@
 #include "launch/data/open.h"
 
 #include <array>
+#include <charconv>
 
 #include "core/error.h"
+#include "launch/data/cifar.h"
 #include "launch/data/digits.h"
 #include "launch/data/idx.h"
+#include "launch/data/image_folder.h"
+#include "launch/data/npy.h"
+#include "launch/data/packed.h"
 #include "launch/data/resize.h"
+#include "launch/data/subset.h"
 #include "launch/data/synthetic.h"
 
 namespace lockstep {
 
-Data open_data(const std::string& spec) {
+namespace {
+
+struct Kind {
+  std::string name;
+  std::string_view rest;  // what is expected behind the colon
+  Data (*open)(const std::string& rest, const DataOptions& options);
+};
+
+/// "224", "224x256" or "224:256".
+void parse_image_size(const std::string& text, ImageReading& reading) {
+  if (text.empty()) return;
+  const size_t colon = std::min(text.find(':'), text.size());
+  reading.size = parse_size(text.substr(0, colon));
+  if (colon == text.size()) return;
+  reading.shorter = parse_size(text.substr(colon + 1))[0];
+  if (const int64_t least = std::max(reading.size[0], reading.size[1]);
+      reading.shorter < least || text.find('x', colon) != std::string::npos)
+    throw InputError("size '{}': the shorter side is one number from {}", text, least);
+}
+
+ImageReading image_reading(const DataOptions& options) {
+  ImageReading reading{.channels = options.channels, .workers = options.workers, .keep_files = options.keep_files};
+  parse_image_size(options.resize, reading);
+  if (options.channels != 1 && options.channels != 3)
+    throw InputError("--channels {}, expected 3, or 1 for grey", options.channels);
+  const std::array<std::string, 2> choices{"stop", "skip"};
+  reading.on_corrupt = static_cast<OnCorrupt>(index_of("--on-corrupt", options.on_corrupt, choices));
+  return reading;
+}
+
+const std::vector<Kind>& kinds() {
+  using Text = const std::string&;
+  using Options = const DataOptions&;
+  static const std::vector<Kind> all{
+      {"digits", "", [](Text, Options) { return open_digits(); }},
+      {"idx", "DIR with the directory of the IDX files", [](Text rest, Options) { return open_idx(rest); }},
+      {"cifar10", "DIR with the directory of the .bin files",
+       [](Text rest, Options options) { return open_cifar(rest, cifar10, options.workers); }},
+      {"cifar100", "DIR with the directory of the .bin files",
+       [](Text rest, Options options) { return open_cifar(rest, cifar100, options.workers); }},
+      {"images", "DIR with a folder of images a class",
+       [](Text rest, Options options) { return open_image_folder(rest, image_reading(options)); }},
+      {"npy", "IMAGES.npy,LABELS.npy", [](Text rest, Options) { return open_npy(rest); }},
+      {"npz", "FILE with x_train and y_train", [](Text rest, Options) { return open_npz(rest); }},
+      {"packed", "FILE that lockstep pack wrote",
+       [](Text rest, Options options) { return open_packed(rest, image_reading(options)); }},
+      {"synthetic", "HxWxC/CLASSES/COUNT", [](Text rest, Options) { return open_synthetic(rest); }},
+  };
+  return all;
+}
+
+}  // namespace
+
+Data open_data(const std::string& spec, const DataOptions& options) {
   const size_t colon = spec.find(':');
-  const std::string kind = spec.substr(0, colon);
+  const std::string name = spec.substr(0, colon);
   const std::string rest = colon == std::string::npos ? "" : spec.substr(colon + 1);
-  if (kind == "digits") {
-    if (colon != std::string::npos) throw InputError("data '{}': digits takes nothing behind a colon", spec);
-    return open_digits();
+  std::vector<std::string> names;
+  for (const Kind& kind : kinds()) {
+    names.push_back(kind.name);
+    if (kind.name != name) continue;
+    if (kind.rest.empty() && colon != std::string::npos)
+      throw InputError("data '{}': {} takes nothing behind a colon", spec, name);
+    if (!kind.rest.empty() && rest.empty() && name != "synthetic")
+      throw InputError("data '{}', expected {}:{}", spec, name, kind.rest);
+    return kind.open(rest, options);
   }
-  if (kind == "idx") {
-    if (rest.empty()) throw InputError("data '{}', expected idx:DIR with the directory of the IDX files", spec);
-    return open_idx(rest);
-  }
-  if (kind == "synthetic") return open_synthetic(rest);
-  const std::array<std::string, 3> kinds{"digits", "idx", "synthetic"};
-  throw unknown("data", kind, kinds);
+  throw unknown("data", name, names);
 }
 
 PreparedData prepare_data(const std::string& spec, const DataOptions& options) {
-  PreparedData result{open_data(spec), {}};
-  auto& train = result.data.train;
-  auto& test = result.data.test;
-  if (!options.resize.empty()) {
+  PreparedData result{open_data(spec, options), {}};
+  Data& data = result.data;
+  const std::shared_ptr<const Dataset> files = data.train;
+  if (options.validation_split != 0) {
+    if (data.validation)
+      throw InputError("data '{}' has a validation set: --validation-split {} is one too many", spec,
+                       options.validation_split);
+    const Split parts = split(data.train, options.validation_split, options.seed);
+    data.train = parts.rest;
+    data.validation = parts.held_out;
+  }
+  const auto each = [&](const auto& change) {
+    for (auto* set : {&data.train, &data.test, &data.validation})
+      if (*set) *set = change(*set);
+  };
+  if (!options.resize.empty() && !std::dynamic_pointer_cast<const EncodedImages>(files)) {
     const auto size = parse_size(options.resize);
-    train = resized(train, size);
-    if (test) test = resized(test, size);
+    each([&](const auto& set) { return resized(set, size); });
   }
-  result.normalisation = parse_normalisation(options.normalise, *train);
-  if (result.normalisation) {
-    train = normalised(train, *result.normalisation);
-    if (test) test = normalised(test, *result.normalisation);
-  }
+  result.normalisation = parse_normalisation(options.normalise, *data.train, options.workers);
+  if (result.normalisation) each([&](const auto& set) { return normalised(set, *result.normalisation); });
   return result;
 }
 

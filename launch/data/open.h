@@ -1,4 +1,5 @@
-// Opens a data set by the name given to --data, and puts resizing and normalisation around it. Any thread may call.
+// Opens a data set by the name given to --data, splits it, and puts resizing and normalisation around it. Any thread
+// may call.
 #pragma once
 
 #include <optional>
@@ -9,20 +10,31 @@
 
 namespace lockstep {
 
-/// "digits", "idx:DIR" or "synthetic:HxWxC/CLASSES/COUNT[/TESTCOUNT]". Throws InputError with the nearest valid kind.
-Data open_data(const std::string& spec);
-
+/// How a data set is opened, beside its name.
 struct DataOptions {
-  std::string resize = {};         // "32" or "32x48"; empty: as it is
-  std::string normalise = "auto";  // as parse_normalisation takes it
+  /// "32" or "32x48"; empty: as it is. Image files: as much of each as has these proportions, or, with ":SHORTER"
+  /// behind it, the middle of it once the shorter side was brought to SHORTER. Other images are stretched.
+  std::string resize = {};
+  std::string normalise = "auto";   // as parse_normalisation takes it
+  int channels = 3;                 // of image files: 3, or 1 for grey
+  std::string on_corrupt = "stop";  // image files that cannot be decoded: stop, or skip (see encoded_images.h)
+  float validation_split = 0;       // the share of the training set that becomes the validation set
+  uint64_t seed = 0;                // of the split
+  int workers = 1;                  // threads that unpack, look at and hash files
+  bool keep_files = false;  // image files of several sizes are let pass without `resize`: to be packed, not read
 };
+
+/// "digits", "idx:DIR", "cifar10:DIR", "cifar100:DIR", "images:DIR", "npy:IMAGES,LABELS", "npz:FILE",
+/// "packed:FILE" or "synthetic:HxWxC/CLASSES/COUNT[/TESTCOUNT]". Throws InputError with the nearest valid kind. Image
+/// files are brought to their size here.
+Data open_data(const std::string& spec, const DataOptions& options = {});
 
 struct PreparedData {
   Data data;
-  std::optional<Normalisation> normalisation;  // as applied to both sets; measured on the training set when "auto"
+  std::optional<Normalisation> normalisation;  // as applied to all sets; measured on the training set when "auto"
 };
 
-/// Opens, resizes, then normalises.
+/// Opens, splits, resizes, then normalises.
 PreparedData prepare_data(const std::string& spec, const DataOptions& options = {});
 
 }  // namespace lockstep

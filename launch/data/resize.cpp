@@ -42,6 +42,8 @@ class Resized final : public Dataset {
   Shape image_shape() const override { return out_; }
   int classes() const override { return inner_->classes(); }
 
+  uint64_t key(int64_t index) const override { return inner_->key(index); }
+
   int32_t read(int64_t index, std::span<float> image) const override {
     check_read(*this, index, image);
     const int64_t channels = in_[2];

@@ -1,0 +1,55 @@
+// Which data set, and how it is read.
+#include <CLI/CLI.hpp>
+
+#include "core/error.h"
+#include "launch/cli/options.h"
+
+namespace lockstep::cli {
+
+void add_reading_options(CLI::App& verb, Options& options) {
+  verb.option_defaults()->group("Data");
+  verb.add_option("--resize", options.resize,
+                  "Resize images to S or HxW (bilinear); of image files as much as has these proportions, or with "
+                  "S:SHORTER their middle after bringing the shorter side to SHORTER");
+  verb.add_option("--channels", options.channels, "Of image files: 3, or 1 for grey")->capture_default_str();
+  verb.add_option("--on-corrupt", options.on_corrupt, "Image files that cannot be decoded: stop, or skip")
+      ->capture_default_str();
+  verb.add_option("--workers", options.workers,
+                  "Threads a rank that read and augment images (default: 1 on the CPU, else cores/ranks); the bits are "
+                  "the same");
+}
+
+void add_data_options(CLI::App& verb, Options& options) {
+  add_reading_options(verb, options);
+  verb.add_option("--data", options.data,
+                  "digits, idx:DIR (MNIST format), cifar10:DIR, cifar100:DIR, images:DIR (folders of JPEG and PNG "
+                  "files, one a class), npz:FILE, npy:IMAGES,LABELS, packed:FILE (see pack), or "
+                  "synthetic:HxWxC/CLASSES/COUNT")
+      ->capture_default_str();
+  verb.add_option("--validation-split", options.validation_split,
+                  "Hold out this share (0 to 1) of the training images for validation, chosen by --seed");
+}
+
+void add_pack_options(CLI::App& verb, Options& options) {
+  verb.add_option("DATA", options.data, "As --data of train")->required();
+  verb.add_option("OUT", options.out, "The file to write")->required();
+}
+
+void add_info_options(CLI::App& verb, Options& options) {
+  verb.add_option("ACTION", options.action, "info: sizes, classes, mean, corrupt files, hash")->required();
+  verb.add_option("DATA", options.data, "As --data of train")->required();
+}
+
+DataOptions data_options(const Options& options, const Runtime& runtime) {
+  if (options.workers && *options.workers < 1)
+    throw InputError("--workers is {}, expected a number from 1", *options.workers);
+  return {.resize = options.resize,
+          .normalise = options.normalise,
+          .channels = options.channels,
+          .on_corrupt = options.on_corrupt,
+          .validation_split = options.validation_split,
+          .seed = options.seed,
+          .workers = options.workers.value_or(runtime.cores())};
+}
+
+}  // namespace lockstep::cli

@@ -1,0 +1,102 @@
+#include "launch/data/encoded_images.h"
+
+#include <algorithm>
+
+#include "core/log.h"
+#include "launch/data/byte_images.h"
+#include "launch/data/crew.h"
+#include "launch/data/image/resample.h"
+#include "launch/sha256.h"
+
+namespace lockstep {
+
+namespace {
+
+/// The most that a JPEG's sides may be divided by with `box` still no smaller than what it becomes.
+int reduction(const Crop& box, const std::array<int64_t, 2>& size) {
+  int reduce = 8;
+  while (reduce > 1 &&
+         (box.height < static_cast<double>(size[0] * reduce) || box.width < static_cast<double>(size[1] * reduce)))
+    reduce /= 2;
+  return reduce;
+}
+
+}  // namespace
+
+EncodedImages::EncodedImages(std::shared_ptr<const ImageSource> source, int classes, const ImageReading& reading,
+                             bool one_size, std::vector<std::string> left_out)
+    : source_(std::move(source)),
+      classes_(classes),
+      reading_(reading),
+      one_size_(one_size),
+      left_out_(std::move(left_out)) {}
+
+std::vector<std::string> EncodedImages::corrupt() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> all = left_out_;
+  for (const auto& [index, what] : corrupt_) all.push_back(what);
+  return all;
+}
+
+int32_t EncodedImages::read(int64_t index, std::span<float> image) const {
+  return read_or_next(
+      index,
+      [this](int64_t height, int64_t width) {
+        return central_crop({height, width}, reading_.size[0], reading_.size[1], reading_.shorter);
+      },
+      image);
+}
+
+int32_t EncodedImages::read_crop(int64_t index, const ChooseCrop& choose, std::span<float> image) const {
+  return read_or_next(index, choose, image);
+}
+
+int32_t EncodedImages::read_or_next(int64_t index, const ChooseCrop& choose, std::span<float> image) const {
+  check_read(*this, index, image);
+  for (int64_t tries = 0; tries < size(); ++tries) {
+    const int64_t at = (index + tries) % size();
+    try {
+      decode(at, choose, image);
+      return source_->label(at);
+    } catch (const CorruptImage& error) {
+      if (reading_.on_corrupt == OnCorrupt::stop) throw;
+      const std::lock_guard lock(mutex_);
+      if (corrupt_.emplace(at, error.what()).second)
+        log().warn("{}; the next image stands in for it ({} so far)", error.what(), corrupt_.size());
+    }
+  }
+  throw InputError("none of the {} images can be decoded", size());
+}
+
+void EncodedImages::decode(int64_t index, const ChooseCrop& choose, std::span<float> image) const {
+  std::vector<uint8_t> buffer;
+  const std::span<const uint8_t> file = source_->bytes(index, buffer);
+  const std::string name = source_->name(index);
+  const ImageSize stored = image_size(file, name);
+  Crop box = choose(stored.height, stored.width);
+  const Image decoded =
+      decode_image(file, name, {.channels = reading_.channels, .reduce = reduction(box, reading_.size)});
+  const double reduced = decoded.reduced;
+  box = {box.top / reduced, box.left / reduced, box.height / reduced, box.width / reduced};
+  std::vector<uint8_t> pixels(image.size());
+  resample(decoded, box, reading_.size[0], reading_.size[1], pixels);
+  for (size_t i = 0; i < pixels.size(); ++i) image[i] = static_cast<float>(pixels[i]) / 255.0F;
+}
+
+std::string EncodedImages::content_sha256() const {
+  const std::lock_guard lock(mutex_);
+  if (!sha256_.empty()) return sha256_;
+  std::vector<std::string> hashes(static_cast<size_t>(size()));
+  Crew(reading_.workers).each(size(), [&](int64_t i, int) {
+    std::vector<uint8_t> buffer;
+    hashes[static_cast<size_t>(i)] = sha256(std::as_bytes(source_->bytes(i, buffer)));
+  });
+  Sha256 all;
+  all.update(fmt::format("encoded images 1 {} {} {} {} {}\n", size(), image_shape().str(), reading_.shorter, classes_,
+                         reading_.on_corrupt == OnCorrupt::skip ? "skip" : "stop"));
+  for (int64_t i = 0; i < size(); ++i)
+    all.update(fmt::format("{} {}\n", source_->label(i), hashes[static_cast<size_t>(i)]));
+  return sha256_ = all.hex();
+}
+
+}  // namespace lockstep

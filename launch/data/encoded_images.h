@@ -1,0 +1,74 @@
+// Image files, wherever their bytes lie, decoded and brought to one size as they are read. Any thread may read.
+#pragma once
+
+#include <array>
+#include <map>
+#include <mutex>
+
+#include "launch/data/dataset.h"
+#include "launch/data/image/image.h"
+
+namespace lockstep {
+
+/// Where the bytes of image files come from. Immutable: any thread may read.
+class ImageSource {
+ public:
+  virtual ~ImageSource() = default;
+  virtual int64_t size() const = 0;
+  /// The file's bytes, kept in `buffer` where they have no other place.
+  virtual std::span<const uint8_t> bytes(int64_t index, std::vector<uint8_t>& buffer) const = 0;
+  virtual std::string name(int64_t index) const = 0;
+  virtual int32_t label(int64_t index) const = 0;
+  virtual uint64_t key(int64_t index) const = 0;
+};
+
+enum class OnCorrupt { stop, skip };
+
+struct ImageReading {
+  std::array<int64_t, 2> size{};  // height and width of what is read
+  int64_t shorter = 0;            // see central_crop
+  int channels = 3;
+  OnCorrupt on_corrupt = OnCorrupt::stop;
+  int workers = 1;          // threads that compute the content hash
+  bool keep_files = false;  // images of several sizes are let pass where `size` is 0x0: to be packed, not read
+};
+
+/// `read` gives the middle of each image (central_crop), `read_crop` any part, resampled (resample.h). A JPEG that is
+/// far larger than what is taken from it is decoded at a half, a quarter or an eighth of its size. With
+/// OnCorrupt::skip, the next image in order that can be decoded stands in for one that cannot, with its label: which
+/// one depends on the data alone. With OnCorrupt::stop such an image throws CorruptImage.
+class EncodedImages final : public Dataset {
+ public:
+  /// `left_out` says what was wrong with each file that is not in `source`.
+  EncodedImages(std::shared_ptr<const ImageSource> source, int classes, const ImageReading& reading,
+                bool one_size = true, std::vector<std::string> left_out = {});
+
+  int64_t size() const override { return source_->size(); }
+  Shape image_shape() const override { return {reading_.size[0], reading_.size[1], reading_.channels}; }
+  int classes() const override { return classes_; }
+  int32_t read(int64_t index, std::span<float> image) const override;
+  int32_t read_crop(int64_t index, const ChooseCrop& choose, std::span<float> image) const override;
+  uint64_t key(int64_t index) const override { return source_->key(index); }
+  /// Reads all files when it is called first.
+  std::string content_sha256() const override;
+  const ImageSource& source() const { return *source_; }
+  /// All images are of one size before anything is done to them.
+  bool one_size() const { return one_size_; }
+  /// What is wrong with each corrupt file found so far.
+  std::vector<std::string> corrupt() const;
+
+ private:
+  int32_t read_or_next(int64_t index, const ChooseCrop& choose, std::span<float> image) const;
+  void decode(int64_t index, const ChooseCrop& choose, std::span<float> image) const;
+
+  std::shared_ptr<const ImageSource> source_;
+  int classes_;
+  ImageReading reading_;
+  mutable std::mutex mutex_;
+  bool one_size_;
+  mutable std::map<int64_t, std::string> corrupt_;  // by sample: told of already
+  std::vector<std::string> left_out_;
+  mutable std::string sha256_;
+};
+
+}  // namespace lockstep

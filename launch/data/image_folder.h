@@ -1,0 +1,18 @@
+// Photographs in folders, one a class.
+#pragma once
+
+#include <filesystem>
+
+#include "launch/data/encoded_images.h"
+
+namespace lockstep {
+
+/// Opens DIRECTORY/class/*.jpg, .jpeg and .png, or, where there is DIRECTORY/train, the sets in DIRECTORY/train,
+/// DIRECTORY/val and DIRECTORY/test (any of the last two may be missing). Classes are labelled in the byte order of
+/// their names, samples ordered by class and name; a sample's key is a hash of class and name, so that others may come
+/// and go. Each file's header is read: one that is no image is refused or, with OnCorrupt::skip, left out and told of.
+/// Files with other extensions are left out and told of; those whose name begins with a dot are not looked at.
+/// `reading.size` of 0x0 takes the images' own, which must be the same for all. Throws InputError.
+Data open_image_folder(const std::filesystem::path& directory, ImageReading reading);
+
+}  // namespace lockstep

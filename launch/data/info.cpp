@@ -1,0 +1,29 @@
+#include "launch/data/info.h"
+
+#include "launch/data/crew.h"
+#include "launch/data/encoded_images.h"
+
+namespace lockstep {
+
+SetInfo look_at(const Dataset& set, int workers) {
+  SetInfo info{.samples = set.size(),
+               .image_shape = set.image_shape(),
+               .per_class = std::vector<int64_t>(static_cast<size_t>(set.classes())),
+               .corrupt = {},
+               .values = {},
+               .sha256 = {}};
+  std::vector<int32_t> labels(static_cast<size_t>(set.size()));
+  Crew crew(workers);
+  std::vector<std::vector<float>> images(static_cast<size_t>(crew.workers()),
+                                         std::vector<float>(static_cast<size_t>(info.image_shape.elements())));
+  crew.each(set.size(), [&](int64_t i, int worker) {
+    labels[static_cast<size_t>(i)] = set.read(i, images[static_cast<size_t>(worker)]);
+  });
+  for (const int32_t label : labels) ++info.per_class.at(static_cast<size_t>(label));
+  if (const auto* files = dynamic_cast<const EncodedImages*>(&set)) info.corrupt = files->corrupt();
+  info.values = measure(set, workers);
+  info.sha256 = set.content_sha256();
+  return info;
+}
+
+}  // namespace lockstep

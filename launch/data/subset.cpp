@@ -1,0 +1,58 @@
+#include "launch/data/subset.h"
+
+#include "core/error.h"
+#include "core/random.h"
+#include "launch/sha256.h"
+
+namespace lockstep {
+
+namespace {
+
+class Subset final : public Dataset {
+ public:
+  Subset(std::shared_ptr<const Dataset> inner, std::vector<int64_t> indices)
+      : inner_(std::move(inner)), indices_(std::move(indices)) {}
+  int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
+  Shape image_shape() const override { return inner_->image_shape(); }
+  int classes() const override { return inner_->classes(); }
+  int32_t read(int64_t index, std::span<float> image) const override { return inner_->read(at(index), image); }
+  int32_t read_crop(int64_t index, const ChooseCrop& choose, std::span<float> image) const override {
+    return inner_->read_crop(at(index), choose, image);
+  }
+  uint64_t key(int64_t index) const override { return inner_->key(at(index)); }
+  const Normalisation* normalisation() const override { return inner_->normalisation(); }
+  std::string content_sha256() const override {
+    Sha256 hash;
+    hash.update("subset 1 of " + inner_->content_sha256());
+    for (const int64_t index : indices_) hash.update(fmt::format(" {}", index));
+    return hash.hex();
+  }
+
+ private:
+  int64_t at(int64_t index) const {
+    if (index < 0 || index >= size()) throw Error("sample {} of a data set of {}", index, size());
+    return indices_[static_cast<size_t>(index)];
+  }
+  std::shared_ptr<const Dataset> inner_;
+  std::vector<int64_t> indices_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Dataset> subset(std::shared_ptr<const Dataset> inner, std::vector<int64_t> indices) {
+  return std::make_shared<Subset>(std::move(inner), std::move(indices));
+}
+
+Split split(const std::shared_ptr<const Dataset>& data, float share, uint64_t seed) {
+  if (!(share > 0 && share < 1)) throw InputError("a validation split of {}, expected above 0 and below 1", share);
+  const Random random(seed, Purpose::Split);
+  std::vector<int64_t> rest, held_out;
+  for (int64_t i = 0; i < data->size(); ++i)
+    (to_uniform(random.bits(data->key(i), 0)[0]) < share ? held_out : rest).push_back(i);
+  if (rest.empty() || held_out.empty())
+    throw InputError("a validation split of {} leaves {} of {} images for training, expected some on both sides", share,
+                     rest.size(), data->size());
+  return {subset(data, std::move(rest)), subset(data, std::move(held_out))};
+}
+
+}  // namespace lockstep
