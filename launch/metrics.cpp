@@ -48,11 +48,19 @@ MetricsWriter::MetricsWriter(const std::filesystem::path& path)
 MetricsWriter::~MetricsWriter() { ::close(descriptor_); }
 
 void MetricsWriter::write(const char* kind, const Report& r) {
-  const std::string line = fmt::format(
-      "{{\"kind\":\"{}\",\"epoch\":{},\"step\":{},\"loss\":{},\"accuracy\":{},\"images_per_second\":{},\"data_share\":{"
-      "}}}\n",
-      kind, r.epoch, r.step, json_number(r.loss), json_number(r.accuracy), json_number(r.images_per_second),
-      json_number(r.data_share));
+  std::string line = fmt::format("{{\"kind\":\"{}\",\"epoch\":{},\"step\":{}", kind, r.epoch, r.step);
+  const auto add = [&](const std::string& name, const std::string& number) {
+    line += fmt::format(",\"{}\":{}", name, number);
+  };
+  // What was measured in single precision is written in as few digits as tell that apart.
+  add("loss", json_number(r.loss));
+  add("accuracy", json_number(r.accuracy));
+  for (const auto& [name, value] : measures(r))
+    if (name.starts_with("val_")) add(name, json_number(value));
+  add("lr", json_number(r.lr));
+  add("images_per_second", json_number(r.images_per_second));
+  add("data_share", json_number(r.data_share));
+  line += "}\n";
   size_t at = 0;
   while (at < line.size()) {
     const ssize_t n = ::write(descriptor_, line.data() + at, line.size() - at);

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cmath>
-#include <deque>
 #include <mutex>
 
 #include "core/cpu/streams.h"
@@ -13,80 +11,13 @@
 #include "core/log.h"
 #include "core/plan/dump.h"
 #include "launch/draw.h"
-#include "launch/host_memory.h"
+#include "launch/fit.h"
 #include "launch/plan_table.h"
 #include "parallel/comm/gather.h"
 
 namespace lockstep {
 
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-/// The rank's part of each batch: its consecutive lanes.
-FeedOptions feed_options(const RunOptions& options, const Mesh& mesh, int workers) {
-  const int lanes = options.numerics == Numerics::fast ? mesh.data_ranks() : options.lanes;
-  const int own = lanes / mesh.data_ranks();
-  return {.batch = options.batch,
-          .lanes = lanes,
-          .first_lane = int64_t{own} * mesh.data_rank(),
-          .lane_count = own,
-          .seed = options.seed,
-          .workers = workers};
-}
-
-/// Sums that epochs and evaluations are made of. Doubles of equal floats in equal order: the same on every rank.
-struct Totals {
-  double loss = 0, correct = 0;
-  int64_t samples = 0;
-};
-
-/// A step that is under way.
-struct Started {
-  Report report;
-  int64_t samples = 0;
-  double waited = 0;  // seconds for its batch, while nothing was computed
-  bool ends_epoch = false;
-};
-
-/// Turns the results of steps into reports, of steps and of epochs.
-class Meter {
- public:
-  Report step(const Started& started, const StepResult& result) {
-    Report report = started.report;
-    report.loss = result.loss;
-    report.accuracy = result.accuracy;
-    const double seconds = seconds_since(step_start_);
-    step_start_ = std::chrono::steady_clock::now();
-    report.images_per_second = static_cast<double>(started.samples) / seconds;
-    report.data_share = std::min(started.waited / seconds, 1.0);
-    totals_.loss += double{result.loss} * static_cast<double>(started.samples);
-    totals_.correct += double{result.accuracy} * static_cast<double>(started.samples);
-    totals_.samples += started.samples;
-    waited_ += started.waited;
-    return report;
-  }
-  /// The epoch that ends with the step of `report`.
-  Report epoch(Report report) {
-    const auto samples = static_cast<double>(totals_.samples);
-    const double seconds = seconds_since(epoch_start_);
-    report.loss = static_cast<float>(totals_.loss / samples);
-    report.accuracy = static_cast<float>(totals_.correct / samples);
-    report.images_per_second = samples / seconds;
-    report.data_share = std::min(waited_ / seconds, 1.0);
-    totals_ = {};
-    waited_ = 0;
-    epoch_start_ = std::chrono::steady_clock::now();
-    return report;
-  }
-
- private:
-  std::chrono::steady_clock::time_point step_start_ = std::chrono::steady_clock::now(), epoch_start_ = step_start_;
-  Totals totals_;
-  double waited_ = 0;
-};
 
 /// What each rank says, by rank; at most 127 characters.
 std::vector<std::string> gather_texts(Communicator& comm, const std::string& mine) {
@@ -219,6 +150,11 @@ void Model::keep(RankContext& rank, Trainer& trainer, const Device& device) {
 FitLength Model::check(const Dataset& data, const FitOptions& options) const {
   constexpr int64_t most = int64_t{1} << 31;
   check_data(data);
+  if (options.validation_data) check_data(*options.validation_data);
+  if (options.validation_freq < 1)
+    throw InputError("validation_freq is {}, expected a number of epochs from 1", options.validation_freq);
+  for (const auto& callback : options.callbacks)
+    if (!callback) throw InputError("a callback is null");
   const RunOptions& run = options.run;
   check_batch({.batch = run.batch, .lanes = run.lanes, .numerics = run.numerics, .strategy = settled(run)}, ranks(run));
   for (const auto& [name, number] : {std::pair{"epochs", options.epochs}, {"steps", options.steps}})
@@ -230,54 +166,19 @@ FitLength Model::check(const Dataset& data, const FitOptions& options) const {
 }
 
 History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& options) {
-  const auto [epochs, steps_per_epoch, steps] = check(*data, options);
-  History history;
-  on_ranks(options.run, [&, steps_per_epoch = steps_per_epoch, steps = steps, epochs = epochs](
-                            RankContext& rank, Trainer& trainer, Device& device) {
-    HostMemory memory(*device.backend);
-    FeedOptions feeding = feed_options(options.run, trainer.mesh(), workers(options.run));
-    feeding.shuffle = options.shuffle;
-    feeding.augmentation = options.augmentation;
-    feeding.first_step = steps_done_;
-    feeding.first_epoch = epochs_done_;
-    feeding.steps = steps;
-    feeding.memory = &memory;
-    // A second epoch finds the images where the first has left them.
-    feeding.once =
-        steps > steps_per_epoch && !options.augmentation.any() && trainer.keep_images(data->size(), device.sharing);
-    if (feeding.once) log().debug("rank {}: the data stays on {}", rank.comm.rank(), device.backend->name());
-    BatchFeed feed(data, feeding);
-    const bool reports = rank.comm.rank() == 0;
-    const bool writes = reports || runtime_.distributed();  // threads share the history
-    Meter meter;
-    const auto finish_step = [&](const Started& step) {
-      Report report = meter.step(step, trainer.wait());
-      if (!writes) return;
-      if (reports && options.on_step) options.on_step(report);
-      if (!step.ends_epoch) return;
-      report = meter.epoch(report);
-      if (reports && options.on_epoch) options.on_epoch(report);
-      history.epochs.push_back(report);
-    };
-    // On a device the next step is under way before the host looks at the last one's result.
-    const size_t ahead = trainer.runs_ahead() ? 1 : 0;
-    std::deque<Started> started;
-    for (int64_t i = 0; i < steps; ++i) {
-      const auto start = std::chrono::steady_clock::now();
-      const Batch& batch = feed.next();
-      const double waited = trainer.pending() > 0 && !trainer.ready() ? 0 : seconds_since(start);
-      trainer.start(batch, options.schedule.at(optimizer_.lr(), i, steps));
-      started.push_back({.report = {.epoch = batch.epoch,
-                                    .epochs = epochs_done_ + epochs,
-                                    .step = batch.step,
-                                    .step_in_epoch = batch.step_in_epoch,
-                                    .steps_per_epoch = steps_per_epoch},
-                         .samples = batch.samples,
-                         .waited = waited,
-                         .ends_epoch = batch.end_of_epoch || i + 1 == steps});
-      for (; started.size() > ahead; started.pop_front()) finish_step(started.front());
-    }
-    for (; !started.empty(); started.pop_front()) finish_step(started.front());
+  const FitJob job{.network = network_,
+                   .data = data,
+                   .options = options,
+                   .length = check(*data, options),
+                   .first_step = steps_done_,
+                   .first_epoch = epochs_done_,
+                   .workers = workers(options.run),
+                   .lr = optimizer_.lr()};
+  Fitted fitted;
+  on_ranks(options.run, [&](RankContext& rank, Trainer& trainer, Device& device) {
+    Fitted mine = fit_rank(job, rank, trainer, device);
+    // Threads share what is left, processes have their own.
+    if (rank.comm.rank() == 0 || runtime_.distributed()) fitted = std::move(mine);
     keep(rank, trainer, device);
   });
   weights_ = std::move(kept_.weights);
@@ -286,31 +187,21 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
   weights_sha256_ = std::move(kept_.sha256);
   engines_ = std::move(kept_.engines);
   exchange_ = std::move(kept_.exchange);
-  steps_done_ += steps;
-  epochs_done_ += epochs;
-  history.steps = steps;
-  return history;
+  optimizer_.set_lr(fitted.lr);
+  steps_done_ += fitted.history.steps;
+  epochs_done_ += std::ssize(fitted.history.epochs);
+  return std::move(fitted.history);
 }
 
 Evaluation Model::evaluate(std::shared_ptr<const Dataset> data, const RunOptions& options) {
   check_data(*data);
   Evaluation evaluation;
-  on_ranks(options, [&](RankContext& rank, Trainer& trainer, Device&) {
-    FeedOptions feeding = feed_options(options, trainer.mesh(), workers(options));
-    feeding.steps = (data->size() + options.batch - 1) / options.batch;
-    BatchFeed feed(data, feeding);
-    Totals totals;
-    for (int64_t i = 0; i < feeding.steps; ++i) {
-      const Batch& batch = feed.next();
-      const StepResult sums = trainer.evaluate(batch);
-      totals.loss += sums.loss;
-      totals.correct += sums.accuracy;
-      totals.samples += batch.samples;
-    }
+  on_ranks(options, [&](RankContext& rank, Trainer& trainer, Device& device) {
+    HostMemory memory(*device.backend);
+    const Evaluation mine = evaluate_rank(data, options, workers(options), trainer, memory);
     std::string sha256 = trainer.variables().sha256();
     if (rank.comm.rank() != 0 && !runtime_.distributed()) return;
-    const auto samples = static_cast<double>(totals.samples);
-    evaluation = {totals.loss / samples, totals.correct / samples, totals.samples};
+    evaluation = mine;
     weights_sha256_ = std::move(sha256);
   });
   return evaluation;

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 
+#include "launch/callback.h"
 #include "launch/data/dataset.h"
 #include "launch/device.h"
 #include "launch/report.h"
@@ -59,7 +60,9 @@ struct FitOptions {
   Augmentation augmentation = {};
   Schedule schedule = {};  // of the learning rate, over this fit's steps
   RunOptions run;
-  std::function<void(const Report&)> on_step = {}, on_epoch = {};  // on rank 0
+  std::shared_ptr<const Dataset> validation_data = {};  // evaluated behind epochs, into their reports
+  int64_t validation_freq = 1;                          // behind every so manieth epoch
+  Callbacks callbacks = {};
 };
 
 /// How long a fit is.
@@ -69,12 +72,7 @@ struct FitLength {
 
 struct History {
   std::vector<Report> epochs;
-  int64_t steps = 0;
-};
-
-struct Evaluation {
-  double loss = 0, accuracy = 0;
-  int64_t samples = 0;
+  int64_t steps = 0;  // that were made: fewer than FitLength's where a callback stopped the fit
 };
 
 class Model {
@@ -91,8 +89,8 @@ class Model {
   /// Throws InputError where fit would: data and network do not match, batch, lanes and ranks do not divide, a number
   /// is out of range.
   FitLength check(const Dataset& data, const FitOptions& options) const;
-  /// Trains. Called again, it goes on with the next epoch: weights, optimizer and step count are kept. Throws as check
-  /// does.
+  /// Trains. Called again, it goes on with the next epoch: weights, optimizer, a learning rate that a callback has set,
+  /// and step count are kept. Throws as check does, and what callbacks throw.
   History fit(std::shared_ptr<const Dataset> data, const FitOptions& options);
   Evaluation evaluate(std::shared_ptr<const Dataset> data, const RunOptions& options);
   /// Class probabilities, [samples, classes].

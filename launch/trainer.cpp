@@ -129,8 +129,22 @@ void Trainer::enqueue(int64_t step, int64_t samples, const std::function<void(En
   compute.record(*done_[slot]);
   last_ = {step, samples, slot};
   pending_.push_back(last_);
-  if (evaluation_) evaluation_->executor.parameters_changed();
-  if (prediction_) prediction_->executor.parameters_changed();
+  variables_changed();
+}
+
+void Trainer::variables_changed() {
+  for (auto* engine : {&evaluation_, &prediction_})
+    if (*engine) (*engine)->executor.parameters_changed();
+}
+
+void Trainer::settle() {
+  if (!pending_.empty()) done_[pending_.back().slot]->synchronize();
+}
+
+void Trainer::set_weights(const Weights& weights) {
+  variables_.set(weights);
+  variables_changed();
+  if (training_) training_->executor.parameters_changed();
 }
 
 void Trainer::start(const Batch& batch, float lr) {

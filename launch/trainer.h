@@ -56,11 +56,17 @@ class Trainer {
     start(batch, lr);
     return wait();
   }
+  /// Plans evaluation and takes its memory now. Throws InputError where that does not fit.
+  void prepare_evaluation() { evaluation(); }
   /// Sums of loss and of correct predictions over the global batch, not divided.
   StepResult evaluate(const Batch& batch);
   /// This rank's predictions, [lane_count * batch / lanes, …], padding included.
   std::vector<float> predict(const Batch& batch);
 
+  /// Returns when the steps that were started are done; their results are still waited for.
+  void settle();
+  /// Changes the variables, which no step that is under way may use (see settle). Throws as check_weights does.
+  void set_weights(const Weights& weights);
   /// Reads of it are made by all ranks together where the strategy cuts variables.
   VariableStore& variables() { return variables_; }
   const Mesh& mesh() const { return mesh_; }
@@ -90,6 +96,8 @@ class Trainer {
   StepTarget target();
   /// Throws Error that says what the step needs, what is free, and which batch would fit.
   void check_memory(const StepPlan& plan, const Plan& plan_again) const;
+  /// For what is computed from the variables once.
+  void variables_changed();
   void enqueue(int64_t step, int64_t samples, const std::function<void(Engine&)>& feed);
   StepResult sums(Engine& engine) const;
 

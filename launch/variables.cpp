@@ -214,16 +214,20 @@ Weights VariableStore::get(bool wanted) const {
   return weights;
 }
 
-void VariableStore::set(const Weights& weights) {
-  for (const Variable& variable : variables_) {
+void check_weights(const std::vector<Variable>& variables, const Weights& weights) {
+  for (const Variable& variable : variables) {
     const auto found = weights.find(variable.name);
-    if (found == weights.end()) throw Error("variable '{}' is missing", variable.name);
+    if (found == weights.end()) throw InputError("variable '{}' is missing", variable.name);
     if (static_cast<int64_t>(found->second.size()) != variable.shape.elements())
-      throw Error("variable '{}' has {} values, expected {}", variable.name, found->second.size(),
-                  variable.shape.str());
+      throw InputError("variable '{}' has {} values, expected {}", variable.name, found->second.size(),
+                       variable.shape.str());
   }
-  if (weights.size() != variables_.size())
-    throw Error("{} variables were given, the network has {}", weights.size(), variables_.size());
+  if (weights.size() != variables.size())
+    throw InputError("{} variables were given, the network has {}", weights.size(), variables.size());
+}
+
+void VariableStore::set(const Weights& weights) {
+  check_weights(variables_, weights);
   for (const Variable& variable : variables_) put(data(variable.name), part(weights.at(variable.name), variable));
 }
 

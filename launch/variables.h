@@ -16,6 +16,9 @@ namespace lockstep {
 /// A variable's values, dense, in the variable's own shape.
 using Weights = std::map<std::string, std::vector<float>>;
 
+/// Throws InputError where a variable is missing, unknown or of another size.
+void check_weights(const std::vector<Variable>& variables, const Weights& weights);
+
 /// An interval of each dimension.
 using Box = std::vector<Interval>;
 
@@ -74,7 +77,7 @@ class VariableStore {
 
   /// Whole variables, on the ranks that want them; others get nothing.
   Weights get(bool wanted = true) const;
-  /// Throws Error where a variable is missing, unknown or of another size; then nothing is changed.
+  /// Throws as check_weights does; then nothing is changed.
   void set(const Weights& weights);
   /// The optimizer's variables, by parameter name, one map a slot; as get().
   std::vector<Weights> get_slots(bool wanted = true) const;

@@ -194,11 +194,17 @@ TEST(MetricsWriter, WritesALineAtOnce) {
   const testing::TemporaryFolder folder;
   const fs::path path = folder.path() / "metrics.jsonl";
   MetricsWriter metrics(path);
-  metrics.step({.epoch = 0, .step = 3, .loss = 0.7F, .accuracy = 1, .images_per_second = 1234.5, .data_share = 0.25});
+  metrics.step({.epoch = 0,
+                .step = 3,
+                .loss = 0.7F,
+                .accuracy = 1,
+                .lr = 0.1F,
+                .images_per_second = 1234.5,
+                .data_share = 0.25});
   EXPECT_EQ(read_text(path),
-            "{\"kind\":\"step\",\"epoch\":0,\"step\":3,\"loss\":0.7,\"accuracy\":1.0,\"images_per_second\":1234.5,"
-            "\"data_share\":0.25}\n");
-  metrics.epoch({.epoch = 1, .step = 9, .loss = std::nanf("")});
+            "{\"kind\":\"step\",\"epoch\":0,\"step\":3,\"loss\":0.7,\"accuracy\":1.0,\"lr\":0.1,"
+            "\"images_per_second\":1234.5,\"data_share\":0.25}\n");
+  metrics.epoch({.epoch = 1, .step = 9, .loss = std::nanf(""), .validation = Evaluation{.loss = 0.1}});
   std::istringstream lines(read_text(path));
   std::string line;
   std::getline(lines, line);
@@ -207,6 +213,7 @@ TEST(MetricsWriter, WritesALineAtOnce) {
   EXPECT_EQ(read["kind"], "epoch");
   EXPECT_EQ(read["step"], 9);
   EXPECT_EQ(read["loss"], "nan");
+  EXPECT_EQ(read["val_loss"], 0.1);
   EXPECT_FALSE(std::getline(lines, line));
   EXPECT_TRUE(says(error_of([&] { MetricsWriter again(path); }), {path.string(), "exists"}));
 }

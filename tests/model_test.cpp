@@ -91,11 +91,12 @@ TEST(Model, EachFitBeginsAnEpoch) {
   EXPECT_EQ(trained.model.fit(trained.data.train, {.steps = 5, .run = trained.run}).epochs.at(0).epoch, 0);
   trained.run.batch = 32;  // another number of steps an epoch
   std::vector<int64_t> steps_in_epoch, steps;
-  const auto note = [&](const Report& report) {
+  const auto note = [&](Training&, const Report& report) {
     steps_in_epoch.push_back(report.step_in_epoch);
     steps.push_back(report.step);
   };
-  const History history = trained.model.fit(trained.data.train, {.epochs = 1, .run = trained.run, .on_step = note});
+  const History history = trained.model.fit(
+      trained.data.train, {.epochs = 1, .run = trained.run, .callbacks = {lambda_callback({.on_step_end = note})}});
   ASSERT_EQ(history.epochs.size(), 1U);
   EXPECT_EQ(history.epochs[0].epoch, 1);
   EXPECT_EQ(history.epochs[0].epochs, 2);

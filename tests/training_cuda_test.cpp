@@ -104,7 +104,8 @@ TEST_F(TrainingOnGpu, FitEvaluateAndPredict) {
   const auto data = prepare_data("digits", {"28", "auto"}).data;
   const RunOptions run{.batch = 64, .lanes = 4, .ranks = 1, .seed = 3, .backend = BackendChoice::cuda};
   std::vector<int64_t> steps;
-  FitOptions fit{.steps = 12, .run = run, .on_step = [&](const Report& report) { steps.push_back(report.step); }};
+  const auto note = [&](Training&, const Report& report) { steps.push_back(report.step); };
+  FitOptions fit{.steps = 12, .run = run, .callbacks = {lambda_callback({.on_step_end = note})}};
   model.fit(data.train, fit);
   ASSERT_EQ(steps.size(), 12U);
   for (size_t i = 0; i < steps.size(); ++i) EXPECT_EQ(steps[i], static_cast<int64_t>(i));

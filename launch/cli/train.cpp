@@ -31,6 +31,7 @@ void train(const Options& options, Runtime& runtime) {
   // Most of what can be refused is refused before a folder is made; planning the step may refuse more.
   FitOptions fit{
       .epochs = options.epochs, .steps = options.steps, .augmentation = augmentation, .schedule = decay, .run = run};
+  fit.validation_data = sets.validation;
   const FitLength length = model.check(*sets.train, fit);
   if (options.predict) check_predictable(run, runtime, length.steps);
   const Strategy placed = with_stages(model.network(), run.step(), model.ranks(run));
@@ -60,16 +61,18 @@ void train(const Options& options, Runtime& runtime) {
   Progress progress({.quiet = options.quiet, .steps = length.steps});
   bool begun = false;
   StepTimes times;
-  fit.on_step = [&](const Report& report) {
+  const auto step_ended = [&](Training&, const Report& report) {
     begun = true;
     times.ended();
     if (metrics) metrics->step(report);
     progress.step(report);
   };
-  fit.on_epoch = [&](const Report& report) {
+  const auto epoch_ended = [&](Training&, const Report& report) {
     if (metrics) metrics->epoch(report);
     progress.epoch(report);
   };
+  fit.callbacks.push_back(
+      lambda_callback({.on_epoch_end = epoch_ended, .on_step_end = step_ended, .acts = Callback::Acts::never}));
   History history;
   std::optional<Prediction> predicted;
   try {
