@@ -1,4 +1,4 @@
-// Elementwise sum. Immutable: any thread.
+// Elementwise sum, and the layers that are sums. Immutable: any thread.
 #pragma once
 
 #include "layers/layer.h"
@@ -20,6 +20,24 @@ class Add final : public LayerOf<Add> {
  public:
   std::string_view type() const override { return "Add"; }
   std::string_view base_name() const override { return "add"; }
+  void describe(Fields&) override {}
+  Value build(Builder& builder, std::span<const Value> in) const override;
+};
+
+/// The first of two inputs less the second.
+class Subtract final : public LayerOf<Subtract> {
+ public:
+  std::string_view type() const override { return "Subtract"; }
+  std::string_view base_name() const override { return "subtract"; }
+  void describe(Fields&) override {}
+  Value build(Builder& builder, std::span<const Value> in) const override;
+};
+
+/// The mean of two or more inputs.
+class Average final : public LayerOf<Average> {
+ public:
+  std::string_view type() const override { return "Average"; }
+  std::string_view base_name() const override { return "average"; }
   void describe(Fields&) override {}
   Value build(Builder& builder, std::span<const Value> in) const override;
 };

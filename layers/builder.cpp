@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "core/step_state.h"
+#include "layers/activation.h"
 #include "layers/cast.h"
 #include "layers/relu.h"
 #include "layers/softmax.h"
@@ -64,8 +65,9 @@ Value Builder::activate(Value x, Activation activation) {
       return add1("relu", std::make_shared<ReluOp>(), {x});
     case Activation::softmax:
       return softmax("softmax", x);
+    default:
+      return add1(name_of(activation), std::make_shared<ActivationOp>(curve_of(activation)), {x});
   }
-  return x;
 }
 
 void Builder::track(Value moving, Value sum, float momentum) { tracked_.push_back({moving, sum, momentum}); }

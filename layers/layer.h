@@ -4,6 +4,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,7 +16,26 @@
 namespace lockstep {
 
 enum class Padding : unsigned char { valid, same };
-enum class Activation : unsigned char { linear, relu, softmax };
+/// What a layer ends in, with Keras' names and parameters: gelu is the exact one, elu has alpha 1, leaky_relu has slope
+/// 0.2 (the layer LeakyReLU: 0.3).
+enum class Activation : unsigned char {
+  linear,
+  relu,
+  softmax,
+  sigmoid,
+  tanh,
+  silu,
+  gelu,
+  elu,
+  leaky_relu,
+  relu6,
+  hard_sigmoid,
+  hard_silu,
+  swish = silu,
+  hard_swish = hard_silu,
+};
+/// "leaky_relu".
+std::string_view name_of(Activation activation);
 /// Height and width.
 using Size2 = std::array<int64_t, 2>;
 
@@ -29,8 +49,11 @@ class Fields {
   virtual void field(std::string_view key, std::vector<int64_t>& value, bool required = false) = 0;
   virtual void field(std::string_view key, float& value, bool required = false) = 0;
   virtual void field(std::string_view key, bool& value, bool required = false) = 0;
+  /// A number, or null for none.
+  virtual void field(std::string_view key, std::optional<float>& value) = 0;
   void field(std::string_view key, Padding& value) { choice(key, value, {"valid", "same"}); }
-  void field(std::string_view key, Activation& value) { choice(key, value, {"linear", "relu", "softmax"}); }
+  /// "swish" and "hard_swish" are read as well.
+  void field(std::string_view key, Activation& value);
 
  protected:
   /// An index into `names`.
@@ -83,7 +106,7 @@ class Builder {
   Value to_compute_type(Value x) { return cast(x, compute_); }
   /// "<layer>/softmax" behind `x`, in f32: behind a "<layer>/cast" where x is not. `suffix` as in `add`.
   Value softmax(std::string_view suffix, Value x);
-  /// "<layer>/relu" or "<layer>/softmax" behind `x`; `x` itself for linear.
+  /// "<layer>/relu", named as the activation is, behind `x`; `x` itself for linear.
   Value activate(Value x, Activation activation);
   /// At the end of each training step: moving = momentum * moving + (1 - momentum) * sum / samples, where `sum` is a
   /// value that is Partial over the lanes.

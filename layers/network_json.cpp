@@ -31,6 +31,9 @@ class Writer final : public Fields {
   void field(std::string_view key, std::vector<int64_t>& value, bool) override { json_[std::string(key)] = value; }
   void field(std::string_view key, float& value, bool) override { json_[std::string(key)] = value; }
   void field(std::string_view key, bool& value, bool) override { json_[std::string(key)] = value; }
+  void field(std::string_view key, std::optional<float>& value) override {
+    json_[std::string(key)] = value ? Json(*value) : Json(nullptr);
+  }
 
  protected:
   void choose(std::string_view key, int& index, std::span<const std::string> names) override {
@@ -94,6 +97,13 @@ class Reader final : public Fields {
     read(key, required, "true or false", [&](const Json& j) {
       if (!j.is_boolean()) return false;
       value = j.get<bool>();
+      return true;
+    });
+  }
+  void field(std::string_view key, std::optional<float>& value) override {
+    read(key, false, "a number or null", [&](const Json& j) {
+      if (!j.is_null() && !j.is_number()) return false;
+      value = j.is_null() ? std::nullopt : std::optional(j.get<float>());
       return true;
     });
   }

@@ -1,6 +1,8 @@
 // Every operator and layer in one include.
 #pragma once
 
+#include "layers/activation.h"
+#include "layers/activation_layers.h"
 #include "layers/add.h"
 #include "layers/avg_pool.h"
 #include "layers/batch_norm.h"
@@ -13,9 +15,12 @@
 #include "layers/flatten.h"
 #include "layers/loss.h"
 #include "layers/max_pool.h"
+#include "layers/multiply.h"
 #include "layers/optimizers/adam.h"
 #include "layers/optimizers/loss_scale.h"
 #include "layers/optimizers/moving_average.h"
 #include "layers/optimizers/sgd.h"
+#include "layers/permute.h"
 #include "layers/relu.h"
+#include "layers/reshape.h"
 #include "layers/softmax.h"

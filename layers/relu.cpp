@@ -1,5 +1,6 @@
 #include "layers/relu.h"
 
+#include "layers/activation.h"
 #include "layers/check.h"
 
 namespace lockstep {
@@ -25,7 +26,19 @@ std::vector<Type> ReluGradOp::infer(std::span<const Type> in) const {
 
 std::vector<Rule> ReluGradOp::rules() const { return elementwise_rules(2); }
 
+void ReLU::describe(Fields& fields) {
+  fields.field("max_value", options.max_value);
+  fields.field("negative_slope", options.negative_slope);
+  fields.field("threshold", options.threshold);
+}
+
 Value ReLU::build(Builder& builder, std::span<const Value> in) const {
+  const auto& [max_value, negative_slope, threshold] = options;
+  if (max_value || negative_slope != 0 || threshold != 0) {
+    Curve curve{.kind = Curve::Kind::relu, .slope = negative_slope, .threshold = threshold};
+    if (max_value) curve.top = *max_value;
+    return builder.add1("", std::make_shared<ActivationOp>(curve), {in.begin(), in.end()});
+  }
   return builder.add1("", std::make_shared<ReluOp>(), {in.begin(), in.end()});
 }
 

@@ -24,12 +24,23 @@ class ReluGradOp final : public Op {
   Reuse reuse() const override { return Reuse::InPlace; }
 };
 
+struct ReLUOptions {
+  std::optional<float> max_value = std::nullopt;  // none: unbounded
+  float negative_slope = 0, threshold = 0;
+};
+
+/// As Keras: max_value where x >= max_value, x where threshold <= x < max_value, else negative_slope * (x - threshold).
+/// `ReLU({.max_value = 6})` is ReLU6. Throws InputError for numbers below 0.
 class ReLU final : public LayerOf<ReLU> {
  public:
+  ReLU() = default;
+  explicit ReLU(ReLUOptions options) : options(options) {}
   std::string_view type() const override { return "ReLU"; }
   std::string_view base_name() const override { return "re_lu"; }
-  void describe(Fields&) override {}
+  void describe(Fields& fields) override;
   Value build(Builder& builder, std::span<const Value> in) const override;
+
+  ReLUOptions options;
 };
 
 }  // namespace lockstep

@@ -1,0 +1,73 @@
+#include "layers/multiply.h"
+
+#include "core/error.h"
+#include "layers/check.h"
+
+namespace lockstep {
+
+namespace {
+
+/// [N,1,1,C] for [N,H,W,C].
+Type gate_of(Type images) {
+  images.shape[1] = images.shape[2] = 1;
+  return images;
+}
+
+}  // namespace
+
+std::vector<Type> MultiplyOp::infer(std::span<const Type> in) const {
+  expect_count(in, 2);
+  expect_float(in[0]);
+  if (gated) expect_image(in[0]);
+  expect_type(in[1], gated ? gate_of(in[0]) : in[0], "the second input");
+  return {in[0]};
+}
+
+std::vector<Rule> MultiplyOp::rules() const {
+  if (!gated) return elementwise_rules(2);
+  return {batch_rule(2),
+          {{shard(1), replicate}, {shard(1)}},
+          {{shard(2), replicate}, {shard(2)}},
+          {{shard(3), shard(3)}, {shard(3)}}};
+}
+
+std::vector<Value> MultiplyOp::backward(Graph& graph, const Node& node, std::span<const Value> dy) const {
+  const auto multiply = std::make_shared<MultiplyOp>(gated);
+  const Value a = node.in[0], b = node.in[1];
+  const Value da = graph.add1(node.name + "/grad", multiply, {dy[0], b});
+  if (!gated) return {da, graph.add1(node.name + "/grad2", multiply, {dy[0], a})};
+  return {da, graph.add1(node.name + "/gate_grad", std::make_shared<GateGradOp>(), {a, dy[0]})};
+}
+
+std::vector<Type> GateGradOp::infer(std::span<const Type> in) const {
+  expect_count(in, 2);
+  expect_image(in[0]);
+  expect_type(in[1], in[0], "dy");
+  return {gate_of(in[0])};
+}
+
+std::vector<Rule> GateGradOp::rules() const {
+  return {batch_rule(2),
+          {{shard(1), shard(1)}, {partial}},
+          {{shard(2), shard(2)}, {partial}},
+          {{shard(3), shard(3)}, {shard(3)}}};
+}
+
+Value Multiply::build(Builder& builder, std::span<const Value> in) const {
+  if (in.size() < 2)
+    throw InputError("layer '{}': Multiply takes at least 2 inputs, {} were given", builder.layer(), in.size());
+  const auto is_gate_of = [&](Value gate, Value images) {
+    const Type &g = builder.type(gate), &x = builder.type(images);
+    return x.shape.rank() == 4 && !(g == x) && g == gate_of(x);
+  };
+  Value product = in[0];
+  for (size_t i = 1; i < in.size(); ++i) {
+    Value other = in[i];
+    if (is_gate_of(product, other)) std::swap(product, other);
+    product = builder.add1(i == 1 ? "" : fmt::format("{}", i), std::make_shared<MultiplyOp>(is_gate_of(other, product)),
+                           {product, other});
+  }
+  return product;
+}
+
+}  // namespace lockstep
