@@ -1,6 +1,10 @@
 option(LOCKSTEP_TESTS "Build the tests" ON)
 set(LOCKSTEP_CUDA AUTO CACHE STRING "CUDA: ON, OFF, or AUTO (where a toolkit is found)")
 set(LOCKSTEP_SANITIZE "" CACHE STRING "Sanitizers to build with, e.g. address,undefined or thread")
+option(LOCKSTEP_FUZZ "Build lockstep_fuzz, for libFuzzer (clang; see tests/fuzz/run)" OFF)
+if(LOCKSTEP_FUZZ)
+  set(LOCKSTEP_SANITIZE fuzzer-no-link,address,undefined)
+endif()
 set(LOCKSTEP_MARCH "x86-64-v3" CACHE STRING "Instruction set of our own kernels (-march); oneDNN picks its own at run time")
 
 add_library(lockstep_options INTERFACE)
