@@ -11,7 +11,7 @@
 namespace lockstep {
 namespace {
 
-constexpr int mutations = 1500;
+constexpr int mutations = 4000;
 
 /// Random numbers by counter, so that a failure can be found again.
 class Dice {

@@ -31,34 +31,52 @@ struct Line {
   float scale = 1, offset = 0, black = 0, white = 1;
 };
 
+/// The mean of each channel. Summed by columns first, which are many: each sum waits for the one before.
+std::vector<double> means(std::span<const float> image, const Shape& shape) {
+  const auto channels = static_cast<size_t>(shape[2]), row = static_cast<size_t>(shape[1]) * channels;
+  std::vector<double> columns(row), result(channels);
+  for (size_t start = 0; start < image.size(); start += row)
+    for (size_t x = 0; x < row; ++x) columns[x] += image[start + x];
+  for (size_t x = 0; x < row; ++x) result[x % channels] += columns[x];
+  for (double& sum : result) sum /= static_cast<double>(image.size() / channels);
+  return result;
+}
+
+/// Lines repeat along a row, so that the loop over pixels is one over plain arrays whatever the number of channels.
+void apply_lines(const std::vector<Line>& lines, std::span<float> image, const Shape& shape) {
+  const auto row = static_cast<size_t>(shape[1] * shape[2]);
+  std::vector<float> scale(row), offset(row), black(row), white(row);
+  for (size_t x = 0; x < row; ++x) {
+    const Line& line = lines[x % lines.size()];
+    scale[x] = line.scale;
+    offset[x] = line.offset;
+    black[x] = line.black;
+    white[x] = line.white;
+  }
+  for (size_t start = 0; start < image.size(); start += row)
+    for (size_t x = 0; x < row; ++x) {
+      float& value = image[start + x];
+      value = std::min(std::max(value * scale[x] + offset[x], black[x]), white[x]);
+    }
+}
+
 }  // namespace
 
 void change_colours(const ColourChange& change, std::span<float> image, const Shape& shape,
                     const Normalisation* normalisation) {
   const auto channels = static_cast<size_t>(shape[2]);
-  const size_t pixels = image.size() / channels;
+  const std::vector<double> middles = change.contrast != 1 ? means(image, shape) : std::vector<double>(channels);
   std::vector<Line> lines(channels);
   for (size_t c = 0; c < channels; ++c) {
     const float mean = normalisation ? normalisation->mean[c] : 0, std = normalisation ? normalisation->std[c] : 1;
-    double middle = 0;
-    if (change.contrast != 1) {
-      for (size_t i = c; i < image.size(); i += channels) middle += image[i];
-      middle /= static_cast<double>(pixels);
-    }
     // A normalised image keeps its contrast's middle; what is added to all values is divided as they were.
-    lines[c] = {.scale = change.contrast,
-                .offset = static_cast<float>(middle * (1 - double{change.contrast}) + double{change.brightness} / std),
-                .black = (0 - mean) / std,
-                .white = (1 - mean) / std};
+    lines[c] = {
+        .scale = change.contrast,
+        .offset = static_cast<float>(middles[c] * (1 - double{change.contrast}) + double{change.brightness} / std),
+        .black = (0 - mean) / std,
+        .white = (1 - mean) / std};
   }
-  if (channels != 3 || (change.saturation == 1 && change.hue == 0)) {
-    for (size_t i = 0; i < image.size(); i += channels)
-      for (size_t c = 0; c < channels; ++c) {
-        const Line& line = lines[c];
-        image[i + c] = std::clamp(image[i + c] * line.scale + line.offset, line.black, line.white);
-      }
-    return;
-  }
+  if (channels != 3 || (change.saturation == 1 && change.hue == 0)) return apply_lines(lines, image, shape);
   // matrix * (line(x) * std + mean), normalised again, is one matrix and one offset a channel.
   const Matrix colours = colour_matrix(change.saturation, change.hue);
   float matrix[3][3], offset[3];
