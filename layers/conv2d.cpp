@@ -20,6 +20,17 @@ Conv2dAttributes over(const Conv2dAttributes& conv, int dim, Interval seen, Inte
   return local;
 }
 
+/// What a strategy calls a cut of the convolution's filters or channels; and the reverse.
+Cut named(const Conv2dAttributes& conv, Cut cut) {
+  if (!conv.transposed || (cut != Cut::filters && cut != Cut::channels)) return cut;
+  return cut == Cut::filters ? Cut::channels : Cut::filters;
+}
+
+std::vector<Rule> named(const Conv2dAttributes& conv, std::vector<Rule> rules) {
+  for (Rule& rule : rules) rule.cut = named(conv, rule.cut);
+  return rules;
+}
+
 /// Groups stay whole where there are any.
 int64_t units(const Conv2dAttributes& conv) { return conv.groups == 1 ? 0 : conv.groups; }
 
@@ -43,7 +54,15 @@ Shape output_shape(const Conv2dAttributes& conv, const Shape& x, int64_t filters
   return y;
 }
 
+std::string text(const Conv2dAttributes& conv) {
+  return to_string(conv.window()) + (conv.groups == 1 ? "" : fmt::format(" groups {}", conv.groups));
+}
+
 }  // namespace
+
+Conv2dAttributes convolve(const Window& window, int64_t groups) {
+  return {window.size, window.stride, window.pad_before, window.pad_after, groups, window.dilation};
+}
 
 std::vector<Type> Conv2dOp::infer(std::span<const Type> in) const {
   expect_count(in, bias ? 3 : 2);
@@ -63,13 +82,13 @@ std::vector<Rule> Conv2dOp::rules() const {
       {{conv.groups == 1 ? replicate : shard(3), shard(0), shard(0)}, {shard(3)}, Cut::filters, false, units(conv)}};
   if (conv.groups == 1 && !relu) rules.push_back({{shard(3), shard(3), replicate}, {partial}, Cut::channels, false});
   for (Rule& rule : rules) rule.in.resize(bias ? 3 : 2);
-  return rules;
+  return named(conv, std::move(rules));
 }
 
 Interval Conv2dOp::needs(int dim, Interval seen, int64_t size) const { return under(conv.window(), dim, seen, size); }
 
 Op::Local Conv2dOp::local(const Part& part) const {
-  switch (part.rule.cut) {
+  switch (named(conv, part.rule.cut)) {
     case Cut::height:
     case Cut::width:
       return {std::make_shared<Conv2dOp>(over(conv, part.rule.out[0].dim, part.out[0], part.in[0]), bias, relu)};
@@ -99,13 +118,7 @@ std::vector<Value> Conv2dOp::backward(Graph& graph, const Node& node, std::span<
   return gradients;
 }
 
-std::string Conv2dOp::attributes() const {
-  std::string text = to_string(conv.window());
-  if (conv.groups != 1) text += fmt::format(" groups {}", conv.groups);
-  if (bias) text += " +bias";
-  if (relu) text += " +relu";
-  return text;
-}
+std::string Conv2dOp::attributes() const { return text(conv) + (bias ? " +bias" : "") + (relu ? " +relu" : ""); }
 
 std::vector<Type> Conv2dDataGradOp::infer(std::span<const Type> in) const {
   expect_count(in, 2);
@@ -124,7 +137,7 @@ std::vector<Rule> Conv2dDataGradOp::rules() const {
       {{replicate, shard(2)}, {overlap(2)}, Cut::width},
       {{shard(0), shard(3)}, {conv.groups == 1 ? partial : shard(3)}, Cut::filters, false, units(conv)}};
   if (conv.groups == 1) rules.push_back({{shard(3), replicate}, {shard(3)}, Cut::channels, false});
-  return rules;
+  return named(conv, std::move(rules));
 }
 
 Interval Conv2dDataGradOp::needs(int dim, Interval seen, int64_t size) const {
@@ -133,7 +146,7 @@ Interval Conv2dDataGradOp::needs(int dim, Interval seen, int64_t size) const {
 
 Op::Local Conv2dDataGradOp::local(const Part& part) const {
   Shape shape = x;
-  switch (part.rule.cut) {
+  switch (named(conv, part.rule.cut)) {
     case Cut::height:
     case Cut::width:
       shape[part.rule.out[0].dim] = part.out[0].size();
@@ -149,6 +162,18 @@ Op::Local Conv2dDataGradOp::local(const Part& part) const {
       return {};
   }
 }
+
+std::vector<Value> Conv2dDataGradOp::backward(Graph& graph, const Node& node, std::span<const Value> dy) const {
+  const Value w = node.in[0], x = node.in[1];
+  // What the convolution saw is the gradient now, and what it made is x.
+  const auto op = std::make_shared<Conv2dWeightGradOp>(conv, false);
+  std::vector<Value> gradients{graph.add1(node.name + "/weight_grad", op, {dy[0], x}), {}};
+  if (graph.info(x).role != Role::LaneInput)
+    gradients[1] = graph.add1(node.name + "/data_grad", std::make_shared<Conv2dOp>(conv, false, false), {dy[0], w});
+  return gradients;
+}
+
+std::string Conv2dDataGradOp::attributes() const { return text(conv); }
 
 std::vector<Type> Conv2dWeightGradOp::infer(std::span<const Type> in) const {
   expect_count(in, 2);
@@ -169,7 +194,7 @@ std::vector<Rule> Conv2dWeightGradOp::rules() const {
       {{conv.groups == 1 ? replicate : shard(3), shard(3)}, {shard(0), shard(0)}, Cut::filters, false, units(conv)}};
   if (conv.groups == 1) rules.push_back({{shard(3), replicate}, {shard(3), replicate}, Cut::channels, false});
   for (Rule& rule : rules) rule.out.resize(bias ? 2 : 1);
-  return rules;
+  return named(conv, std::move(rules));
 }
 
 Interval Conv2dWeightGradOp::needs(int dim, Interval seen, int64_t size) const {
@@ -177,7 +202,7 @@ Interval Conv2dWeightGradOp::needs(int dim, Interval seen, int64_t size) const {
 }
 
 Op::Local Conv2dWeightGradOp::local(const Part& part) const {
-  switch (part.rule.cut) {
+  switch (named(conv, part.rule.cut)) {
     case Cut::height:
     case Cut::width:
       return {std::make_shared<Conv2dWeightGradOp>(over(conv, part.rule.in[1].dim, part.in[1], part.in[0]), bias)};
@@ -206,8 +231,7 @@ Value Conv2D::build(Builder& builder, std::span<const Value> in) const {
   if (filters < 1) throw InputError("{} filters, expected at least 1", filters);
   const Shape x = builder.type(input).shape;
   const Window window = make_window(kernel_size, options.strides, options.padding, x, options.dilation_rate);
-  const Conv2dAttributes conv{window.size,      window.stride,  window.pad_before,
-                              window.pad_after, options.groups, window.dilation};
+  const Conv2dAttributes conv = convolve(window, options.groups);
   const Shape weights = kernel_shape(conv, x[3], filters);
   const int64_t area = kernel_size[0] * kernel_size[1];
   // As in Keras, the fans count the filters of all groups.

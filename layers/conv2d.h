@@ -11,9 +11,14 @@ struct Conv2dAttributes {
   Size2 kernel{1, 1}, stride{1, 1}, pad_before{0, 0}, pad_after{0, 0};
   int64_t groups = 1;
   Size2 dilation{1, 1};
+  /// Of a Conv2DTranspose: a strategy's filters are then the channels of x, which that layer makes, and its channels
+  /// are the filters.
+  bool transposed = false;
 
   Window window() const { return {kernel, stride, pad_before, pad_after, dilation}; }
 };
+/// A convolution with this window.
+Conv2dAttributes convolve(const Window& window, int64_t groups = 1);
 
 /// y[N,P,Q,K] = conv(x[N,H,W,C], w[K,R,S,C/groups]) (+ b[K]), cross-correlation as everywhere in the field; with
 /// `relu`, max(y, 0). Inputs: x, w, and b where `bias`. y has the type of x; w and b are f32.
@@ -32,7 +37,8 @@ class Conv2dOp final : public Op {
   const bool bias, relu;
 };
 
-/// dx from (w, dy), of dy's type, where x had the shape `x` with the batch size of dy.
+/// dx from (w, dy), of dy's type, where x had the shape `x` with the batch size of dy. As a forward operator it is the
+/// transposed convolution of dy.
 class Conv2dDataGradOp final : public Op {
  public:
   Conv2dDataGradOp(Conv2dAttributes attributes, Shape x) : conv(attributes), x(x) {}
@@ -41,6 +47,8 @@ class Conv2dDataGradOp final : public Op {
   std::vector<Rule> rules() const override;
   Interval needs(int dim, Interval seen, int64_t size) const override;
   Local local(const Part& part) const override;
+  std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
+  std::string attributes() const override;
 
   const Conv2dAttributes conv;
   const Shape x;  // dimension 0 is not used: it follows dy
@@ -70,7 +78,7 @@ struct Conv2DOptions {
   Size2 dilation_rate{1, 1};
 };
 
-/// 2-D convolution over [N,H,W,C]; `same` pads as Keras and TensorFlow do: the odd pixel goes after.
+/// 2-D convolution over [N,H,W,C].
 /// Variables: kernel [filters, kh, kw, C/groups] (Glorot uniform), bias [filters] (zeros).
 class Conv2D final : public LayerOf<Conv2D> {
  public:

@@ -12,10 +12,11 @@
 
 #include "core/graph.h"
 #include "layers/initializer.h"
+#include "layers/padding.h"
 
 namespace lockstep {
 
-enum class Padding : unsigned char { valid, same };
+enum class Interpolation : unsigned char { nearest, bilinear };
 /// What a layer ends in, with Keras' names and parameters: gelu is the exact one, elu has alpha 1, leaky_relu has slope
 /// 0.2 (the layer LeakyReLU: 0.3).
 enum class Activation : unsigned char {
@@ -36,8 +37,6 @@ enum class Activation : unsigned char {
 };
 /// "leaky_relu".
 std::string_view name_of(Activation activation);
-/// Height and width.
-using Size2 = std::array<int64_t, 2>;
 
 /// Visits a layer's options: writes them to JSON, reads them from it, or lists them. Implemented in network_json.cpp.
 class Fields {
@@ -51,7 +50,8 @@ class Fields {
   virtual void field(std::string_view key, bool& value, bool required = false) = 0;
   /// A number, or null for none.
   virtual void field(std::string_view key, std::optional<float>& value) = 0;
-  void field(std::string_view key, Padding& value) { choice(key, value, {"valid", "same"}); }
+  virtual void field(std::string_view key, Padding& value) = 0;
+  void field(std::string_view key, Interpolation& value) { choice(key, value, {"nearest", "bilinear"}); }
   /// "swish" and "hard_swish" are read as well.
   void field(std::string_view key, Activation& value);
 

@@ -34,6 +34,12 @@ class Writer final : public Fields {
   void field(std::string_view key, std::optional<float>& value) override {
     json_[std::string(key)] = value ? Json(*value) : Json(nullptr);
   }
+  void field(std::string_view key, Padding& value) override {
+    if (value.kind == Padding::Kind::pixels)
+      json_[std::string(key)] = Json::array({value.rows, value.columns});
+    else
+      json_[std::string(key)] = value == Padding::same ? "same" : "valid";
+  }
 
  protected:
   void choose(std::string_view key, int& index, std::span<const std::string> names) override {
@@ -52,6 +58,22 @@ std::optional<int64_t> whole(const Json& j) {
   return value >= -most && value <= most ? std::optional(value) : std::nullopt;
 }
 
+/// Two of them, such as [3, 3], or one for both.
+std::optional<Size2> pair(const Json& j) {
+  const bool two = j.is_array() && j.size() == 2;
+  const auto first = whole(two ? j[0] : j), second = whole(two ? j[1] : j);
+  return first && second ? std::optional(Size2{*first, *second}) : std::nullopt;
+}
+
+/// As Keras' ZeroPadding2D takes pixels: one number, [height, width] or [[top, bottom], [left, right]].
+std::optional<Padding> padding(const Json& j) {
+  if (j == "valid") return Padding::valid;
+  if (j == "same") return Padding::same;
+  const bool two = j.is_array() && j.size() == 2;
+  const auto rows = pair(two ? j[0] : j), columns = pair(two ? j[1] : j);
+  return rows && columns ? std::optional(Padding(*rows, *columns)) : std::nullopt;
+}
+
 /// Reads one layer's options; remembers which keys exist, so that unknown ones can be named.
 class Reader final : public Fields {
  public:
@@ -67,11 +89,9 @@ class Reader final : public Fields {
   }
   void field(std::string_view key, Size2& value, bool required) override {
     read(key, required, "a whole number up to 2^31 or two, such as [3, 3]", [&](const Json& j) {
-      const bool two = j.is_array() && j.size() == 2;
-      const auto height = whole(two ? j[0] : j), width = whole(two ? j[1] : j);
-      if (!height || !width) return false;
-      value = {*height, *width};
-      return true;
+      const auto sizes = pair(j);
+      value = sizes.value_or(value);
+      return sizes.has_value();
     });
   }
   void field(std::string_view key, std::vector<int64_t>& value, bool required) override {
@@ -105,6 +125,13 @@ class Reader final : public Fields {
       if (!j.is_null() && !j.is_number()) return false;
       value = j.is_null() ? std::nullopt : std::optional(j.get<float>());
       return true;
+    });
+  }
+  void field(std::string_view key, Padding& value) override {
+    read(key, false, R"("valid", "same" or pixels, such as [[1, 1], [1, 1]])", [&](const Json& j) {
+      const auto given = padding(j);
+      value = given.value_or(value);
+      return given.has_value();
     });
   }
 

@@ -34,6 +34,11 @@ Window make_window(Size2 size, Size2 stride, Padding padding, const Shape& x, Si
     throw InputError("window {} with dilation {}: expected at least 1x1", by(size), by(dilation));
   Window window{.size = size, .stride = stride, .dilation = dilation};
   if (padding == Padding::valid) return window;
+  if (padding.kind == Padding::Kind::pixels) {
+    window.pad_before = {padding.rows[0], padding.columns[0]};
+    window.pad_after = {padding.rows[1], padding.columns[1]};
+    return window;
+  }
   for (size_t d = 0; d < 2; ++d) {
     const int64_t length = x[static_cast<int>(d) + 1];
     const int64_t outputs = (length + stride[d] - 1) / stride[d];

@@ -24,7 +24,7 @@ Interval under(const Window& window, int dim, Interval seen, int64_t size);
 /// may go on, so there is less padding.
 Window over(const Window& window, int dim, Interval seen, Interval part);
 
-/// The window with Keras' padding for images `x` [N,H,W,C]: `same` makes ceil(H / stride) outputs and puts the odd
+/// The window with this padding for images `x` [N,H,W,C]; Keras' `same` makes ceil(H / stride) outputs and puts the odd
 /// pixel after. Throws InputError where sizes or strides are below 1.
 Window make_window(Size2 size, Size2 stride, Padding padding, const Shape& x, Size2 dilation = {1, 1});
 

@@ -126,7 +126,13 @@ std::vector<Case> cases() {
       {{2, 9, 11, 4}, 5, {3, 5}, {2, 3}, same},                  // nothing square
       {{3, 7, 9, 32}, 48, {3, 3}, {1, 1}, same, 1, true, true},  // tiles that hang over, panels of channels
       {{2, 11, 13, 48}, 32, {3, 3}, {1, 1}, valid, 1, false},
-      {{1, 40, 41, 32}, 32, {3, 3}},  // more than one block of tiles
+      {{1, 40, 41, 32}, 32, {3, 3}},                  // more than one block of tiles
+      {{2, 9, 8, 24}, 24, {5, 5}, {1, 1}, same, 24},  // its own kernel: a window that oneDNN is slow with
+      {{3, 7, 9, 17}, 17, {5, 5}, {2, 2}, same, 17, false},
+      {{2, 9, 12, 35}, 35, {2, 7}, {2, 1}, valid, 35},
+      {{1, 11, 9, 16}, 16, {3, 3}, {1, 2}, same, 16, true, true, {2, 3}},
+      {{2, 2, 3, 9}, 9, {3, 9}, {1, 1}, same, 9},
+      {{2, 7, 8, 4}, 12, {3, 3}, {1, 1}, same, 4},  // three filters a channel
       {{2, 11, 9, 10}, 3, {1, 7}, {1, 2}, valid},
   };
   for (int64_t channels : {1, 3, 6, 10, 16, 17, 64})
@@ -234,6 +240,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, Repeats,
                                          Case{{4, 14, 14, 6}, 16, {5, 5}, {1, 1}, valid},
                                          Case{{4, 16, 16, 32}, 64, {3, 3}}, Case{{4, 12, 12, 128}, 10, {1, 1}},
                                          Case{{4, 8, 8, 16}, 16, {3, 3}, {1, 1}, same, 16},
+                                         Case{{4, 9, 8, 21}, 21, {5, 5}, {1, 1}, same, 21},
                                          Case{{4, 8, 8, 6}, 6, {1, 1}, {2, 2}}, Case{{4, 8, 8, 6}, 8, {1, 1}, {2, 2}}));
 
 TEST_P(Repeats, SameBitsWhateverLiesInMemory) {

@@ -63,6 +63,21 @@ inline Network small() {
   return Network("small", Dense(10, {.activation = Activation::softmax})(x));
 }
 
+/// The rest of the convolution family: explicit padding, depthwise and separable convolutions, and a decoder.
+inline Network enlarging() {
+  const Size2 twice{2, 2};
+  Symbol x = ZeroPadding2D({{1, 2}, {0, 1}})(Input({11, 9, 3}));
+  x = Conv2D(8, {3, 3}, {.padding = {{0, 1}, {1, 0}}, .activation = Activation::relu})(x);
+  x = DepthwiseConv2D({3, 3}, {.strides = twice, .padding = 1})(x);
+  x = SeparableConv2D(8, {5, 5}, {.padding = Padding::same})(x);
+  const Symbol a = Conv2DTranspose(8, {3, 3}, {.strides = twice, .padding = 1, .output_padding = {1, 1}})(x);
+  const Symbol b = UpSampling2D(twice, {.interpolation = Interpolation::bilinear})(x);
+  x = Concatenate()({Add()({a, b}), UpSampling2D(twice)(x)});
+  x = MaxPooling2D({3, 3}, {.strides = twice, .padding = 1})(x);
+  x = Conv2DTranspose(8, {4, 2}, {.strides = twice, .padding = Padding::same})(x);
+  return Network("enlarging", Dense(10, {.activation = Activation::softmax})(GlobalMaxPooling2D()(x)));
+}
+
 struct Trained {
   std::vector<float> losses;
   Weights gradients;  // of the first step, per sample

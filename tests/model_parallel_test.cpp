@@ -198,6 +198,32 @@ TEST(Strategies, DropoutsAndFlatteningFollow) {
   check(3);
 }
 
+TEST(Strategies, TheConvolutionFamilyTrainsAsOnOneRank) {
+  const Network network = enlarging();
+  StepOptions step{.batch = 4, .lanes = 2};
+  const Trained one = train_by(network, step, 2, 1)[0];
+  for (const auto& [strategy, ranks] : {std::pair{"space_h=2", 2},
+                                        {"space_w=2", 2},
+                                        {"space_h=3", 3},
+                                        {"space_h=2,space_w=2", 4},
+                                        {"filter=2", 2},
+                                        {"filter=4", 4},
+                                        {"channel=2", 2},
+                                        {"filter=2,channel=2", 4},
+                                        {"space_h=2,filter=2", 4}}) {
+    step.strategy = parse_strategy(strategy);
+    step.strategy.overlap_from = 0;
+    const auto all = train_by(network, step, 2, ranks);
+    std::string worst;
+    EXPECT_LE(difference(all[0].gradients, one.gradients, &worst), 1e-5) << strategy << " " << worst;
+    EXPECT_NEAR(all[0].losses[1], one.losses[1], 2e-5 * one.losses[1]) << strategy;
+    for (const Trained& rank : all) EXPECT_EQ(rank.sha256, all[0].sha256) << strategy;
+  }
+  // Ranks of data have the same bits.
+  step.strategy = parse_strategy("data=2");
+  EXPECT_EQ(train_by(network, step, 2, 2)[0].sha256, one.sha256);
+}
+
 TEST(ZooModels, TrainAsOnOneRank) {
   const auto comms = make_local(1);
   for (const Network& network : {seed_cnn({32, 32, 3}, 10), resnet18({16, 16, 3}, 10)}) {

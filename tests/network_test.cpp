@@ -16,15 +16,6 @@ namespace {
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-TEST(Zoo, HasThePublishedNumbersOfParameters) {
-  EXPECT_EQ(resnet18({32, 32, 3}, 10).parameters(), 11'173'962);
-  EXPECT_EQ(resnet50({224, 224, 3}, 1000).parameters(), 25'557'032);
-  EXPECT_EQ(lenet5({28, 28, 1}, 10).parameters(), 61'706);
-  // 3*3*3*32+32 + 3*3*32*64+64 + 64*128+128 + 128*10+10
-  EXPECT_EQ(seed_cnn({224, 224, 3}, 10).parameters(), 896 + 18'496 + 8'320 + 1'290);
-  EXPECT_TRUE(contains(test::error_of([] { zoo_model("resnet81", {8, 8, 1}, 10); }), "did you mean 'resnet18'"));
-}
-
 TEST(Network, NumbersLayersAsKerasDoes) {
   const Network network = seed_cnn({32, 32, 1}, 10);
   std::vector<std::string> names;
@@ -34,16 +25,6 @@ TEST(Network, NumbersLayersAsKerasDoes) {
                                       "max_pooling2d_2", "conv2d_3", "global_average_pooling2d", "softmax"}));
   EXPECT_EQ(network.variables()[2].name, "conv2d_1/kernel");
   EXPECT_EQ(network.variables()[2].shape, (Shape{64, 3, 3, 32}));
-}
-
-TEST(Zoo, Resnet50StridesInTheThreeByThree) {
-  const std::string text = resnet50({224, 224, 3}, 1000).summary();
-  for (const char* line : {"stem_conv (Conv2D)                           (None, 112, 112, 64)",
-                           "stem_pool (MaxPooling2D)                     (None, 56, 56, 64)",
-                           "stage2_block1_1_conv (Conv2D)                (None, 56, 56, 128)",
-                           "stage2_block1_2_conv (Conv2D)                (None, 28, 28, 128)",
-                           "stage4_block3_add (Add)                      (None, 7, 7, 2048)"})
-    EXPECT_TRUE(contains(text, line)) << line;
 }
 
 TEST(Network, SummaryIsKerasTable) {
@@ -68,7 +49,7 @@ TEST(Network, RefusesTwoLayersOfOneName) {
 
 TEST(NetworkJson, RoundTripsTheWholeZoo) {
   for (const std::string& name : zoo_names()) {
-    const Network network = zoo_model(name, {32, 32, 3}, 10);
+    const Network network = zoo_model(name, {64, 64, 3}, 10);
     const std::string text = network_to_json(network);
     const Network read = network_from_json(text, "x.json");
     EXPECT_EQ(network_to_json(read), text);

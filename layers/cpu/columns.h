@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 #include "layers/cpu/vec.h"
@@ -53,6 +54,27 @@ inline void sum_columns(int64_t rows, int64_t channels, Terms terms, float* cons
   } else {
     for (; c < channels; ++c) sum_chunk<float, Sums, 1, accumulators>(rows, c, terms, out);
   }
+}
+
+/// Bytes of `workspace` that column_sums needs.
+inline size_t column_sums_workspace(int64_t channels) {
+  return static_cast<size_t>(channels) * (sizeof(double) + sizeof(float));
+}
+
+/// out[c] = the sum over the rows of `matrix` [rows, channels].
+inline void column_sums(const float* matrix, int64_t rows, int64_t channels, float* out, std::byte* workspace) {
+  auto* total = reinterpret_cast<double*>(workspace);
+  float* const block[1] = {reinterpret_cast<float*>(total + channels)};
+  std::fill_n(total, channels, 0.0);
+  for (int64_t row = 0; row < rows; row += rows_per_block(channels)) {
+    const float* from = matrix + row * channels;
+    const auto terms = [&]<class V>(V, int64_t i, int64_t c, V(&term)[1]) {
+      term[0] = load<V>(from + i * channels + c);
+    };
+    sum_columns<1>(std::min(rows_per_block(channels), rows - row), channels, terms, block);
+    for (int64_t c = 0; c < channels; ++c) total[c] += double{block[0][c]};
+  }
+  for (int64_t c = 0; c < channels; ++c) out[c] = static_cast<float>(total[c]);
 }
 
 }  // namespace lockstep::cpu

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "layers/cpu/depthwise.h"
 #include "layers/cpu/dnnl/weighted.h"
 #include "layers/cpu/kernels.h"
 #include "layers/cpu/parallel.h"
@@ -79,6 +80,7 @@ void take_strided(const Tensor& x, Size2 stride, const Shape& taken, float* out)
 }  // namespace
 
 Kernel make(const Conv2dWeightGradOp& op, const Signature& s) {
+  if (own_weight_grad(op, s)) return depthwise_weight_grad(op, s);
   const Conv2dAttributes& conv = op.conv;
   if (suits_winograd(conv, s.in[0].shape, s.in[1].shape))
     return winograd_weight_grad(conv, s.in[0].shape, s.in[1].shape, op.bias);

@@ -9,19 +9,18 @@ namespace {
 
 /// A thread `Size` channels of one row.
 template <class T, int Size>
-__global__ void bias_kernel(T* y, const float* bias, int64_t packs, int64_t packs_a_row, bool with_relu) {
+__global__ void bias_kernel(const T* x, T* y, const float* bias, int64_t packs, int64_t packs_a_row, bool with_relu) {
   const int64_t at = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (at >= packs) return;
-  auto* const place = reinterpret_cast<Pack<T, Size>*>(y) + at;
   const int64_t channel = at % packs_a_row * Size;
-  Pack<T, Size> values = *place;
+  Pack<T, Size> values = load_pack<T, Size>(x + at * Size);
   for (int k = 0; k < Size; ++k) {
     float value = to_float(values.v[k]);
     if (bias) value += bias[channel + k];
     if (with_relu) value = relu(value);
     values.v[k] = from_float<T>(value);
   }
-  *place = values;
+  *(reinterpret_cast<Pack<T, Size>*>(y) + at) = values;
 }
 
 }  // namespace
@@ -35,11 +34,16 @@ void pack_weights(Kernel& kernel, size_t weights, DType to, int64_t n) {
 }
 
 void add_bias(Stream& stream, DType dtype, std::byte* y, const float* bias, int64_t rows, int64_t channels, bool relu) {
-  if (rows * channels == 0 || (!bias && !relu)) return;
+  if (bias || relu) add_bias(stream, dtype, y, y, bias, rows, channels, relu);
+}
+
+void add_bias(Stream& stream, DType dtype, const std::byte* x, std::byte* y, const float* bias, int64_t rows,
+              int64_t channels, bool relu) {
+  if (rows * channels == 0) return;
   with_packs(dtype, channels, [&]<class T, int Size>(T, std::integral_constant<int, Size>) {
     const int64_t packs = rows * channels / Size;
-    launch(stream, {blocks_for(packs)}, bias_kernel<T, Size>, reinterpret_cast<T*>(y), bias, packs, channels / Size,
-           relu);
+    launch(stream, {blocks_for(packs)}, bias_kernel<T, Size>, reinterpret_cast<const T*>(x), reinterpret_cast<T*>(y),
+           bias, packs, channels / Size, relu);
   });
 }
 

@@ -16,5 +16,8 @@ inline const std::byte* packed_weights(const Args& args, size_t weights, DType t
 
 /// y[row, c] = y[row, c] + bias[c], then relu where wanted, in place; `bias` may be null. NaN stays NaN.
 void add_bias(Stream& stream, DType dtype, std::byte* y, const float* bias, int64_t rows, int64_t channels, bool relu);
+/// The same from x, which may be y.
+void add_bias(Stream& stream, DType dtype, const std::byte* x, std::byte* y, const float* bias, int64_t rows,
+              int64_t channels, bool relu);
 
 }  // namespace lockstep::cuda

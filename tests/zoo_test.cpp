@@ -1,0 +1,100 @@
+// The models that come along: published numbers of parameters, shapes on the way, and a training step of each.
+#include <cmath>
+
+#include "layers/zoo/zoo.h"
+#include "tests/errors.h"
+#include "tests/model_parallel.h"
+
+namespace lockstep::test {
+namespace {
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+TEST(Zoo, HasThePublishedNumbersOfParameters) {
+  // torchvision's, docs.pytorch.org/vision/stable/models.html ("num_params"; googlenet without its auxiliary
+  // classifiers).
+  const Shape image{224, 224, 3};
+  EXPECT_EQ(alexnet(image, 1000).parameters(), 61'100'840);
+  EXPECT_EQ(vgg16(image, 1000).parameters(), 138'357'544);
+  EXPECT_EQ(resnet34(image, 1000).parameters(), 21'797'672);
+  EXPECT_EQ(resnet50(image, 1000).parameters(), 25'557'032);
+  EXPECT_EQ(resnet101(image, 1000).parameters(), 44'549'160);
+  EXPECT_EQ(googlenet(image, 1000).parameters(), 6'624'904);
+  EXPECT_EQ(densenet121(image, 1000).parameters(), 7'978'856);
+  // With the stem for CIFAR, as in many repositories.
+  EXPECT_EQ(resnet18({32, 32, 3}, 10).parameters(), 11'173'962);
+  EXPECT_EQ(lenet5({28, 28, 1}, 10).parameters(), 61'706);
+  // 3*3*3*32+32 + 3*3*32*64+64 + 64*128+128 + 128*10+10
+  EXPECT_EQ(seed_cnn(image, 10).parameters(), 896 + 18'496 + 8'320 + 1'290);
+  EXPECT_TRUE(contains(error_of([] { zoo_model("resnet81", {8, 8, 1}, 10); }), "did you mean 'resnet18'"));
+}
+
+void expect_lines(const Network& network, std::initializer_list<const char*> lines) {
+  const std::string text = network.summary();
+  for (const char* line : lines) EXPECT_TRUE(contains(text, line)) << line << "\n" << text;
+}
+
+TEST(Zoo, Resnet50StridesInTheThreeByThree) {
+  expect_lines(resnet50({224, 224, 3}, 1000), {"stem_conv (Conv2D)                           (None, 112, 112, 64)",
+                                               "stem_pool (MaxPooling2D)                     (None, 56, 56, 64)",
+                                               "stage2_block1_1_conv (Conv2D)                (None, 56, 56, 128)",
+                                               "stage2_block1_2_conv (Conv2D)                (None, 28, 28, 128)",
+                                               "stage4_block3_add (Add)                      (None, 7, 7, 2048)"});
+}
+
+/// The output of a layer for one image, without the batch.
+Shape output(const Network& network, const std::string& layer) {
+  for (const NetworkLayer& entry : network.layers())
+    if (entry.layer->name == layer) return entry.output;
+  throw Error("no layer '{}'", layer);
+}
+
+TEST(Zoo, HalvesAsPyTorchDoes) {
+  EXPECT_EQ(output(alexnet({224, 224, 3}, 10), "max_pooling2d_2"), (Shape{1, 6, 6, 256}));
+  EXPECT_EQ(output(vgg16({224, 224, 3}, 10), "block5_pool"), (Shape{1, 7, 7, 512}));
+  // With ceil_mode: 112, 56, 28, 14, 7; and of odd sizes, 225: 113, 56, 28, 14, 7.
+  for (const int64_t size : {224, 225}) {
+    const Network network = googlenet({size, size, 3}, 10);
+    EXPECT_EQ(output(network, "stem_1_conv")[1], (size + 1) / 2);
+    EXPECT_EQ(output(network, "stem_pool_1"), (Shape{1, 56, 56, 64}));
+    EXPECT_EQ(output(network, "inception_3b"), (Shape{1, 28, 28, 480}));
+    EXPECT_EQ(output(network, "inception_5b"), (Shape{1, 7, 7, 1024}));
+  }
+  const Network dense = densenet121({224, 224, 3}, 10);
+  EXPECT_EQ(output(dense, "block1_layer6"), (Shape{1, 56, 56, 256}));
+  EXPECT_EQ(output(dense, "transition3_pool"), (Shape{1, 7, 7, 512}));
+  EXPECT_EQ(output(dense, "block4_layer16"), (Shape{1, 7, 7, 1024}));
+}
+
+TEST(Zoo, PadsStridedWindowsAlikeOnBothSides) {
+  const Built built = resnet50({64, 64, 3}, 10).build(2, 1, true);
+  int strided = 0;
+  for (const Node& node : built.graph.nodes())
+    if (const auto* op = dynamic_cast<const Conv2dOp*>(node.op.get()); op && op->conv.stride == Size2{2, 2}) {
+      EXPECT_EQ(op->conv.pad_before, op->conv.pad_after) << node.name;
+      ++strided;
+    }
+  EXPECT_EQ(strided, 1 + 2 * 3);
+}
+
+/// Trains a step on tiny images: everything that is computed is finite, and every parameter moves.
+void expect_training(const Network& network) {
+  const auto comms = make_local(1);
+  const SGD optimizer{.lr = 0.05F, .momentum = 0.9F};
+  const Trained trained = train_by(network, {.batch = 2, .lanes = 1}, 1, *comms[0], BackendChoice::cpu, optimizer);
+  EXPECT_TRUE(std::isfinite(trained.losses[0])) << network.name();
+  for (const auto& [name, gradients] : trained.gradients) {
+    double sum = 0;
+    for (const float x : gradients) sum += std::abs(double{x});
+    EXPECT_TRUE(std::isfinite(sum) && sum > 0) << network.name() << " " << name << " " << sum;
+  }
+}
+
+TEST(Zoo, TrainsOnTinyImages) {
+  expect_training(resnet34({33, 40, 3}, 10));
+  expect_training(googlenet({48, 48, 3}, 10));
+  expect_training(densenet121({48, 40, 3}, 10));
+}
+
+}  // namespace
+}  // namespace lockstep::test
