@@ -22,6 +22,21 @@ int64_t enlarged(const Conv2DTransposeOptions& o, const Window& window, size_t d
   return covered - (o.padding == Padding::same ? extent / 2 * 2 : 0) + more;
 }
 
+/// The convolution's padding that makes `x` of `y`; of `same`, the odd pixel goes after.
+void pad(const Padding& padding, const Shape& x, const Shape& y, Window& window) {
+  if (padding.kind == Padding::Kind::pixels) {
+    window.pad_before = {padding.rows[0], padding.columns[0]};
+    window.pad_after = {padding.rows[1], padding.columns[1]};
+  } else if (padding == Padding::same) {
+    for (size_t d = 0; d < 2; ++d) {
+      const int i = static_cast<int>(d) + 1;
+      const int64_t total = std::max<int64_t>((x[i] - 1) * window.stride[d] + window.extent(d) - y[i], 0);
+      window.pad_before[d] = total / 2;
+      window.pad_after[d] = total - total / 2;
+    }
+  }
+}
+
 }  // namespace
 
 void Conv2DTranspose::describe(Fields& fields) {
@@ -53,7 +68,7 @@ Value Conv2DTranspose::build(Builder& builder, std::span<const Value> in) const 
       throw InputError("layer '{}': {} would become {} pixels, expected at least 1", builder.layer(),
                        builder.type(input).str(), y[i]);
   }
-  window = make_window(kernel_size, options.strides, options.padding, y, options.dilation_rate);
+  pad(options.padding, x, y, window);
   Conv2dAttributes conv = convolve(window);
   conv.transposed = true;
   const int64_t area = kernel_size[0] * kernel_size[1];

@@ -26,7 +26,7 @@ TEST(Zoo, HasThePublishedNumbersOfParameters) {
   EXPECT_EQ(lenet5({28, 28, 1}, 10).parameters(), 61'706);
   // 3*3*3*32+32 + 3*3*32*64+64 + 64*128+128 + 128*10+10
   EXPECT_EQ(seed_cnn(image, 10).parameters(), 896 + 18'496 + 8'320 + 1'290);
-  EXPECT_TRUE(contains(error_of([] { zoo_model("resnet81", {8, 8, 1}, 10); }), "did you mean 'resnet18'"));
+  EXPECT_TRUE(contains(error_of([] { zoo_model("resnet51", {8, 8, 1}, 10); }), "did you mean 'resnet50'"));
 }
 
 void expect_lines(const Network& network, std::initializer_list<const char*> lines) {
