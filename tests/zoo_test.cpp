@@ -21,6 +21,10 @@ TEST(Zoo, HasThePublishedNumbersOfParameters) {
   EXPECT_EQ(resnet101(image, 1000).parameters(), 44'549'160);
   EXPECT_EQ(googlenet(image, 1000).parameters(), 6'624'904);
   EXPECT_EQ(densenet121(image, 1000).parameters(), 7'978'856);
+  EXPECT_EQ(mobilenet_v2(image, 1000).parameters(), 3'504'872);
+  EXPECT_EQ(efficientnet_b0(image, 1000).parameters(), 5'288'548);
+  // The paper's layers, as counted by Keras' and PyTorch's implementations of them.
+  EXPECT_EQ(unet({256, 256, 1}, 1).parameters(), 31'030'593);
   // With the stem for CIFAR, as in many repositories.
   EXPECT_EQ(resnet18({32, 32, 3}, 10).parameters(), 11'173'962);
   EXPECT_EQ(lenet5({28, 28, 1}, 10).parameters(), 61'706);
@@ -64,6 +68,21 @@ TEST(Zoo, HalvesAsPyTorchDoes) {
   EXPECT_EQ(output(dense, "block1_layer6"), (Shape{1, 56, 56, 256}));
   EXPECT_EQ(output(dense, "transition3_pool"), (Shape{1, 7, 7, 512}));
   EXPECT_EQ(output(dense, "block4_layer16"), (Shape{1, 7, 7, 1024}));
+  const Network mobile = mobilenet_v2({224, 224, 3}, 10);
+  EXPECT_EQ(output(mobile, "block3_add"), (Shape{1, 56, 56, 24}));
+  EXPECT_EQ(output(mobile, "block17_project_conv"), (Shape{1, 7, 7, 320}));
+  const Network efficient = efficientnet_b0({224, 224, 3}, 10);
+  EXPECT_EQ(output(efficient, "stage3_block2_add"), (Shape{1, 28, 28, 40}));
+  EXPECT_EQ(output(efficient, "stage6_block1_se_squeeze"), (Shape{1, 1, 1, 28}));
+  EXPECT_EQ(output(efficient, "stage7_block1_project_conv"), (Shape{1, 7, 7, 320}));
+  const Network segments = unet({48, 32, 1}, 2);
+  EXPECT_EQ(output(segments, "bottom_conv2"), (Shape{1, 3, 2, 1024}));
+  EXPECT_EQ(output(segments, "up1"), (Shape{1, 48, 32, 128}));
+  EXPECT_EQ(segments.output_shape(), (Shape{48, 32, 2}));
+  EXPECT_EQ(error_of([] {
+              unet({40, 32, 1}, 2);
+            }),
+            "unet takes images whose sides are multiples of 16, got [40, 32, 1]");
 }
 
 TEST(Zoo, PadsStridedWindowsAlikeOnBothSides) {
@@ -94,6 +113,8 @@ TEST(Zoo, TrainsOnTinyImages) {
   expect_training(resnet34({33, 40, 3}, 10));
   expect_training(googlenet({48, 48, 3}, 10));
   expect_training(densenet121({48, 40, 3}, 10));
+  expect_training(mobilenet_v2({33, 40, 3}, 10));
+  expect_training(efficientnet_b0({33, 40, 3}, 10));
 }
 
 }  // namespace

@@ -11,8 +11,8 @@ namespace {
 
 Symbol two_convs(Symbol x, int64_t filters, const std::string& name) {
   for (int i = 1; i <= 2; ++i)
-    x = Conv2D(filters, {3, 3}, {.padding = 1, .activation = Activation::relu}).named(fmt::format("{}_conv{}", name, i))(
-        x);
+    x = Conv2D(filters, {3, 3}, {.padding = 1, .activation = Activation::relu})
+            .named(fmt::format("{}_conv{}", name, i))(x);
   return x;
 }
 

@@ -13,18 +13,10 @@ using Make = std::function<Network(const Shape&, int64_t)>;
 
 const std::map<std::string, Make>& models() {
   static const std::map<std::string, Make> all{
-      {"alexnet", alexnet},
-      {"densenet121", densenet121},
-      {"efficientnet_b0", efficientnet_b0},
-      {"googlenet", googlenet},
-      {"lenet5", lenet5},
-      {"mobilenet_v2", mobilenet_v2},
-      {"resnet18", resnet18},
-      {"resnet34", resnet34},
-      {"resnet50", resnet50},
-      {"resnet101", resnet101},
-      {"seed_cnn", seed_cnn},
-      {"unet", unet},
+      {"alexnet", alexnet},     {"densenet121", densenet121}, {"efficientnet_b0", efficientnet_b0},
+      {"googlenet", googlenet}, {"lenet5", lenet5},           {"mobilenet_v2", mobilenet_v2},
+      {"resnet18", resnet18},   {"resnet34", resnet34},       {"resnet50", resnet50},
+      {"resnet101", resnet101}, {"seed_cnn", seed_cnn},       {"unet", unet},
       {"vgg16", vgg16}};
   return all;
 }
