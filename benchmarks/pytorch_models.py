@@ -1,4 +1,4 @@
-"""The zoo's models in PyTorch: the same layers and parameters. Padding of strided windows is PyTorch's symmetric one."""
+"""The zoo's models in PyTorch: the same layers and parameters. So is the padding of strided windows, alike on both sides."""
 
 from torch import nn
 from torch.nn import functional as F
