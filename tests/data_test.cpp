@@ -266,7 +266,7 @@ TEST_F(IdxFolder, CorruptGzipIsToldWithItsPlace) {
 
 TEST(RealData, MnistIsAsPublished) {
   const fs::path folder = real_data("mnist");
-  if (!fs::exists(folder)) GTEST_SKIP() << "no MNIST in " << folder << "; LOCKSTEP_DATA may name its parent";
+  if (!fs::exists(folder)) GTEST_SKIP() << "no MNIST in " << folder << "; LOCKSTEP_TEST_DATA may name its parent";
   const Data data = open_data("idx:" + folder.string());
   EXPECT_EQ(data.train->size(), 60000);
   EXPECT_EQ(data.test->size(), 10000);
@@ -281,7 +281,7 @@ TEST(RealData, MnistIsAsPublished) {
 
 TEST(RealData, FashionMnistIsAsPublished) {
   const fs::path folder = real_data("fashion-mnist");
-  if (!fs::exists(folder)) GTEST_SKIP() << "no Fashion-MNIST in " << folder << "; LOCKSTEP_DATA may name its parent";
+  if (!fs::exists(folder)) GTEST_SKIP() << "no Fashion-MNIST in " << folder << "; LOCKSTEP_TEST_DATA may name its parent";
   const Data data = open_data("idx:" + folder.string());
   EXPECT_EQ(data.train->size(), 60000);
   EXPECT_EQ(data.test->size(), 10000);

@@ -216,7 +216,7 @@ TEST_F(ImageFolder, TheBitsDoNotDependOnWorkersOrRanks) {
 
 TEST(RealImages, AntsAndBees) {
   const fs::path folder = real_data("hymenoptera_data");
-  if (!fs::exists(folder)) GTEST_SKIP() << "no ants and bees in " << folder << "; LOCKSTEP_DATA may name its parent";
+  if (!fs::exists(folder)) GTEST_SKIP() << "no ants and bees in " << folder << "; LOCKSTEP_TEST_DATA may name its parent";
   const Data data = open_data("images:" + folder.string(), {.resize = "64"});
   EXPECT_EQ(data.class_names, (std::vector<std::string>{"ants", "bees"}));
   EXPECT_EQ(data.train->size(), 244);

@@ -129,7 +129,7 @@ TEST_F(Cifar, WhatIsWrongIsToldWithItsPlace) {
 
 TEST(RealCifar, IsAsPublished) {
   const fs::path folder = real_data("cifar-10-batches-bin");
-  if (!fs::exists(folder)) GTEST_SKIP() << "no CIFAR-10 in " << folder << "; LOCKSTEP_DATA may name its parent";
+  if (!fs::exists(folder)) GTEST_SKIP() << "no CIFAR-10 in " << folder << "; LOCKSTEP_TEST_DATA may name its parent";
   // One batch of six: unpacking takes seconds.
   const fs::path file = folder / "test_batch.bin.xz";
   const auto set = parse_cifar(unxz(read_file(file), file.string()), cifar10, file.string());

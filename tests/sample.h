@@ -21,9 +21,9 @@ inline int32_t label(const Dataset& data, int64_t index) {
   return data.read(index, floats);
 }
 
-/// A folder of a real data set; it need not exist. LOCKSTEP_DATA names the parent of all.
+/// A folder of a real data set; it need not exist. LOCKSTEP_TEST_DATA names the parent of all.
 inline std::filesystem::path real_data(const std::string& set) {
-  const char* folder = std::getenv("LOCKSTEP_DATA");
+  const char* folder = std::getenv("LOCKSTEP_TEST_DATA");
   return (folder ? std::filesystem::path(folder) : std::filesystem::path(LOCKSTEP_SOURCE_DIR) / "../shared/data") / set;
 }
 

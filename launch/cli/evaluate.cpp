@@ -1,17 +1,21 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "launch/cli/trained.h"
 #include "launch/cli/verbs.h"
 #include "launch/weights_file.h"
 
 namespace lockstep::cli {
 
 void evaluate(const Options& options, Runtime& runtime) {
+  if (options.weights.empty()) throw InputError("--weights or --run is missing, expected trained weights");
   const RunOptions run = run_options(options, runtime);
   const Data data = prepare_data(options.data, data_options(options, runtime)).data;
   const auto& tested = data.test ? data.test : data.validation;
   if (!tested) throw InputError("--data {}: has no test set, expected one, or --validation-split", options.data);
-  Model model(network(options, data.train->image_shape(), data.train->classes()), runtime);
+  Model model(options.run.empty() ? network(options, data.train->image_shape(), data.train->classes())
+                                  : run_network(options.run),
+              runtime);
   model.set_weights(read_weights(options.weights, model.network()));
   const Evaluation result = model.evaluate(tested, run);
   if (runtime.rank() != 0) return;

@@ -114,6 +114,8 @@ void print_header(const Job& job) {
 
 void describe(const Job& job, nlohmann::ordered_json& text) {
   text["configuration"] = configuration(job);
+  text["options"] = Json::parse(job.options.settings);
+  text["options"].erase("out");  // so that the run can be repeated from this file: its folder is there now
   text["hosts"] = job.runtime.hosts();
   text["system"]["cores"] = job.runtime.cores();
   text["system"]["gpus"] = Json::array();

@@ -3,54 +3,81 @@
 #include <CLI/CLI.hpp>
 
 #include "core/error.h"
+#include "launch/cli/settings.h"
 #include "launch/cli/verbs.h"
 
 namespace {
 
 using namespace lockstep;
 
+/// The command that was given, or the program where none was.
+CLI::App& chosen(CLI::App& app) {
+  const auto given = app.get_subcommands();
+  return given.empty() ? app : chosen(*given[0]);
+}
+
+std::vector<std::string> verbs_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(verb->get_name());
+  return names;
+}
+
 /// Refuses words that no verb knows, with the nearest one that there is.
 void refuse_unknown(const CLI::App& app, const CLI::App& verb) {
-  std::vector<std::string> left = app.remaining();
-  for (const std::string& word : verb.remaining()) left.push_back(word);
+  const std::vector<std::string> left = app.remaining(true);
   if (left.empty()) return;
-  std::vector<std::string> names;
-  for (const CLI::Option* option : verb.get_options()) names.push_back(option->get_name());
-  if (&app == &verb)
-    for (const CLI::App* sub : verb.get_subcommands([](const CLI::App*) { return true; }))
-      names.push_back(sub->get_name());
-  throw unknown(left[0].starts_with("-") ? "option" : "argument", left[0].substr(0, left[0].find('=')), names);
+  std::vector<std::string> names = verbs_of(verb);
+  const bool option = left[0].starts_with("-");
+  if (option) names.clear();
+  if (names.empty())
+    for (const CLI::Option* known : verb.get_options())
+      if (known->nonpositional()) names.push_back(known->get_name());
+  throw unknown(option                   ? "option"
+                : verbs_of(verb).empty() ? "argument"
+                                         : "command",
+                left[0].substr(0, left[0].find('=')), names);
+}
+
+/// Of a value that its option cannot have: CLI11 says no more than "Could not convert: --batch = x".
+InputError told(const CLI::ConversionError& error, const CLI::App& verb) {
+  const std::string text = error.what();
+  for (const CLI::Option* option : verb.get_options()) {
+    const std::string start = "Could not convert: " + option->get_name() + " = ";
+    if (text.starts_with(start)) return InputError("{}", cli::misfit(*option, text.substr(start.size())));
+  }
+  return InputError("{}", text);
 }
 
 void run(int argc, char** argv, Runtime& runtime) {
   cli::Options options;
   CLI::App app{"Trains CNNs on many GPUs or CPU cores: the same trained bits for every number of ranks."};
   app.require_subcommand(0, 1);
-  app.option_defaults()->take_last();  // so that a script's options can be followed by others
   app.allow_extras();
-  std::vector<std::string> names;
-  for (const cli::Verb& verb : cli::verbs()) {
-    CLI::App* command = app.add_subcommand(verb.name, verb.help);
-    for (const auto add : verb.options) add(*command, options);
-    command->allow_extras();
-    names.push_back(verb.name);
-  }
-  const auto chosen = [&]() -> const CLI::App& {
-    return app.get_subcommands().empty() ? app : *app.get_subcommands()[0];
-  };
+  app.footer("lockstep COMMAND --help tells a command's options, with examples.");
+  cli::add_verbs(app, options);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {
     if (runtime.rank() == 0) app.exit(help);
     return;
   } catch (const CLI::ParseError& error) {
-    refuse_unknown(app, chosen());
+    refuse_unknown(app, chosen(app));
+    if (const auto* conversion = dynamic_cast<const CLI::ConversionError*>(&error))
+      throw told(*conversion, chosen(app));
     throw InputError("{}", error.what());
   }
-  refuse_unknown(app, chosen());
-  if (app.get_subcommands().empty())
-    throw InputError("a command is missing, expected one of {} (see --help)", fmt::join(names, ", "));
-  cli::verbs()[index_of("command", chosen().get_name(), names)].run(options, runtime);
+  CLI::App& command = chosen(app);
+  refuse_unknown(app, command);
+  if (const auto more = verbs_of(command); !more.empty())
+    throw InputError("a command is missing, expected one of {} (see --help)", fmt::join(more, ", "));
+  cli::complete_settings(command, app);
+  const auto settings = cli::settings_json(command);
+  cli::check_settings_alike(settings, runtime);
+  options.settings = settings.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  const std::string group = command.get_parent() == &app ? "" : command.get_parent()->get_name() + " ";
+  for (const cli::Verb& verb : cli::verbs())
+    if (verb.name == group + command.get_name()) verb.run(options, runtime);
 }
 
 }  // namespace

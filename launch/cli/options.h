@@ -54,6 +54,14 @@ struct Options {
   std::string weights, action;
   std::string pass = "step", draw, link;
   bool search = false;
+  std::string shell;
+  std::string run;                 // the folder of a training run
+  std::vector<std::string> files;  // images
+  int top = 3;
+  std::string format, output;
+
+  std::string config;    // the file that options were read from
+  std::string settings;  // all of the verb's options, as JSON that --config takes
 };
 
 /// Each adds the options of one topic, under its heading in the help.
@@ -71,6 +79,9 @@ void add_schedule_options(CLI::App& verb, Options& options);
 void add_training_options(CLI::App& verb, Options& options);
 void add_plan_options(CLI::App& verb, Options& options);
 void add_weights_options(CLI::App& verb, Options& options);
+void add_predict_options(CLI::App& verb, Options& options);
+void add_completion_options(CLI::App& verb, Options& options);
+void add_config_options(CLI::App& verb, Options& options);
 
 /// Each throws InputError with the nearest valid value.
 RunOptions run_options(const Options& options, const Runtime& runtime);

@@ -6,13 +6,22 @@
 
 namespace lockstep::cli {
 
+namespace {
+constexpr const char* data_kinds =
+    "digits|idx:DIR|cifar10:DIR|cifar100:DIR|images:DIR|npz:FILE|npy:IMAGES,LABELS|packed:FILE|"
+    "synthetic:HxWxC/CLASSES/COUNT";
+}
+
 void add_reading_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Data");
-  verb.add_option("--resize", options.resize,
-                  "Resize images to S or HxW (bilinear); of image files as much as has these proportions, or with "
-                  "S:SHORTER their middle after bringing the shorter side to SHORTER");
+  verb.add_option(
+          "--resize", options.resize,
+          "Resize images (bilinear); of image files as much as has these proportions, or with SHORTER their middle "
+          "after bringing the shorter side to SHORTER")
+      ->type_name("SIDE|HxW|SIDE:SHORTER");
   verb.add_option("--channels", options.channels, "Of image files: 3, or 1 for grey")->capture_default_str();
-  verb.add_option("--on-corrupt", options.on_corrupt, "Image files that cannot be decoded: stop, or skip")
+  verb.add_option("--on-corrupt", options.on_corrupt, "What to do at image files that cannot be decoded")
+      ->type_name("stop|skip")
       ->capture_default_str();
   verb.add_option("--workers", options.workers,
                   "Threads a rank that read and augment images (default: 1 on the CPU, else cores/ranks); the bits are "
@@ -22,22 +31,23 @@ void add_reading_options(CLI::App& verb, Options& options) {
 void add_data_options(CLI::App& verb, Options& options) {
   add_reading_options(verb, options);
   verb.add_option("--data", options.data,
-                  "digits, idx:DIR (MNIST format), cifar10:DIR, cifar100:DIR, images:DIR (folders of JPEG and PNG "
-                  "files, one a class), npz:FILE, npy:IMAGES,LABELS, packed:FILE (see pack), or "
-                  "synthetic:HxWxC/CLASSES/COUNT")
+                  "Embedded digits, a folder in MNIST's or CIFAR's format, folders of JPEG and PNG files (one a "
+                  "class), NumPy's "
+                  "arrays, a file that pack wrote, or images made up")
+      ->type_name(data_kinds)
       ->capture_default_str();
   verb.add_option("--validation-split", options.validation_split,
                   "Hold out this share (0 to 1) of the training images for validation, chosen by --seed");
 }
 
 void add_pack_options(CLI::App& verb, Options& options) {
-  verb.add_option("DATA", options.data, "As --data of train")->required();
-  verb.add_option("OUT", options.out, "The file to write")->required();
+  verb.add_option("DATA", options.data, "As --data of train")->required()->type_name(data_kinds);
+  verb.add_option("OUT", options.out, "The file to write")->required()->type_name("FILE");
 }
 
 void add_info_options(CLI::App& verb, Options& options) {
-  verb.add_option("ACTION", options.action, "info: sizes, classes, mean, corrupt files, hash")->required();
-  verb.add_option("DATA", options.data, "As --data of train")->required();
+  verb.add_option("ACTION", options.action, "info: sizes, classes, mean, corrupt files, hash")->type_name("info");
+  verb.add_option("DATA", options.data, "As --data of train")->required()->type_name(data_kinds);
 }
 
 DataOptions data_options(const Options& options, const Runtime& runtime) {

@@ -9,14 +9,16 @@ namespace lockstep::cli {
 
 void add_model_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Model and data");
-  verb.add_option("--model", options.model, fmt::format("{}, or a JSON file", fmt::join(zoo_names(), ", ")))
+  verb.add_option("--model", options.model, "A model by name, or a JSON file")
+      ->type_name(fmt::format("{}|FILE", fmt::join(zoo_names(), "|")))
       ->capture_default_str();
   add_data_options(verb, options);
 }
 
 void add_normalise_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Model and data");
-  verb.add_option("--normalise", options.normalise, "auto (measure the training set), none, or MEAN/STD")
+  verb.add_option("--normalise", options.normalise, "Of each channel: auto measures the training set")
+      ->type_name("auto|none|MEAN/STD")
       ->capture_default_str();
 }
 

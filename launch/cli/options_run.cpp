@@ -12,9 +12,11 @@ namespace lockstep::cli {
 
 void add_rank_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Ranks");
-  verb.add_option("--ranks", options.ranks, "Ranks as threads of this process, or auto; not with mpirun")
+  verb.add_option("--ranks", options.ranks, "Ranks as threads of this process; not with mpirun")
+      ->type_name("auto|N")
       ->capture_default_str();
-  verb.add_option("--log", options.log, "What to say on stderr, from this on: debug, info, warning or error")
+  verb.add_option("--log", options.log, "What to say on stderr, from this on")
+      ->type_name("debug|info|warning|error")
       ->capture_default_str();
 }
 
@@ -25,15 +27,16 @@ void add_run_options(CLI::App& verb, Options& options) {
   verb.add_option("--lanes", options.lanes, "Parts of the global batch (a power of two); the result depends on it")
       ->capture_default_str();
   verb.add_option("--threads", options.threads, "Compute threads a rank (default: 1; in fast mode cores/ranks)");
-  verb.add_option("--numerics", options.numerics, "reproducible (the same bits for every number of ranks) or fast")
+  verb.add_option("--numerics", options.numerics, "The same bits for every number of ranks, or not")
+      ->type_name("reproducible|fast")
       ->capture_default_str();
   verb.add_option("--strategy", options.strategy,
-                  "How work is split over ranks: data, axes such as data=2,space_h=2 (data, space_h, space_w, filter, "
-                  "channel, stage), or a JSON file with pins")
+                  "How work is split over ranks: by axes such as data=2,space_h=2, or as a JSON file with pins has it")
+      ->type_name("data|data=N|space_h=N|space_w=N|filter=N|channel=N|stage=N|FILE")
       ->capture_default_str();
-  verb.add_option(
-      "--pipeline", options.pipeline,
-      "When a stage runs which lane: 1f1b (the default: few lanes in flight) or gpipe; the bits are the same");
+  verb.add_option("--pipeline", options.pipeline,
+                  "When a stage runs which lane; by default 1f1b, with few lanes in flight; the bits are the same")
+      ->type_name("1f1b|gpipe");
   verb.add_flag(
       "--shard-optimizer", options.shard_optimizer,
       "Each rank along the data axis keeps its part of the optimizer's variables alone; the bits are the same");
@@ -44,14 +47,19 @@ void add_run_options(CLI::App& verb, Options& options) {
   verb.add_option("--seed", options.seed, "Seed of all random numbers")
       ->capture_default_str()
       ->check([](const std::string& text) { return text.starts_with("-") ? "expected a number from 0" : ""; });
-  verb.add_option("--backend", options.backend, "cuda (GPUs), cpu, or auto: GPUs where there are any")
+  verb.add_option("--backend", options.backend, "Where to compute; auto: on GPUs where there are any")
+      ->type_name("auto|cpu|cuda")
       ->capture_default_str();
-  verb.add_option("--precision", options.precision, "fp32; on GPUs also tf32, bf16 or fp16, with weights kept in fp32")
+  verb.add_option("--precision", options.precision,
+                  "What convolutions compute in: the CPU in fp32; weights are kept in fp32")
+      ->type_name("fp32|tf32|bf16|fp16")
       ->capture_default_str();
   verb.add_option("--comm", options.comm,
-                  "How ranks on GPUs exchange data: nccl, mpi (over host memory), local (threads), or auto")
+                  "How ranks on GPUs exchange data: mpi goes over host memory, local between threads")
+      ->type_name("auto|nccl|mpi|local")
       ->capture_default_str();
-  verb.add_option("--engines", options.engines, "An engines.json of an earlier run, to use the same GPU algorithms");
+  verb.add_option("--engines", options.engines, "An engines.json of an earlier run, to use the same GPU algorithms")
+      ->type_name("FILE");
 }
 
 void add_compute_options(CLI::App& verb, Options& options) {

@@ -20,7 +20,8 @@ void add_training_options(CLI::App& verb, Options& options) {
                 "Predict the time of a step first, as plan --search does, and compare it with the run's; the bits are "
                 "the same");
   verb.add_flag("--quiet", options.quiet, "Print the results only");
-  verb.add_option("--out", options.out, "Folder for manifest.json, metrics.jsonl and weights.safetensors");
+  verb.add_option("--out", options.out, "Folder for manifest.json, metrics.jsonl and weights.safetensors")
+      ->type_name("DIR");
 }
 
 void add_plan_options(CLI::App& verb, Options& options) {
@@ -30,16 +31,20 @@ void add_plan_options(CLI::App& verb, Options& options) {
   verb.add_option("--link", options.link,
                   "With --search: LATENCY_US,GB_PER_S between two ranks, such as 5,12.5, instead of what two threads "
                   "of this machine are measured to have");
-  verb.add_option("--draw", options.draw, "Write a picture of where each layer lies to this file (SVG)");
+  verb.add_option("--draw", options.draw, "Write a picture of where each layer lies to this file (SVG)")
+      ->type_name("FILE");
   verb.add_option("--pass", options.pass,
-                  "The graph after a pass: network, fuse, autodiff, place or reduce; step; or "
-                  "layers: a table of what lies where and what moves")
+                  "The graph after a pass; step: as it is run; layers: a table of what lies where and what moves")
+      ->type_name("network|fuse|autodiff|place|reduce|step|layers")
       ->capture_default_str();
 }
 
-void add_weights_options(CLI::App& verb, Options& options) {
-  verb.option_defaults()->group("Model and data");
-  verb.add_option("--weights", options.weights, "A weights.safetensors file")->required();
+void add_config_options(CLI::App& verb, Options& options) {
+  verb.option_defaults()->group("Settings");
+  verb.add_option("--config", options.config,
+                  "Options from this JSON file, or from a run's manifest.json. The environment wins over it (such as "
+                  "LOCKSTEP_BATCH=64 for --batch 64), and what is given here over both")
+      ->type_name("FILE");
 }
 
 }  // namespace lockstep::cli

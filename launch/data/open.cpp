@@ -36,16 +36,6 @@ void parse_image_size(const std::string& text, ImageReading& reading) {
     throw InputError("size '{}': the shorter side is one number from {}", text, least);
 }
 
-ImageReading image_reading(const DataOptions& options) {
-  ImageReading reading{.channels = options.channels, .workers = options.workers, .keep_files = options.keep_files};
-  parse_image_size(options.resize, reading);
-  if (options.channels != 1 && options.channels != 3)
-    throw InputError("--channels {}, expected 3, or 1 for grey", options.channels);
-  const std::array<std::string, 2> choices{"stop", "skip"};
-  reading.on_corrupt = static_cast<OnCorrupt>(index_of("--on-corrupt", options.on_corrupt, choices));
-  return reading;
-}
-
 const std::vector<Kind>& kinds() {
   using Text = const std::string&;
   using Options = const DataOptions&;
@@ -68,6 +58,16 @@ const std::vector<Kind>& kinds() {
 }
 
 }  // namespace
+
+ImageReading image_reading(const DataOptions& options) {
+  ImageReading reading{.channels = options.channels, .workers = options.workers, .keep_files = options.keep_files};
+  parse_image_size(options.resize, reading);
+  if (options.channels != 1 && options.channels != 3)
+    throw InputError("--channels {}, expected 3, or 1 for grey", options.channels);
+  const std::array<std::string, 2> choices{"stop", "skip"};
+  reading.on_corrupt = static_cast<OnCorrupt>(index_of("--on-corrupt", options.on_corrupt, choices));
+  return reading;
+}
 
 Data open_data(const std::string& spec, const DataOptions& options) {
   const size_t colon = spec.find(':');

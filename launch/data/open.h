@@ -6,6 +6,7 @@
 #include <string>
 
 #include "launch/data/dataset.h"
+#include "launch/data/encoded_images.h"
 #include "launch/data/normalise.h"
 
 namespace lockstep {
@@ -28,6 +29,9 @@ struct DataOptions {
 /// "packed:FILE" or "synthetic:HxWxC/CLASSES/COUNT[/TESTCOUNT]". Throws InputError with the nearest valid kind. Image
 /// files are brought to their size here.
 Data open_data(const std::string& spec, const DataOptions& options = {});
+
+/// How image files are read with these options. Throws InputError.
+ImageReading image_reading(const DataOptions& options);
 
 struct PreparedData {
   Data data;

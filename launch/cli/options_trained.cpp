@@ -1,0 +1,27 @@
+// Trained models, and what is made of them.
+#include <CLI/CLI.hpp>
+
+#include "launch/cli/options.h"
+
+namespace lockstep::cli {
+
+void add_weights_options(CLI::App& verb, Options& options) {
+  verb.option_defaults()->group("Trained model");
+  verb.add_option("--run", options.run,
+                  "The folder of a training run: gives model, weights, data, and how images are resized and normalised")
+      ->type_name("DIR");
+  verb.add_option("--weights", options.weights, "A weights.safetensors file, a checkpoint, or a folder of them")
+      ->type_name("FILE");
+}
+
+void add_predict_options(CLI::App& verb, Options& options) {
+  verb.option_defaults()->group("Prediction");
+  verb.add_option("FILES", options.files, "JPEG and PNG images; without any, the test set of --data")
+      ->type_name("FILE")
+      ->expected(0, 1 << 20);
+  verb.add_option("--top", options.top, "So many of the most probable classes of an image")->capture_default_str();
+  verb.add_option("--format", options.format, "What is written; the default is text")->type_name("text|csv|json");
+  verb.add_option("--output", options.output, "The file to write; without it, to standard output")->type_name("FILE");
+}
+
+}  // namespace lockstep::cli

@@ -1,0 +1,43 @@
+#include "launch/cli/trained.h"
+
+#include <fmt/ranges.h>
+
+#include "core/error.h"
+#include "layers/json_lines.h"
+
+namespace lockstep::cli {
+
+namespace {
+
+JsonDocument read_manifest(const std::string& run) {
+  JsonDocument document = JsonDocument::read(run + "/manifest.json");
+  if (!document.root().is_object() || !document.root().contains("network"))
+    throw InputError("{}: has no 'network', expected the manifest of a training run", document.file());
+  return document;
+}
+
+}  // namespace
+
+Network run_network(const std::string& run) {
+  const JsonDocument manifest = read_manifest(run);
+  return network_from_json(manifest.root()["network"].dump(), manifest.file() + ": network");
+}
+
+Trained open_trained(const Options& options, const Runtime& runtime) {
+  if (!options.run.empty()) {
+    Trained trained{run_network(options.run), options.normalise, {}, {}};
+    const nlohmann::ordered_json manifest = read_manifest(options.run).root();
+    if (const auto data = manifest.find("data"); data != manifest.end() && data->contains("class_names"))
+      trained.class_names = data->at("class_names").get<std::vector<std::string>>();
+    return trained;
+  }
+  PreparedData prepared = prepare_data(options.data, data_options(options, runtime));
+  const Dataset& images = *prepared.data.train;
+  const auto& by = prepared.normalisation;
+  return {.network = network(options, images.image_shape(), images.classes()),
+          .normalise = by ? fmt::format("{}/{}", fmt::join(by->mean, ","), fmt::join(by->std, ",")) : "none",
+          .class_names = prepared.data.class_names,
+          .data = prepared};
+}
+
+}  // namespace lockstep::cli
