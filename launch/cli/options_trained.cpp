@@ -16,10 +16,14 @@ void add_weights_options(CLI::App& verb, Options& options) {
 
 void add_predict_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Prediction");
-  verb.add_option("FILES", options.files, "JPEG and PNG images; without any, the test set of --data")
+  verb.add_option("FILES", options.files,
+                  "JPEG and PNG images; without any, the test images of --data, or where it has none its validation or "
+                  "training "
+                  "images")
       ->type_name("FILE")
       ->expected(0, 1 << 20);
-  verb.add_option("--top", options.top, "So many of the most probable classes of an image")->capture_default_str();
+  verb.add_option("--top", options.top, "At most so many of the most probable classes of an image")
+      ->capture_default_str();
   verb.add_option("--format", options.format, "What is written; the default is text")->type_name("text|csv|json");
   verb.add_option("--output", options.output, "The file to write; without it, to standard output")->type_name("FILE");
 }

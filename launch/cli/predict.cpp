@@ -83,7 +83,7 @@ Asked open(const Options& options, const Trained& trained, Runtime& runtime) {
   Asked asked{.classes = trained.class_names};
   if (options.files.empty()) {
     const Data data = (trained.data ? *trained.data : prepare_data(options.data, data_options(options, runtime))).data;
-    asked.images = data.test ? data.test : data.train;
+    asked.images = data.test ? data.test : data.validation ? data.validation : data.train;
     for (int64_t i = 0; i < asked.images->size(); ++i) asked.names.push_back(std::to_string(i));
   } else {
     const Shape image = trained.network.input_shape();
@@ -111,8 +111,8 @@ void predict(const Options& options, Runtime& runtime) {
   const Trained trained = open_trained(options, runtime);
   const Asked asked = open(options, trained, runtime);
   const auto classes = asked.classes.size();
-  if (options.top < 1 || static_cast<size_t>(options.top) > classes)
-    throw InputError("--top is {}, expected 1 to {}, the number of classes", options.top, classes);
+  if (options.top < 1) throw InputError("--top is {}, expected a number from 1", options.top);
+  const size_t top = std::min(static_cast<size_t>(options.top), classes);
   Model model(trained.network, runtime);
   model.set_weights(read_weights(options.weights, model.network()));
   const std::vector<float> probabilities = model.predict(asked.images, run);
@@ -120,8 +120,7 @@ void predict(const Options& options, Runtime& runtime) {
   for (size_t i = 0; i < asked.names.size(); ++i) {
     const auto of_image = std::span(probabilities).subspan(i * classes, classes);
     Row& row = rows.emplace_back();
-    for (const size_t label : ranked(of_image, static_cast<size_t>(options.top)))
-      row.emplace_back(label, of_image[label]);
+    for (const size_t label : ranked(of_image, top)) row.emplace_back(label, of_image[label]);
   }
   runtime.run_on_first([&] {
     const std::string text = write[format](asked, rows);
