@@ -3,6 +3,10 @@ set(LOCKSTEP_CUDA AUTO CACHE STRING "CUDA: ON, OFF, or AUTO (where a toolkit is 
 set(LOCKSTEP_SANITIZE "" CACHE STRING "Sanitizers to build with, e.g. address,undefined or thread")
 option(LOCKSTEP_FUZZ "Build lockstep_fuzz, for libFuzzer (clang; see tests/fuzz/run)" OFF)
 if(LOCKSTEP_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES Clang OR CMAKE_CXX_COMPILER_VERSION VERSION_LESS 15)
+    message(FATAL_ERROR "LOCKSTEP_FUZZ needs clang 15 or later (libFuzzer, and 16-bit floats), this is "
+      "${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}")
+  endif()
   set(LOCKSTEP_SANITIZE fuzzer-no-link,address,undefined)
 endif()
 set(LOCKSTEP_MARCH "x86-64-v3" CACHE STRING "Instruction set of our own kernels (-march); oneDNN picks its own at run time")

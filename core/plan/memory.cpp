@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <numeric>
-#include <ranges>
 
 #include "core/error.h"
 
@@ -82,8 +81,8 @@ MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::spa
 
   // What travels beside the kernels may be touched until the first kernel that waits for it.
   std::vector<int> until = position;
-  for (const Entry& entry : std::views::reverse(order)) {
-    const auto node = static_cast<size_t>(entry.node);
+  for (auto entry = order.rbegin(); entry != order.rend(); ++entry) {
+    const auto node = static_cast<size_t>(entry->node);
     if (nodes[node].op->queue() != Queue::Exchange) continue;
     until[node] = static_cast<int>(order.size()) - 1;
     for (const int reader : graph.readers(nodes[node].out[0]))
