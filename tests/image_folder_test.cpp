@@ -130,6 +130,23 @@ TEST_F(ImageFolder, WhatIsNoImageIsLeftOut) {
   EXPECT_TRUE(says(error_of([&] { open_data("images:/nowhere", {.resize = "16"}); }), {"'/nowhere'", "directory"}));
 }
 
+TEST_F(ImageFolder, KeptImagesAreTheSame) {
+  testing::write_file(path("bees/1.jpg"), golden_text("jpeg_exif_6").substr(0, 900));  // the next stands in
+  const Data plain = open({.resize = "16", .on_corrupt = "skip"});
+  const Data kept = open({.resize = "16", .on_corrupt = "skip", .cache = true});
+  for (int round = 0; round < 3; ++round)
+    for (int64_t i = 5; i >= 0; --i) {
+      EXPECT_TRUE(image(*kept.train, i) == image(*plain.train, i)) << i;
+      EXPECT_EQ(label(*kept.train, i), label(*plain.train, i)) << i;
+    }
+  // Without their files they are still there, but for the one that was never decoded.
+  for (const char* name : {"ants/a.JPG", "ants/b.png", "ants/c.jpeg", "bees/2.png", "bees/3.jpg"})
+    fs::remove(path(name));
+  EXPECT_TRUE(image(*kept.train, 1) == image(*kept.train, 1));
+  EXPECT_TRUE(says(error_of([&] { image(*plain.train, 1); }), {"b.png", "No such file"}));
+  EXPECT_EQ(kept.train->image_shape(), plain.train->image_shape());
+}
+
 TEST_F(ImageFolder, OptionsAreChecked) {
   EXPECT_TRUE(says(refused({.resize = "16:8"}), {"'16:8'", "one number from 16"}));
   EXPECT_TRUE(says(refused({.resize = "16:20x20"}), {"'16:20x20'"}));

@@ -48,6 +48,7 @@ Json configuration(const Job& job) {
           {"on_corrupt", o.on_corrupt},
           {"validation_split", o.validation_split},
           {"workers", job.model.workers(job.run)},
+          {"cache", o.cache},
           {"batch", o.batch},
           {"epochs", job.length.epochs},
           {"steps", job.length.steps},
@@ -106,8 +107,10 @@ void print_header(const Job& job) {
                job.model.threads(job.run) == 1 ? "" : "s");
   }
   fmt::print("model {}, {} parameters\n", network.name(), network.parameters());
-  fmt::print("data {}, {} training and {} test images of {}\n", job.options.data, job.data.data.train->size(),
-             job.data.data.test ? job.data.data.test->size() : 0, job.data.data.train->image_shape().str());
+  const Data& sets = job.data.data;
+  fmt::print("data {}, {} training and {} test images of {}\n", job.options.data, sets.train->size(),
+             sets.test ? sets.test->size() : 0, sets.train->image_shape().str());
+  if (sets.validation) fmt::print("validation of each epoch on {} images\n", sets.validation->size());
   fmt::print("strategy {}, batch {}, lanes {}, numerics {}, seed {}\n\n", job.options.strategy, job.run.batch,
              job.lanes(), job.options.numerics, job.run.seed);
 }

@@ -22,6 +22,7 @@ struct Options {
   int channels = 3;
   float validation_split = 0;
   std::optional<int> workers;
+  bool cache = false;
 
   // Ranks and computing.
   std::string ranks = "auto";

@@ -36,6 +36,10 @@ void add_data_options(CLI::App& verb, Options& options) {
                   "arrays, a file that pack wrote, or images made up")
       ->type_name(data_kinds)
       ->capture_default_str();
+  verb.add_flag(
+      "--cache", options.cache,
+      "Keep decoded image files in memory, a byte a value, so that later epochs do not decode them again; not "
+      "with --augment resized_crop, which takes another part each time");
   verb.add_option("--validation-split", options.validation_split,
                   "Hold out this share (0 to 1) of the training images for validation, chosen by --seed");
 }
@@ -59,7 +63,8 @@ DataOptions data_options(const Options& options, const Runtime& runtime) {
           .on_corrupt = options.on_corrupt,
           .validation_split = options.validation_split,
           .seed = options.seed,
-          .workers = options.workers.value_or(runtime.cores())};
+          .workers = options.workers.value_or(runtime.cores()),
+          .cache = options.cache};
 }
 
 }  // namespace lockstep::cli

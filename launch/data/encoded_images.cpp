@@ -1,6 +1,7 @@
 #include "launch/data/encoded_images.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "core/log.h"
 #include "launch/data/byte_images.h"
@@ -21,6 +22,10 @@ int reduction(const Crop& box, const std::array<int64_t, 2>& size) {
   return reduce;
 }
 
+void to_floats(std::span<const uint8_t> pixels, std::span<float> image) {
+  for (size_t i = 0; i < pixels.size(); ++i) image[i] = static_cast<float>(pixels[i]) / 255.0F;
+}
+
 }  // namespace
 
 EncodedImages::EncodedImages(std::shared_ptr<const ImageSource> source, int classes, const ImageReading& reading,
@@ -28,6 +33,7 @@ EncodedImages::EncodedImages(std::shared_ptr<const ImageSource> source, int clas
     : source_(std::move(source)),
       classes_(classes),
       reading_(reading),
+      cache_(reading.cache ? static_cast<size_t>(source_->size()) : 0),
       one_size_(one_size),
       left_out_(std::move(left_out)) {}
 
@@ -38,26 +44,44 @@ std::vector<std::string> EncodedImages::corrupt() const {
   return all;
 }
 
+EncodedImages::~EncodedImages() {
+  for (const auto& kept : cache_) delete[] kept.load();
+}
+
 int32_t EncodedImages::read(int64_t index, std::span<float> image) const {
-  return read_or_next(
-      index,
-      [this](int64_t height, int64_t width) {
-        return central_crop({height, width}, reading_.size[0], reading_.size[1], reading_.shorter);
-      },
-      image);
+  check_read(*this, index, image);
+  std::atomic<uint8_t*>* const kept = cache_.empty() ? nullptr : &cache_[static_cast<size_t>(index)];
+  if (const uint8_t* pixels = kept ? kept->load(std::memory_order_acquire) : nullptr) {
+    to_floats({pixels, image.size()}, image);
+    return source_->label(index);
+  }
+  std::unique_ptr<uint8_t[]> pixels(new uint8_t[image.size()]);
+  const auto middle = [this](int64_t height, int64_t width) {
+    return central_crop({height, width}, reading_.size[0], reading_.size[1], reading_.shorter);
+  };
+  const int64_t found = decode_or_next(index, middle, {pixels.get(), image.size()});
+  to_floats({pixels.get(), image.size()}, image);
+  // What stands in for another is kept under its own number alone, with its own label.
+  uint8_t* none = nullptr;
+  if (kept && found == index && kept->compare_exchange_strong(none, pixels.get(), std::memory_order_release))
+    static_cast<void>(pixels.release());
+  return source_->label(found);
 }
 
 int32_t EncodedImages::read_crop(int64_t index, const ChooseCrop& choose, std::span<float> image) const {
-  return read_or_next(index, choose, image);
+  check_read(*this, index, image);
+  std::vector<uint8_t> pixels(image.size());
+  const int64_t found = decode_or_next(index, choose, pixels);
+  to_floats(pixels, image);
+  return source_->label(found);
 }
 
-int32_t EncodedImages::read_or_next(int64_t index, const ChooseCrop& choose, std::span<float> image) const {
-  check_read(*this, index, image);
+int64_t EncodedImages::decode_or_next(int64_t index, const ChooseCrop& choose, std::span<uint8_t> pixels) const {
   for (int64_t tries = 0; tries < size(); ++tries) {
     const int64_t at = (index + tries) % size();
     try {
-      decode(at, choose, image);
-      return source_->label(at);
+      decode(at, choose, pixels);
+      return at;
     } catch (const CorruptImage& error) {
       if (reading_.on_corrupt == OnCorrupt::stop) throw;
       const std::lock_guard lock(mutex_);
@@ -68,7 +92,7 @@ int32_t EncodedImages::read_or_next(int64_t index, const ChooseCrop& choose, std
   throw InputError("none of the {} images can be decoded", size());
 }
 
-void EncodedImages::decode(int64_t index, const ChooseCrop& choose, std::span<float> image) const {
+void EncodedImages::decode(int64_t index, const ChooseCrop& choose, std::span<uint8_t> pixels) const {
   std::vector<uint8_t> buffer;
   const std::span<const uint8_t> file = source_->bytes(index, buffer);
   const std::string name = source_->name(index);
@@ -78,9 +102,7 @@ void EncodedImages::decode(int64_t index, const ChooseCrop& choose, std::span<fl
       decode_image(file, name, {.channels = reading_.channels, .reduce = reduction(box, reading_.size)});
   const double reduced = decoded.reduced;
   box = {box.top / reduced, box.left / reduced, box.height / reduced, box.width / reduced};
-  std::vector<uint8_t> pixels(image.size());
   resample(decoded, box, reading_.size[0], reading_.size[1], pixels);
-  for (size_t i = 0; i < pixels.size(); ++i) image[i] = static_cast<float>(pixels[i]) / 255.0F;
 }
 
 std::string EncodedImages::content_sha256() const {

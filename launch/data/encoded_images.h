@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <map>
 #include <mutex>
 
@@ -30,6 +31,7 @@ struct ImageReading {
   int channels = 3;
   OnCorrupt on_corrupt = OnCorrupt::stop;
   int workers = 1;          // threads that compute the content hash
+  bool cache = false;       // what `read` gives is kept in memory as bytes, and not decoded again
   bool keep_files = false;  // images of several sizes are let pass where `size` is 0x0: to be packed, not read
 };
 
@@ -42,6 +44,7 @@ class EncodedImages final : public Dataset {
   /// `left_out` says what was wrong with each file that is not in `source`.
   EncodedImages(std::shared_ptr<const ImageSource> source, int classes, const ImageReading& reading,
                 bool one_size = true, std::vector<std::string> left_out = {});
+  ~EncodedImages() override;
 
   int64_t size() const override { return source_->size(); }
   Shape image_shape() const override { return {reading_.size[0], reading_.size[1], reading_.channels}; }
@@ -58,12 +61,15 @@ class EncodedImages final : public Dataset {
   std::vector<std::string> corrupt() const;
 
  private:
-  int32_t read_or_next(int64_t index, const ChooseCrop& choose, std::span<float> image) const;
-  void decode(int64_t index, const ChooseCrop& choose, std::span<float> image) const;
+  /// Writes the sample's bytes, or those of what stands in for it, and returns whose they are.
+  int64_t decode_or_next(int64_t index, const ChooseCrop& choose, std::span<uint8_t> pixels) const;
+  void decode(int64_t index, const ChooseCrop& choose, std::span<uint8_t> pixels) const;
 
   std::shared_ptr<const ImageSource> source_;
   int classes_;
   ImageReading reading_;
+  /// By sample, null where it was not read yet: all threads that find it so decode, and one of them keeps it.
+  mutable std::vector<std::atomic<uint8_t*>> cache_;
   mutable std::mutex mutex_;
   bool one_size_;
   mutable std::map<int64_t, std::string> corrupt_;  // by sample: told of already

@@ -60,7 +60,10 @@ const std::vector<Kind>& kinds() {
 }  // namespace
 
 ImageReading image_reading(const DataOptions& options) {
-  ImageReading reading{.channels = options.channels, .workers = options.workers, .keep_files = options.keep_files};
+  ImageReading reading{.channels = options.channels,
+                       .workers = options.workers,
+                       .cache = options.cache,
+                       .keep_files = options.keep_files};
   parse_image_size(options.resize, reading);
   if (options.channels != 1 && options.channels != 3)
     throw InputError("--channels {}, expected 3, or 1 for grey", options.channels);

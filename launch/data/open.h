@@ -22,6 +22,7 @@ struct DataOptions {
   float validation_split = 0;       // the share of the training set that becomes the validation set
   uint64_t seed = 0;                // of the split
   int workers = 1;                  // threads that unpack, look at and hash files
+  bool cache = false;               // of image files: what was decoded is kept in memory, a byte a value
   bool keep_files = false;  // image files of several sizes are let pass without `resize`: to be packed, not read
 };
 
