@@ -2,6 +2,12 @@
 #pragma once
 
 #include "core/error.h"
+#include "launch/callbacks/csv_logger.h"
+#include "launch/callbacks/early_stopping.h"
+#include "launch/callbacks/learning_rate_scheduler.h"
+#include "launch/callbacks/model_checkpoint.h"
+#include "launch/callbacks/reduce_lr_on_plateau.h"
+#include "launch/callbacks/tensorboard.h"
 #include "launch/data/open.h"
 #include "launch/model.h"
 #include "layers/ops.h"

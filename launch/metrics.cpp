@@ -1,14 +1,9 @@
 #include "launch/metrics.h"
 
-#include <fcntl.h>
-#include <unistd.h>
+#include <fmt/format.h>
 
-#include <cerrno>
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
-
-#include "core/error.h"
 
 namespace lockstep {
 
@@ -39,35 +34,22 @@ std::string json_number(float value) {
   return with_point(std::move(text));
 }
 
-MetricsWriter::MetricsWriter(const std::filesystem::path& path)
-    : path_(path.string()),
-      descriptor_(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666)) {
-  if (descriptor_ < 0) throw InputError("cannot create '{}': {}", path_, std::strerror(errno));
+std::string shortest(double value) {
+  const auto single = static_cast<float>(value);
+  return double{single} == value ? json_number(single) : json_number(value);
 }
-
-MetricsWriter::~MetricsWriter() { ::close(descriptor_); }
 
 void MetricsWriter::write(const char* kind, const Report& r) {
   std::string line = fmt::format("{{\"kind\":\"{}\",\"epoch\":{},\"step\":{}", kind, r.epoch, r.step);
   const auto add = [&](const std::string& name, const std::string& number) {
     line += fmt::format(",\"{}\":{}", name, number);
   };
-  // What was measured in single precision is written in as few digits as tell that apart.
-  add("loss", json_number(r.loss));
-  add("accuracy", json_number(r.accuracy));
-  for (const auto& [name, value] : measures(r))
-    if (name.starts_with("val_")) add(name, json_number(value));
+  for (const auto& [name, value] : measures(r)) add(name, shortest(value));
   add("lr", json_number(r.lr));
   add("images_per_second", json_number(r.images_per_second));
   add("data_share", json_number(r.data_share));
   line += "}\n";
-  size_t at = 0;
-  while (at < line.size()) {
-    const ssize_t n = ::write(descriptor_, line.data() + at, line.size() - at);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw Error("cannot write '{}': {}", path_, std::strerror(errno));
-    at += static_cast<size_t>(n);
-  }
+  file_.write(line);
 }
 
 }  // namespace lockstep

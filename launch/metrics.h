@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include "launch/append_file.h"
 #include "launch/report.h"
 
 namespace lockstep {
@@ -13,14 +14,13 @@ namespace lockstep {
 /// come as strings.
 std::string json_number(float value);
 std::string json_number(double value);
+/// json_number of what was a float before, where it was one: with its few digits.
+std::string shortest(double value);
 
 class MetricsWriter {
  public:
   /// Creates the file. Throws InputError when it exists or cannot be created.
-  explicit MetricsWriter(const std::filesystem::path& path);
-  MetricsWriter(const MetricsWriter&) = delete;
-  MetricsWriter& operator=(const MetricsWriter&) = delete;
-  ~MetricsWriter();
+  explicit MetricsWriter(const std::filesystem::path& path) : file_(path) {}
 
   /// {"kind":"step", …} and {"kind":"epoch", …}. Each line is handed to the system at once, whole: what is there after
   /// a crash can be read. Throws Error when the file cannot be written.
@@ -30,8 +30,7 @@ class MetricsWriter {
  private:
   void write(const char* kind, const Report& report);
 
-  std::string path_;
-  int descriptor_;
+  AppendFile file_;
 };
 
 }  // namespace lockstep

@@ -1,0 +1,31 @@
+// A log that grows. Each piece is handed to the system at once, whole, so what is there after a crash can be read. One
+// thread writes.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace lockstep {
+
+class AppendFile {
+ public:
+  enum class If { exists_refuse, exists_append };
+
+  /// Creates the file. Throws InputError where it cannot be, or is there and refused.
+  explicit AppendFile(const std::filesystem::path& path, If exists = If::exists_refuse);
+  AppendFile(const AppendFile&) = delete;
+  AppendFile& operator=(const AppendFile&) = delete;
+  ~AppendFile();
+
+  /// Throws Error with the system's reason.
+  void write(std::string_view bytes);
+  /// Whether nothing is in it.
+  bool empty() const;
+
+ private:
+  std::string path_;
+  int descriptor_;
+};
+
+}  // namespace lockstep

@@ -1,0 +1,60 @@
+#include "launch/callbacks/model_checkpoint.h"
+
+#include <fmt/args.h>
+
+#include <filesystem>
+
+#include "core/error.h"
+#include "launch/weights_file.h"
+
+namespace lockstep {
+
+ModelCheckpoint::ModelCheckpoint(std::string path, ModelCheckpointOptions options)
+    : path_(std::move(path)),
+      options_(std::move(options)),
+      monitor_("ModelCheckpoint", options_.monitor, options_.mode, 0) {
+  if (options_.period < 1)
+    throw InputError("ModelCheckpoint: period is {}, expected a number of epochs from 1", options_.period);
+}
+
+std::string ModelCheckpoint::path_of(const Report& report) const {
+  fmt::dynamic_format_arg_store<fmt::format_context> names;
+  names.push_back(fmt::arg("epoch", report.epoch + 1));
+  for (const auto& [name, value] : measures(report)) names.push_back(fmt::arg(name.c_str(), value));
+  try {
+    return fmt::vformat(path_, names);
+  } catch (const fmt::format_error& error) {
+    throw InputError("ModelCheckpoint: the path '{}' cannot be made up: {}; expected {{epoch}} and names of measures",
+                     path_, error.what());
+  }
+}
+
+void ModelCheckpoint::on_train_begin(Training&) {
+  best_.reset();
+  written_.clear();
+  checked_ = false;
+}
+
+void ModelCheckpoint::on_step_end(Training& training, const Report& report) {
+  if (checked_) return;
+  checked_ = true;
+  if (options_.save_best_only) monitor_.check(training, report);
+  Report epoch = report;
+  if (training.validates()) epoch.validation.emplace();
+  const std::filesystem::path path = path_of(epoch);
+  if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path());
+}
+
+void ModelCheckpoint::on_epoch_end(Training& training, const Report& report) {
+  if ((report.epoch + 1) % options_.period != 0) return;
+  if (options_.save_best_only) {
+    const auto value = monitor_.of(report);
+    if (!value || !monitor_.better(*value, best_)) return;
+    best_ = value;
+  }
+  const std::string path = path_of(report);
+  write_weights(path, training.network(), training.weights());
+  written_ = path;
+}
+
+}  // namespace lockstep
