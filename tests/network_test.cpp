@@ -100,6 +100,25 @@ TEST(NetworkJson, ErrorsNameFileLineAndKey) {
   EXPECT_TRUE(contains(error("4, \"kernel_size\": 3", "2147483648, \"kernel_size\": 2147483647"), "m.json:5"));
 }
 
+TEST(NetworkJson, PaddingIsAWordOrPixels) {
+  const auto padded = [](const std::string& padding) {
+    const std::string text = with(good, "\"kernel_size\": 3", "\"kernel_size\": 3, \"padding\": " + padding);
+    const Network network = network_from_json(text, "m.json");
+    // What is written is read as the same.
+    EXPECT_EQ(network_from_json(network_to_json(network), "n.json").summary(), network.summary());
+    return network.layers()[1].output;
+  };
+  EXPECT_EQ(padded("\"valid\""), (Shape{1, 6, 6, 4}));
+  EXPECT_EQ(padded("\"same\""), (Shape{1, 8, 8, 4}));
+  EXPECT_EQ(padded("1"), (Shape{1, 8, 8, 4}));
+  EXPECT_EQ(padded("[2, 0]"), (Shape{1, 10, 6, 4}));
+  EXPECT_EQ(padded("[[0, 1], [2, 1]]"), (Shape{1, 7, 9, 4}));
+  EXPECT_TRUE(contains(test::error_of([&] { padded("[[0, 1], 2, 1]"); }),
+                       "m.json:5: layers[1].padding: key 'padding' is [[0,1],2,1], expected \"valid\", \"same\" or"));
+  EXPECT_TRUE(contains(test::error_of([&] { padded("3"); }), "expected less than the window 3x3"));
+  EXPECT_TRUE(contains(test::error_of([&] { padded("\"sane\""); }), "expected \"valid\", \"same\" or pixels"));
+}
+
 TEST(NetworkJson, InputsAreAListOfLayersThatAllTakePart) {
   const auto error = [](const std::string& inputs) {
     return test::error_of([&] {

@@ -72,6 +72,14 @@ TEST_P(OperatorTypes, FollowTheActivationsAndWeightsStayF32) {
   EXPECT_EQ(AvgPoolGradOp(window, image).infer(Types{with(pooled)}), Types{x});
   EXPECT_EQ(GlobalAvgPoolOp(1).infer(Types{x}), Types{with({4, 6})});
   EXPECT_EQ(GlobalAvgPoolGradOp(1, image).infer(Types{with({4, 6})}), Types{x});
+  EXPECT_EQ(GlobalMaxPoolOp().infer(Types{x}), (Types{with({4, 6}), {Shape{4, 6}, DType::i32}}));
+  EXPECT_EQ(GlobalMaxPoolGradOp(image).infer(Types{{Shape{4, 6}, DType::i32}, with({4, 6})}), Types{x});
+  EXPECT_EQ(BiasOp().infer(Types{x, channels}), Types{x});
+  EXPECT_EQ(BiasGradOp().infer(Types{x}), Types{channels});
+  EXPECT_EQ(PadOp({1, 0}, {0, 1}).infer(Types{x}), Types{with({4, 9, 9, 6})});
+  const Enlargement twice{2, 8, {0, 8}, {0, 16}};
+  EXPECT_EQ(UpSampleOp({twice, twice}, Interpolation::bilinear).infer(Types{x}), Types{with({4, 16, 16, 6})});
+  EXPECT_EQ(UpSampleGradOp({twice, twice}, Interpolation::bilinear).infer(Types{with({4, 16, 16, 6})}), Types{x});
   EXPECT_EQ(ReluOp().infer(Types{x}), Types{x});
   EXPECT_EQ(ReluGradOp().infer(Types{x, x}), Types{x});
   EXPECT_EQ(AddOp().infer(Types{x, x}), Types{x});
