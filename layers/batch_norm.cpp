@@ -20,11 +20,13 @@ void expect_normalisable(const Type& x) {
     throw InputError("got {}, expected f32[N, C] or f32[N, H, W, C]", x.str());
 }
 
-std::string suffixes(bool relu, bool add) { return std::string(add ? " +add" : "") + (relu ? " +relu" : ""); }
+std::string suffixes(const FusedRelu& relu, bool add) {
+  return std::string(add ? " +add" : "") + (relu ? " " + relu.str() : "");
+}
 
 }  // namespace
 
-BatchNormOp::BatchNormOp(float epsilon, bool relu, bool add)
+BatchNormOp::BatchNormOp(float epsilon, FusedRelu relu, bool add)
     : epsilon(checked_epsilon(epsilon)), relu(relu), add(add) {}
 
 std::vector<Type> BatchNormOp::infer(std::span<const Type> in) const {
@@ -68,7 +70,7 @@ void BatchNormOp::expect_variance(const Type& x, int64_t lanes) {
         x.str(), lanes, lanes == 1 ? "" : "s");
 }
 
-std::shared_ptr<const Op> BatchNormOp::fused(bool with_relu, bool with_add) const {
+std::shared_ptr<const Op> BatchNormOp::fused(FusedRelu with_relu, bool with_add) const {
   return std::make_shared<BatchNormOp>(epsilon, with_relu, with_add);
 }
 
@@ -105,7 +107,7 @@ std::string BatchNormGradOp::attributes() const {
   return text.empty() ? text : text.substr(1);
 }
 
-BatchNormInferenceOp::BatchNormInferenceOp(float epsilon, bool relu, bool add)
+BatchNormInferenceOp::BatchNormInferenceOp(float epsilon, FusedRelu relu, bool add)
     : epsilon(checked_epsilon(epsilon)), relu(relu), add(add) {}
 
 std::vector<Type> BatchNormInferenceOp::infer(std::span<const Type> in) const {
@@ -131,7 +133,7 @@ std::string BatchNormInferenceOp::attributes() const {
   return fmt::format("epsilon {}{}", epsilon, suffixes(relu, add));
 }
 
-std::shared_ptr<const Op> BatchNormInferenceOp::fused(bool with_relu, bool with_add) const {
+std::shared_ptr<const Op> BatchNormInferenceOp::fused(FusedRelu with_relu, bool with_add) const {
   return std::make_shared<BatchNormInferenceOp>(epsilon, with_relu, with_add);
 }
 

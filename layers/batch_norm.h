@@ -3,11 +3,12 @@
 #pragma once
 
 #include "layers/layer.h"
+#include "layers/relu.h"
 
 namespace lockstep {
 
 /// Ioffe and Szegedy, "Batch normalization", ICML 2015, algorithm 1, with the statistics of one lane:
-///   y = gamma * (x - mean) / sqrt(variance + epsilon) + beta [+ residual] [then max(y, 0)]
+///   y = gamma * (x - mean) / sqrt(variance + epsilon) + beta [+ residual] [then relu]
 /// Inputs: x [N,C] or [N,H,W,C], gamma [C], beta [C], lane_state, and residual (as x) where `add`.
 /// Outputs: y; mean [L,C] and inverse deviation [L,C], one row a lane (logically all lanes, locally the one); the
 /// lane's number of samples times its mean [C] and times its biased variance [C]: summed over lanes and divided by the
@@ -18,34 +19,36 @@ namespace lockstep {
 class BatchNormOp final : public Op {
  public:
   /// Throws InputError unless epsilon > 0.
-  BatchNormOp(float epsilon, bool relu, bool add);
+  BatchNormOp(float epsilon, FusedRelu relu, bool add);
   std::string_view name() const override { return "batch_norm"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
   std::string attributes() const override;
   /// The same with other work behind it; the residual is then the last input.
-  std::shared_ptr<const Op> fused(bool with_relu, bool with_add) const;
+  std::shared_ptr<const Op> fused(FusedRelu with_relu, bool with_add) const;
   /// For the kernels' makers: throws InputError where a lane of x holds one value a channel, which has no variance.
   static void expect_variance(const Type& x, int64_t lanes);
 
   const float epsilon;
-  const bool relu, add;
+  const FusedRelu relu;
+  const bool add;
 };
 
-/// Inputs: x, y (only where `relu`: its mask is y > 0), dy, gamma, mean, inverse deviation, lane_state.
+/// Inputs: x, y (only where `relu`: its mask is 0 < y < top), dy, gamma, mean, inverse deviation, lane_state.
 /// Outputs: dx, dgamma [C], dbeta [C] (terms of sums over lanes), and the residual's gradient where `add`.
 /// dx and the residual's gradient are 0 for padding samples, and have the type of x; all others are f32.
 class BatchNormGradOp final : public Op {
  public:
-  BatchNormGradOp(bool relu, bool add) : relu(relu), add(add) {}
+  BatchNormGradOp(FusedRelu relu, bool add) : relu(relu), add(add) {}
   std::string_view name() const override { return "batch_norm_grad"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
   Reuse reuse() const override { return Reuse::InPlace; }
   std::string attributes() const override;
 
-  const bool relu, add;
+  const FusedRelu relu;
+  const bool add;
 };
 
 /// The same y from kept statistics. Inputs: x, gamma, beta, moving mean [C], moving variance [C], and residual where
@@ -53,17 +56,18 @@ class BatchNormGradOp final : public Op {
 class BatchNormInferenceOp final : public Op {
  public:
   /// Throws InputError unless epsilon > 0.
-  BatchNormInferenceOp(float epsilon, bool relu, bool add);
+  BatchNormInferenceOp(float epsilon, FusedRelu relu, bool add);
   std::string_view name() const override { return "batch_norm_inference"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
   Reuse reuse() const override { return Reuse::InPlace; }
   std::string attributes() const override;
   /// The same with other work behind it; the residual is then the last input.
-  std::shared_ptr<const Op> fused(bool with_relu, bool with_add) const;
+  std::shared_ptr<const Op> fused(FusedRelu with_relu, bool with_add) const;
 
   const float epsilon;
-  const bool relu, add;
+  const FusedRelu relu;
+  const bool add;
 };
 
 struct BatchNormalizationOptions {

@@ -108,7 +108,7 @@ std::vector<Value> BatchNormApplyOp::backward(Graph& graph, const Node& node, st
 }
 
 std::string BatchNormApplyOp::attributes() const {
-  return fmt::format("epsilon {}{}{}", epsilon, add ? " +add" : "", relu ? " +relu" : "");
+  return fmt::format("epsilon {}{}{}", epsilon, add ? " +add" : "", relu ? " " + relu.str() : "");
 }
 
 std::vector<int64_t> BatchNormApplyOp::pixels_of(ImageParts parts) const {
@@ -170,7 +170,7 @@ std::vector<Rule> BatchNormGradApplyOp::rules() const {
 }
 
 std::string BatchNormGradApplyOp::attributes() const {
-  return fmt::format("{}{}{}", add ? "+add" : "", add && relu ? " " : "", relu ? "+relu" : "");
+  return fmt::format("{}{}{}", add ? "+add" : "", add && relu ? " " : "", relu.str());
 }
 
 }  // namespace lockstep

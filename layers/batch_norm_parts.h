@@ -3,6 +3,7 @@
 #pragma once
 
 #include "layers/layer.h"
+#include "layers/relu.h"
 
 namespace lockstep {
 
@@ -36,7 +37,7 @@ class BatchNormMomentsOp final : public Op {
 /// computing sample variances", 1979. Inputs: x, gamma, beta, lane_state, moments, and residual where `add`.
 class BatchNormApplyOp final : public Op {
  public:
-  BatchNormApplyOp(float epsilon, bool relu, bool add, int64_t height, int64_t width)
+  BatchNormApplyOp(float epsilon, FusedRelu relu, bool add, int64_t height, int64_t width)
       : epsilon(epsilon), relu(relu), add(add), height(height), width(width) {}
   std::string_view name() const override { return "batch_norm_apply"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
@@ -48,35 +49,37 @@ class BatchNormApplyOp final : public Op {
   std::vector<int64_t> pixels_of(ImageParts parts) const;
 
   const float epsilon;
-  const bool relu, add;
+  const FusedRelu relu;
+  const bool add;
   const int64_t height, width;
 };
 
-/// Inputs: x, y (only where `relu`: its mask is y > 0), dy, mean, lane_state. Output: by lane the sums of dy, behind
-/// relu, and of its products with x - mean: [2L,1,1,C] f32, terms where images are cut.
+/// Inputs: x, y (only where `relu`: its mask is 0 < y < top), dy, mean, lane_state. Output: by lane the sums of dy,
+/// behind relu, and of its products with x - mean: [2L,1,1,C] f32, terms where images are cut.
 class BatchNormGradSumsOp final : public Op {
  public:
-  explicit BatchNormGradSumsOp(bool relu) : relu(relu) {}
+  explicit BatchNormGradSumsOp(FusedRelu relu) : relu(relu) {}
   std::string_view name() const override { return "batch_norm_grad_sums"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
-  std::string attributes() const override { return relu ? "+relu" : ""; }
+  std::string attributes() const override { return relu.str(); }
 
-  const bool relu;
+  const FusedRelu relu;
 };
 
 /// As BatchNormGradOp, of images of `pixels` of which a kernel may see some. Inputs: x, y (only where `relu`), dy,
 /// gamma, mean, inverse deviation, lane_state, and what BatchNormGradSumsOp sums over all parts.
 class BatchNormGradApplyOp final : public Op {
  public:
-  BatchNormGradApplyOp(bool relu, bool add, int64_t pixels) : relu(relu), add(add), pixels(pixels) {}
+  BatchNormGradApplyOp(FusedRelu relu, bool add, int64_t pixels) : relu(relu), add(add), pixels(pixels) {}
   std::string_view name() const override { return "batch_norm_grad_apply"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
   Reuse reuse() const override { return Reuse::InPlace; }
   std::string attributes() const override;
 
-  const bool relu, add;
+  const FusedRelu relu;
+  const bool add;
   const int64_t pixels;
 };
 

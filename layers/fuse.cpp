@@ -1,6 +1,7 @@
 #include "layers/fuse.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "layers/ops.h"
 
@@ -16,7 +17,12 @@ class Fusion {
   std::map<std::string, std::string> run() {
     // Pools first: a relu that a pool can take is cheaper there than in the convolution before it.
     each<MaxPoolOp>([this](int pool, const MaxPoolOp& op) { relu_into_pool(pool, op); });
-    each<ReluOp>([this](int relu, const ReluOp&) { relu_into_producer(relu); });
+    each<ReluOp>([this](int relu, const ReluOp&) { relu_into_producer(relu, true); });
+    each<ActivationOp>([this](int relu, const ActivationOp& op) {
+      const Curve& c = op.curve;
+      if (c.kind == Curve::Kind::relu && c.slope == 0 && c.threshold == 0)
+        relu_into_producer(relu, FusedRelu::up_to(c.top));
+    });
     graph_.prune(keep_);
     return std::move(taken_);
   }
@@ -46,34 +52,36 @@ class Fusion {
     graph_.replace(pool, std::make_shared<MaxPoolOp>(op.window, true), {node(relu).in[0]});
   }
 
-  void relu_into_producer(int relu) {
+  /// A relu with a top goes into norms alone.
+  void relu_into_producer(int relu, const FusedRelu& what) {
     if (std::ranges::find(keep_, node(relu).out[0]) != keep_.end()) return;
     const Value x = node(relu).in[0];
+    const bool bounded = std::isfinite(what.top);
     int at = 0;
-    const auto allowed = [&] { return !takes_ || takes_(node(at).name); };
+    const auto allowed = [&] { return !bounded && (!takes_ || takes_(node(at).name)); };
     if (const auto* conv = sole_producer<Conv2dOp>(x, at); conv && allowed())
       take(relu, at, std::make_shared<Conv2dOp>(conv->conv, conv->bias, true), node(at).in);
     else if (const auto* dense = sole_producer<DenseOp>(x, at); dense && allowed())
       take(relu, at, std::make_shared<DenseOp>(dense->bias, true), node(at).in);
-    else if (const auto* norm = sole_producer<BatchNormOp>(x, at))
-      take(relu, at, norm->fused(true, false), node(at).in);
-    else if (const auto* inference = sole_producer<BatchNormInferenceOp>(x, at))
-      take(relu, at, inference->fused(true, false), node(at).in);
+    else if (const auto* norm = sole_producer<BatchNormOp>(x, at); norm && !norm->relu)
+      take(relu, at, norm->fused(what, norm->add), node(at).in);
+    else if (const auto* inference = sole_producer<BatchNormInferenceOp>(x, at); inference && !inference->relu)
+      take(relu, at, inference->fused(what, inference->add), node(at).in);
     else if (sole_producer<AddOp>(x, at))
-      add_relu_into_norm(relu, at);
+      add_relu_into_norm(relu, at, what);
   }
 
   /// batch_norm → add → relu: the add's other input becomes the norm's residual, if it is made before the norm.
-  void add_relu_into_norm(int relu, int add) {
+  void add_relu_into_norm(int relu, int add, const FusedRelu& what) {
     for (size_t side = 0; side < 2; ++side) {
       const Value normed = node(add).in[side];
       const Value residual = node(add).in[1 - side];
       int at = 0;
       std::shared_ptr<const Op> joined;
       if (const auto* norm = sole_producer<BatchNormOp>(normed, at))
-        joined = norm->relu || norm->add ? nullptr : norm->fused(true, true);
+        joined = norm->relu || norm->add ? nullptr : norm->fused(what, true);
       else if (const auto* inference = sole_producer<BatchNormInferenceOp>(normed, at))
-        joined = inference->relu || inference->add ? nullptr : inference->fused(true, true);
+        joined = inference->relu || inference->add ? nullptr : inference->fused(what, true);
       if (!joined || graph_.info(residual).producer >= at) continue;
       std::vector<Value> in = node(at).in;
       in.push_back(residual);

@@ -1,9 +1,18 @@
 #include "layers/relu.h"
 
+#include <fmt/format.h>
+
+#include <cmath>
+
 #include "layers/activation.h"
 #include "layers/check.h"
 
 namespace lockstep {
+
+std::string FusedRelu::str() const {
+  if (!present) return "";
+  return std::isfinite(top) ? fmt::format("+relu{}", top) : "+relu";
+}
 
 std::vector<Type> ReluOp::infer(std::span<const Type> in) const {
   expect_count(in, 1);

@@ -1,9 +1,27 @@
 // max(x, 0) and its gradient. Immutable: any thread.
 #pragma once
 
+#include <limits>
+
 #include "layers/layer.h"
 
 namespace lockstep {
+
+/// The relu that ends an operator, where there is one: min(max(y, 0), top). Its gradient passes where 0 < y < top.
+struct FusedRelu {
+  FusedRelu(bool present) : present(present) {}  // NOLINT: implicit on purpose, a relu is without a top
+  static FusedRelu up_to(float top) {
+    FusedRelu relu(true);
+    relu.top = top;
+    return relu;
+  }
+  operator bool() const { return present; }  // NOLINT: implicit on purpose
+  /// "+relu", "+relu6"; empty where there is none.
+  std::string str() const;
+
+  bool present;
+  float top = std::numeric_limits<float>::infinity();
+};
 
 /// y = max(x, 0), elementwise; NaN stays NaN.
 class ReluOp final : public Op {

@@ -46,6 +46,17 @@ Network mixed_network() {
   return Network("mixed", Dense(classes, {.activation = Activation::softmax})(x));
 }
 
+/// Norms that end in a relu with a top, one of them behind a residual.
+Network bounded_network(float top) {
+  const ReLU relu({.max_value = top});
+  const auto stage = [](const Symbol& x) {
+    return BatchNormalization()(Conv2D(8, {3, 3}, {.padding = Padding::same, .use_bias = false})(x));
+  };
+  Symbol x = relu(stage(Input({8, 8, 3})));
+  x = relu(Add()({stage(x), x}));
+  return Network("bounded", Dense(classes, {.activation = Activation::softmax})(Flatten()(x)));
+}
+
 /// Values by name: "loss", "output", a parameter's name for its gradient, "<state>/sum" for a statistic.
 using Results = std::map<std::string, Buffer>;
 
@@ -196,6 +207,19 @@ INSTANTIATE_TEST_SUITE_P(Modes, Fused, testing::Values(Mode::Training, Mode::Eva
 
 TEST_P(Fused, TheMixedNetworkIsTheUnfused) { expect_unfused(mixed_network()); }
 TEST_P(Fused, Resnet18IsTheUnfused) { expect_unfused(resnet18({8, 8, 3}, classes)); }
+
+TEST_P(Fused, TheBoundedNetworkIsTheUnfusedAndItsTopCounts) {
+  expect_unfused(bounded_network(0.75F));
+  const Results expected = run(program(bounded_network(0.75F), GetParam(), true));
+  EXPECT_FALSE(agree(run(program(bounded_network(0.8F), GetParam(), true)), expected));
+  const Program fused = program(bounded_network(6), GetParam(), true);
+  for (const Node& node : fused.graph.nodes()) {
+    EXPECT_NE(node.op->name(), "activation");
+    if (node.op->name().starts_with("batch_norm") && !node.name.ends_with("grad")) {
+      EXPECT_TRUE(node.op->attributes().find("+relu6") != std::string::npos) << node.op->attributes();
+    }
+  }
+}
 
 /// Operators with their fused parts, counted.
 std::map<std::string, int> kinds(const Graph& graph) {

@@ -60,7 +60,8 @@ struct Inputs {
 };
 
 struct TogetherOptions {
-  bool relu = false, add = false;
+  FusedRelu relu = false;
+  bool add = false;
   const Buffer* y = nullptr;  // decides what relu lets through backward; their own where there is none
   bool lonely = false;        // they take the first member's moments for everybody's
   bool in_place = false;      // dx lies where x does
@@ -69,7 +70,8 @@ struct TogetherOptions {
 /// What the members of a mesh make together: `out` and `gradients` as BatchNormOp's and BatchNormGradOp's.
 struct Together {
   Together(const Inputs& in, int64_t valid, ImageParts parts, const TogetherOptions& options) {
-    const bool relu = options.relu, add = options.add;
+    const FusedRelu relu = options.relu;
+    const bool add = options.add;
     const Shape& shape = in.x.shape();
     const auto channels = static_cast<size_t>(shape[3]), count = static_cast<size_t>(parts.rows * parts.columns);
     const Slices rows = even_slices(shape[1], parts.rows), columns = even_slices(shape[2], parts.columns);
@@ -138,9 +140,9 @@ class BatchNormParts : public testing::TestWithParam<Case> {};
 TEST_P(BatchNormParts, MakeWhatTheWholeMakes) {
   const auto& [shape, valid, parts] = GetParam();
   const Inputs in(shape);
-  for (bool relu : {false, true})
+  for (const FusedRelu relu : {FusedRelu(false), FusedRelu(true), FusedRelu::up_to(0.5F)})
     for (bool add : {false, true}) {
-      SCOPED_TRACE(fmt::format("relu {} add {}", relu, add));
+      SCOPED_TRACE(fmt::format("relu {} add {}", relu.str(), add));
       std::vector<Buffer> given{in.x, in.gamma, in.beta, lane(valid)};
       if (add) given.push_back(in.residual);
       const auto out = run_op(BatchNormOp(epsilon, relu, add), given);

@@ -5,6 +5,7 @@
 
 #include "core/random.h"
 #include "core/step_state.h"
+#include "layers/spatial_dropout.h"
 #include "tests/op_check.h"
 
 namespace lockstep::test {
@@ -162,6 +163,59 @@ TEST(Dropout, RateAndMeanAreKept) {
 TEST(Dropout, GradientMatchesFiniteDifferences) {
   EXPECT_TRUE(gradient_matches(std::make_shared<DropoutOp>(rate, 3, Shape{3, 20}),
                                {uniform({3, 20}, 1), step_state(4), lane(6, 3)}, {0}));
+}
+
+TEST(SpatialDropout, MaskIsThePureFunctionOfItsDefinition) {
+  const uint64_t step = (uint64_t{3} << 32) + 1;
+  const int64_t first = (int64_t{1} << 33) + 2;
+  const Random random(11, Purpose::Dropout, 5, step);
+  for (Shape shape : {Shape{3, 5, 5, 7}, Shape{2, 1, 1, 1}, Shape{4, 3, 2, 64}, Shape{2, 9, 8, 130}}) {
+    const Buffer x = uniform(shape, 1);
+    const auto channels = static_cast<uint64_t>(shape[3]), pixels = static_cast<uint64_t>(shape[1] * shape[2]);
+    std::vector<float> expected;
+    size_t dropped = 0;
+    for (uint64_t i = 0; i < x.as().size(); ++i) {
+      const uint64_t n = i / (pixels * channels), c = i % channels;
+      const bool kept = to_uniform(random.bits(static_cast<uint64_t>(first) + n, c / 4)[c % 4]) >= rate;
+      expected.push_back(x[i] * (kept ? 1 / (1 - rate) : 0));
+      dropped += !kept;
+    }
+    const std::vector<Buffer> in{x, step_state(step), lane(first, shape[0])};
+    for (const bool in_place : {false, true})
+      EXPECT_TRUE(same_bits(run_op(SpatialDropoutOp(rate, 5), in, in_place)[0], filled(Type{shape}, expected)));
+    EXPECT_EQ(dropped > 0, shape[3] > 1) << "a mask that keeps all would show nothing";
+  }
+}
+
+TEST(SpatialDropout, APartOfTheChannelsHasTheBitsOfTheWhole) {
+  const Buffer x = uniform({3, 4, 5, 13}, 1), states[]{step_state(2), lane(6, 3)};
+  const Buffer whole = run_op(SpatialDropoutOp(rate, 1), {x, states[0], states[1]})[0];
+  const SpatialDropoutOp op(rate, 1);
+  const std::vector<Rule> rules = op.rules();
+  const auto rule = std::ranges::find(rules, shard(3), [](const Rule& r) { return r.out[0]; });
+  ASSERT_NE(rule, rules.end());
+  for (const Interval& part : even_slices(13, 3)) {
+    const std::array<Interval, 3> box{{{0, 4}, {0, 5}, part}};
+    const auto local = op.local({*rule, 0, 3, {part, {}, {}}, {part}});
+    const auto& mine = dynamic_cast<const SpatialDropoutOp&>(*local.op);
+    EXPECT_TRUE(same_bits(run_op(mine, {part_of(x, box), states[0], states[1]})[0], part_of(whole, box)));
+  }
+}
+
+TEST(SpatialDropout, GradientAndErrors) {
+  EXPECT_TRUE(gradient_matches(std::make_shared<SpatialDropoutOp>(rate, 3),
+                               {uniform({3, 2, 2, 20}, 1), step_state(4), lane(6, 3)}, {0}));
+  for (float bad : {1.0F, -0.1F, std::nanf("")}) EXPECT_THROW(SpatialDropoutOp(bad, 0), InputError);
+  for (const bool training : {true, false}) {
+    Graph graph;
+    Builder builder(graph, 8, 4, training);
+    builder.enter("drop", 3);
+    const std::vector<Value> x{builder.source("x", Type{Shape{8, 5}}, Role::LaneInput)},
+        image{builder.source("image", Type{Shape{8, 5, 5, 3}}, Role::LaneInput)};
+    EXPECT_EQ(SpatialDropout2D(rate).build(builder, image) == image[0], !training);
+    EXPECT_EQ(error_of([&] { SpatialDropout2D(rate).build(builder, x); }),
+              "got f32[8, 5], expected images f32[N, H, W, C]");
+  }
 }
 
 TEST(Dropout, LayerIsIdentityOutsideTraining) {

@@ -8,6 +8,7 @@
 #include "core/step_state.h"
 #include "layers/cpu/columns.h"
 #include "layers/cpu/parallel.h"
+#include "layers/relu.h"
 
 namespace lockstep::cpu::norm {
 
@@ -140,7 +141,7 @@ struct Apply {
   const float *x, *residual;  // residual is null where there is none
   float* y;
   const float *mean, *scale, *beta;
-  bool relu;
+  FusedRelu relu;
 };
 
 /// y = (x - mean) * scale + beta [+ residual] [relu] for the first `valid` rows, and 0 [+ residual] [relu] after them.
@@ -148,7 +149,7 @@ inline void apply(const Rows& rows, int64_t valid, const Apply& a) {
   with_flags(a.relu, a.residual != nullptr, [&](auto relu_too, auto add_too) {
     const auto finish = [=]<class V>(V value, int64_t at) {
       if constexpr (add_too.value) value = value + load<V>(a.residual + at);
-      if constexpr (relu_too.value) value = cpu::relu(value);
+      if constexpr (relu_too.value) value = cpu::relu(value, broadcast<V>(a.relu.top));
       store(a.y + at, value);
     };
     parallel_for(rows.total, rows.bytes() * (add_too.value ? 3 : 2), [=, &rows](int64_t begin, int64_t end) {
@@ -169,15 +170,18 @@ inline void apply(const Rows& rows, int64_t valid, const Apply& a) {
 struct Gradient {
   const float *x, *y, *dy;  // y is read only behind a relu
   const float* mean;
+  float top;  // of that relu
 
   /// dy behind the relu.
   template <bool masked, class V>
   [[gnu::always_inline]] V g(int64_t at) const {
     const V g = load<V>(dy + at);
-    if constexpr (masked)
-      return load<V>(y + at) > broadcast<V>(0) ? g : broadcast<V>(0);
-    else
+    if constexpr (masked) {
+      const V out = load<V>(y + at), zero = broadcast<V>(0), below_top = out < broadcast<V>(top) ? g : zero;
+      return out > zero ? below_top : zero;
+    } else {
       return g;
+    }
   }
 };
 

@@ -49,41 +49,43 @@ Kernel make(const BatchNormApplyOp& op, const Signature& signature) {
 Kernel make(const BatchNormGradSumsOp& op, const Signature& signature) {
   const size_t after_y = op.relu ? 2 : 1;
   const Rows rows(signature.in[0], signature.in[after_y + 2].shape[0]);
-  return {
-      .workspace = rows.workspace(0), .run = [rows, after_y, relu = op.relu](Stream&, const Args& args) {
-        const Gradient a{args.in[0].as(), args.in[after_y - 1].as(), args.in[after_y].as(), args.in[after_y + 1].as()};
-        float* const out = args.out[0].as();
-        with_flags(relu, false, [&](auto masked, auto) {
-          gradient_sums<masked.value>(
-              rows, rows.valid(args, after_y + 2), a, reinterpret_cast<float*>(args.workspace), [](int64_t, auto) {},
-              [=, &rows](int64_t c, double g, double g_deviation) {
-                out[c] = static_cast<float>(g);
-                out[rows.channels + c] = static_cast<float>(g_deviation);
-              });
-        });
-      }};
+  return {.workspace = rows.workspace(0), .run = [rows, after_y, relu = op.relu](Stream&, const Args& args) {
+            const Gradient a{args.in[0].as(), args.in[after_y - 1].as(), args.in[after_y].as(),
+                             args.in[after_y + 1].as(), relu.top};
+            float* const out = args.out[0].as();
+            with_flags(relu, false, [&](auto masked, auto) {
+              gradient_sums<masked.value>(
+                  rows, rows.valid(args, after_y + 2), a, reinterpret_cast<float*>(args.workspace),
+                  [](int64_t, auto) {},
+                  [=, &rows](int64_t c, double g, double g_deviation) {
+                    out[c] = static_cast<float>(g);
+                    out[rows.channels + c] = static_cast<float>(g_deviation);
+                  });
+            });
+          }};
 }
 
 Kernel make(const BatchNormGradApplyOp& op, const Signature& signature) {
   const size_t after_y = op.relu ? 2 : 1;
   const Rows rows(signature.in[0], signature.in[after_y + 4].shape[0]);
-  return {
-      .workspace = rows.workspace(3),
-      .run = [rows, after_y, pixels = op.pixels, relu = op.relu, add = op.add](Stream&, const Args& args) {
-        const Gradient a{args.in[0].as(), args.in[after_y - 1].as(), args.in[after_y].as(), args.in[after_y + 2].as()};
-        float *dx = args.out[0].as(), *const dresidual = add ? args.out[3].as() : nullptr;
-        const float* sums = args.in[after_y + 5].as();
-        const Slopes by(rows, rows.kept(reinterpret_cast<float*>(args.workspace)), args, after_y + 1,
-                        args.in[after_y + 4].as<LaneState>()->valid * pixels);
-        for (int64_t c = 0; c < rows.channels; ++c) by.keep(c, double{sums[c]}, double{sums[rows.channels + c]});
-        with_flags(relu, add, [&](auto masked, auto add_too) {
-          input_gradient(rows, rows.valid(args, after_y + 4), a, by, dx, dresidual, [=]<class V>(V, int64_t at) -> V {
-            const V g = a.template g<masked.value, V>(at);
-            if constexpr (add_too.value) store(dresidual + at, g);
-            return g;
-          });
-        });
-      }};
+  return {.workspace = rows.workspace(3),
+          .run = [rows, after_y, pixels = op.pixels, relu = op.relu, add = op.add](Stream&, const Args& args) {
+            const Gradient a{args.in[0].as(), args.in[after_y - 1].as(), args.in[after_y].as(),
+                             args.in[after_y + 2].as(), relu.top};
+            float *dx = args.out[0].as(), *const dresidual = add ? args.out[3].as() : nullptr;
+            const float* sums = args.in[after_y + 5].as();
+            const Slopes by(rows, rows.kept(reinterpret_cast<float*>(args.workspace)), args, after_y + 1,
+                            args.in[after_y + 4].as<LaneState>()->valid * pixels);
+            for (int64_t c = 0; c < rows.channels; ++c) by.keep(c, double{sums[c]}, double{sums[rows.channels + c]});
+            with_flags(relu, add, [&](auto masked, auto add_too) {
+              input_gradient(rows, rows.valid(args, after_y + 4), a, by, dx, dresidual,
+                             [=]<class V>(V, int64_t at) -> V {
+                               const V g = a.template g<masked.value, V>(at);
+                               if constexpr (add_too.value) store(dresidual + at, g);
+                               return g;
+                             });
+            });
+          }};
 }
 
 }  // namespace lockstep::cpu

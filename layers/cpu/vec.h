@@ -71,6 +71,13 @@ template <class V>
   return v < zero ? zero : v;
 }
 
+/// min(max(v, 0), top); NaN stays NaN.
+template <class V>
+[[gnu::always_inline]] inline V relu(V v, V top) {
+  const V low = relu(v);
+  return top < low ? top : low;
+}
+
 /// Calls body(V{}, i) for i from 0 to n: eight elements at a time while they fit, then one by one.
 template <class Body>
 [[gnu::always_inline]] inline void for_each_vec(int64_t n, Body&& body) {

@@ -196,6 +196,7 @@ struct Apply {
   const void *x, *residual;
   void* y;
   const float *mean, *scale, *beta;
+  float top;  // of the relu
 };
 
 /// y = (x - mean) * scale + beta [+ residual] [relu] for rows that count, and 0 [+ residual] [relu] for the others.
@@ -230,7 +231,7 @@ __global__ void __launch_bounds__(block_threads, Columns::resident) apply_kernel
       for (int k = 0; k < Size; ++k) {
         y[k] = here < valid ? fmaf(element(x[i], k) - mean[k], scale[k], beta[k]) : 0.0F;
         if constexpr (add) y[k] += element(residual[i], k);
-        if constexpr (with_relu) y[k] = relu(y[k]);
+        if constexpr (with_relu) y[k] = relu(y[k], a.top);
       }
       store_pack<T, Size>(static_cast<T*>(a.y) + first + int64_t{here} * s.channels, y);
     }
@@ -269,7 +270,7 @@ Kernel make(const BatchNormOp& op, const Signature& signature, const SharedConte
             if (!s.empty())
               run_apply(stream, plan,
                         {args.in[0].data, add ? args.in[4].data : nullptr, args.out[0].data, to.mean, to.scale,
-                         args.in[2].as()},
+                         args.in[2].as(), with_relu.top},
                         samples, with_relu);
           }};
 }
@@ -301,10 +302,10 @@ Kernel make(const BatchNormApplyOp& op, const Signature& signature, const Shared
         from.moments = args.in[4].as();
         launch(stream, {blocks_for(s.channels)}, image_statistics_kernel, s.channels, from, samples, to);
         if (!s.empty())
-          run_apply(
-              stream, plan,
-              {args.in[0].data, add ? args.in[5].data : nullptr, args.out[0].data, to.mean, to.scale, args.in[2].as()},
-              samples, with_relu);
+          run_apply(stream, plan,
+                    {args.in[0].data, add ? args.in[5].data : nullptr, args.out[0].data, to.mean, to.scale,
+                     args.in[2].as(), with_relu.top},
+                    samples, with_relu);
       }};
 }
 
@@ -319,7 +320,7 @@ Kernel make(const BatchNormInferenceOp& op, const Signature& signature, const Sh
                    epsilon, scale);
             run_apply(stream, plan,
                       {args.in[0].data, add ? args.in[5].data : nullptr, args.out[0].data, args.in[3].as(), scale,
-                       args.in[2].as()},
+                       args.in[2].as(), with_relu.top},
                       {nullptr, plan.per_sample}, with_relu);
           }};
 }

@@ -11,9 +11,13 @@ namespace {
 struct Gradient {
   const void *x = nullptr, *y = nullptr, *dy = nullptr;
   void *dx = nullptr, *dresidual = nullptr;
-  uint8_t* mask = nullptr;  // a bit an element and a byte a pack: where y > 0
+  uint8_t* mask = nullptr;  // a bit an element and a byte a pack: where 0 < y < top
   const float* mean = nullptr;
+  float top = INFINITY;  // of the relu
 };
+
+/// Whether the gradient passes the relu whose output is y.
+__device__ inline bool passes_relu(float y, float top) { return y > 0 && y < top; }
 
 /// Sums of g and g * (x - mean) of each part: partial[part, 2, c], where g is dy behind relu. With `keeps`, keeps g as
 /// the residual's gradient, or where it passed as a mask, so that the next pass need not read y again.
@@ -48,7 +52,7 @@ __global__ void __launch_bounds__(block_threads, Columns::resident)
       for (int k = 0; k < Size; ++k) {
         g[k] = element(dy[i], k);
         if constexpr (with_relu) {
-          const bool passes = element(y[i], k) > 0;
+          const bool passes = passes_relu(element(y[i], k), a.top);
           bits |= static_cast<unsigned>(passes) << k;
           g[k] = passes ? g[k] : 0.0F;
         }
@@ -169,7 +173,7 @@ __global__ void __launch_bounds__(block_threads, Columns::resident)
 #pragma unroll
         for (int k = 0; k < Size; ++k) {
           float passed = element(g[i], k);
-          if constexpr (masked) passed = element(y[i], k) > 0 ? passed : 0.0F;
+          if constexpr (masked) passed = passes_relu(element(y[i], k), a.top) ? passed : 0.0F;
           if constexpr (by_bits) passed = (bits[i] >> k & 1) != 0 ? passed : 0.0F;
           residual[k] = passed;
           const float deviation = element(x[i], k) - mean[k];
@@ -216,9 +220,14 @@ Kernel make(const BatchNormGradOp& op, const Signature& signature, const SharedC
             const Columns& s = plan.columns;
             if (s.channels == 0) return;
             const Samples samples = plan.samples(args, after_y + 4);
-            const Gradient a{args.in[0].data,          with_relu ? args.in[1].data : nullptr, args.in[after_y].data,
-                             args.out[0].data,         add ? args.out[3].data : nullptr,      plan.mask(args, 3),
-                             args.in[after_y + 2].as()};
+            const Gradient a{args.in[0].data,
+                             with_relu ? args.in[1].data : nullptr,
+                             args.in[after_y].data,
+                             args.out[0].data,
+                             add ? args.out[3].data : nullptr,
+                             plan.mask(args, 3),
+                             args.in[after_y + 2].as(),
+                             with_relu.top};
             const Slopes slopes(plan, args, after_y + 1);
             float* const partial = plan.partial(args, 3);
             run_sums<true>(stream, plan, a, samples, partial, with_relu, add);
@@ -238,7 +247,8 @@ Kernel make(const BatchNormGradSumsOp& op, const Signature& signature, const Sha
             const Gradient a{.x = args.in[0].data,
                              .y = with_relu ? args.in[1].data : nullptr,
                              .dy = args.in[after_y].data,
-                             .mean = args.in[after_y + 1].as()};
+                             .mean = args.in[after_y + 1].as(),
+                             .top = with_relu.top};
             float* const partial = plan.partial(args, 0);
             run_sums<false>(stream, plan, a, samples, partial, with_relu, false);
             launch(stream, combine_grid(s.channels), added_sums_kernel, s, partial, samples, args.out[0].as());
@@ -259,7 +269,8 @@ Kernel make(const BatchNormGradApplyOp& op, const Signature& signature, const Sh
                          .dy = args.in[after_y].data,
                          .dx = args.out[0].data,
                          .dresidual = add ? args.out[3].data : nullptr,
-                         .mean = args.in[after_y + 2].as()};
+                         .mean = args.in[after_y + 2].as(),
+                         .top = with_relu.top};
         const Slopes slopes(plan, args, after_y + 1);
         launch(stream, {blocks_for(s.channels)}, image_slopes_kernel, s.channels, args.in[after_y + 5].as(),
                samples.lane, pixels, slopes);

@@ -36,6 +36,12 @@ __device__ inline bfloat_t from_float<bfloat_t>(float x) {
 /// max(x, 0); NaN stays NaN, which fmaxf would lose.
 __device__ inline float relu(float x) { return x < 0 ? 0.0F : x; }
 
+/// min(max(x, 0), top).
+__device__ inline float relu(float x, float top) {
+  const float low = relu(x);
+  return top < low ? top : low;
+}
+
 /// `Size` elements that are loaded and stored as one; 16 bytes unless the shape does not allow it.
 template <class T, int Size = 16 / static_cast<int>(sizeof(T))>
 struct alignas(sizeof(T) * Size) Pack {

@@ -2,34 +2,12 @@
 
 #include <cmath>
 
-#include "core/random.h"
-#include "core/step_state.h"
 #include "layers/cuda/context.h"
-#include "layers/cuda/device.cuh"
+#include "layers/cuda/philox.cuh"
 
 namespace lockstep::cuda {
 
 namespace {
-
-struct PhiloxBits {
-  uint32_t v[4];
-};
-
-/// philox4x32 of core/random.h.
-__device__ PhiloxBits philox(PhiloxBits c, uint32_t k0, uint32_t k1) {
-#pragma unroll
-  for (int round = 0; round < 10; ++round) {
-    const uint64_t a = uint64_t{0xD2511F53} * c.v[0], b = uint64_t{0xCD9E8D57} * c.v[2];
-    c = {{static_cast<uint32_t>(b >> 32) ^ c.v[1] ^ k0, static_cast<uint32_t>(b),
-          static_cast<uint32_t>(a >> 32) ^ c.v[3] ^ k1, static_cast<uint32_t>(a)}};
-    k0 += 0x9E3779B9;
-    k1 += 0xBB67AE85;
-  }
-  return c;
-}
-
-__device__ uint32_t low(uint64_t x) { return static_cast<uint32_t>(x); }
-__device__ uint32_t high(uint64_t x) { return static_cast<uint32_t>(x >> 32); }
 
 struct Mask {
   int64_t samples = 0;
@@ -45,16 +23,7 @@ template <class T>
 __global__ void dropout_kernel(const T* x, T* y, const StepState* step, const LaneState* lane, Mask mask) {
   constexpr int size = pack_size<T>;
   static_assert(size % 4 == 0);
-  // The step may be a replayed one, so the key is made where its number is: once a block, as it costs what the bits do.
-  __shared__ uint32_t key[2];
-  if (threadIdx.x == 0) {
-    const PhiloxBits derived =
-        philox({{static_cast<uint32_t>(Purpose::Dropout), mask.layer, low(step->step), high(step->step)}},
-               low(step->seed), high(step->seed));
-    key[0] = derived.v[0];
-    key[1] = derived.v[1];
-  }
-  __syncthreads();
+  const DropoutKey key(step, mask.layer);
   const int64_t pack = int64_t{blockIdx.x} * blockDim.x + threadIdx.x, run = pack / mask.packs;
   if (run >= mask.samples * mask.runs) return;
   const SampleRuns& part = mask.part;
@@ -70,8 +39,7 @@ __global__ void dropout_kernel(const T* x, T* y, const StepState* step, const La
   bool kept[size];
 #pragma unroll
   for (int k = 0; k < size; k += 4) {
-    const auto block = static_cast<uint64_t>(first + k) / 4;
-    const PhiloxBits bits = philox({{low(block), high(block), low(global), high(global)}}, key[0], key[1]);
+    const PhiloxBits bits = key.bits(global, static_cast<uint64_t>(first + k) / 4);
 #pragma unroll
     for (int i = 0; i < 4; ++i) kept[k + i] = static_cast<int32_t>(bits.v[i] >> 8) >= mask.threshold;
   }
