@@ -28,23 +28,26 @@ void refuse_unknown(const CLI::App& app, const CLI::App& verb) {
   const std::vector<std::string> left = app.remaining(true);
   if (left.empty()) return;
   std::vector<std::string> names = verbs_of(verb);
-  const bool option = left[0].starts_with("-");
-  if (option) names.clear();
-  if (names.empty())
-    for (const CLI::Option* known : verb.get_options())
-      if (known->nonpositional()) names.push_back(known->get_name());
-  throw unknown(option                   ? "option"
-                : verbs_of(verb).empty() ? "argument"
-                                         : "command",
-                left[0].substr(0, left[0].find('=')), names);
+  if (!left[0].starts_with("-")) {
+    if (!names.empty()) throw unknown("command", left[0], names);
+    throw InputError("'{}' stands alone: expected an option before it, such as --log debug (see {} --help)", left[0],
+                     verb.get_name());
+  }
+  names.clear();
+  for (const CLI::Option* known : verb.get_options())
+    if (known->nonpositional()) names.push_back(known->get_name());
+  throw unknown("option", left[0].substr(0, left[0].find('=')), names);
 }
 
-/// Of a value that its option cannot have: CLI11 says no more than "Could not convert: --batch = x".
-InputError told(const CLI::ConversionError& error, const CLI::App& verb) {
+/// CLI11 says no more than "Could not convert: --batch = x" or "--batch: 1 required INT missing" or "DATA is required".
+InputError told(const CLI::ParseError& error, const CLI::App& verb) {
   const std::string text = error.what();
   for (const CLI::Option* option : verb.get_options()) {
-    const std::string start = "Could not convert: " + option->get_name() + " = ";
-    if (text.starts_with(start)) return InputError("{}", cli::misfit(*option, text.substr(start.size())));
+    const std::string name = option->get_name(), misfits = "Could not convert: " + name + " = ";
+    if (text.starts_with(misfits)) return InputError("{}", cli::misfit(*option, text.substr(misfits.size())));
+    if (text.starts_with(name + ": ") && text.ends_with(" missing"))
+      return InputError("{} has no value, expected {}", name, cli::expected(*option));
+    if (text == name + " is required") return InputError("{} is missing, expected {}", name, cli::expected(*option));
   }
   return InputError("{}", text);
 }
@@ -63,9 +66,7 @@ void run(int argc, char** argv, Runtime& runtime) {
     return;
   } catch (const CLI::ParseError& error) {
     refuse_unknown(app, chosen(app));
-    if (const auto* conversion = dynamic_cast<const CLI::ConversionError*>(&error))
-      throw told(*conversion, chosen(app));
-    throw InputError("{}", error.what());
+    throw told(error, chosen(app));
   }
   CLI::App& command = chosen(app);
   refuse_unknown(app, command);

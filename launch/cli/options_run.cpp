@@ -95,10 +95,11 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
   else if (options.numerics != modes[0])
     throw unknown("numerics", options.numerics, modes);
   if (options.ranks != "auto") {
+    constexpr int most = 4096;  // more threads than one process gets by with
     const char* end = options.ranks.data() + options.ranks.size();
     const auto [stopped, error] = std::from_chars(options.ranks.data(), end, run.ranks);
-    if (error != std::errc{} || stopped != end || run.ranks < 1)
-      throw InputError("--ranks is '{}', expected auto or a number from 1", options.ranks);
+    if (error != std::errc{} || stopped != end || run.ranks < 1 || run.ranks > most)
+      throw InputError("--ranks is '{}', expected auto or a number from 1 to {}", options.ranks, most);
     if (runtime.distributed() && run.ranks != runtime.size())
       throw InputError("--ranks is {}, but mpirun started {} ranks; leave --ranks out", run.ranks, runtime.size());
   }

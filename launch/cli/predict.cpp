@@ -109,6 +109,9 @@ void predict(const Options& options, Runtime& runtime) {
   const size_t format = index_of("format", options.format.empty() ? formats[0] : options.format, formats);
   if (options.weights.empty()) throw InputError("--weights or --run is missing, expected trained weights");
   const Trained trained = open_trained(options, runtime);
+  if (const Shape output = trained.network.output_shape(); output.rank() != 1)
+    throw InputError("the model '{}' ends in {}, expected [classes]: predict names the classes of whole images",
+                     trained.network.name(), output.str());
   const Asked asked = open(options, trained, runtime);
   const auto classes = asked.classes.size();
   if (options.top < 1) throw InputError("--top is {}, expected a number from 1", options.top);

@@ -190,14 +190,17 @@ std::string difference(const Json& mine, const Json& first) {
 
 }  // namespace
 
-std::string misfit(const CLI::Option& option, const std::string& value) {
+std::string expected(const CLI::Option& option) {
   const std::string type = option.get_type_name();
-  const char* expected = is_flag(option)             ? "true or false"
-                         : type.starts_with("INT")   ? "a whole number"
-                         : type.starts_with("UINT")  ? "a whole number from 0"
-                         : type.starts_with("FLOAT") ? "a number"
-                                                     : "another value";
-  return fmt::format("--{} is '{}', expected {}", name_of(option), value, expected);
+  if (is_flag(option)) return "true or false";
+  if (type.starts_with("INT")) return "a whole number";
+  if (type.starts_with("UINT")) return "a whole number from 0";
+  if (type.starts_with("FLOAT")) return "a number";
+  return type.starts_with("TEXT") ? "a text" : type;
+}
+
+std::string misfit(const CLI::Option& option, const std::string& value) {
+  return fmt::format("--{} is '{}', expected {}", name_of(option), value, expected(option));
 }
 
 void complete_settings(CLI::App& verb, const CLI::App& program) {

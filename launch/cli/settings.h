@@ -25,6 +25,8 @@ nlohmann::ordered_json settings_json(const CLI::App& verb);
 /// alike on all hosts.
 void check_settings_alike(const nlohmann::ordered_json& settings, Runtime& runtime);
 
+/// What the option takes: "a whole number", "auto|cpu|cuda".
+std::string expected(const CLI::Option& option);
 /// "--batch is 'x', expected a whole number"
 std::string misfit(const CLI::Option& option, const std::string& value);
 
