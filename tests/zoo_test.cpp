@@ -1,9 +1,12 @@
 // The models that come along: published numbers of parameters, shapes on the way, and a training step of each.
 #include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "layers/zoo/zoo.h"
 #include "tests/errors.h"
 #include "tests/model_parallel.h"
+#include "tests/op_check.h"
 
 namespace lockstep::test {
 namespace {
@@ -94,6 +97,40 @@ TEST(Zoo, PadsStridedWindowsAlikeOnBothSides) {
       ++strided;
     }
   EXPECT_EQ(strided, 1 + 2 * 3);
+}
+
+/// The formulas of make_zoo.py.
+Buffer golden_weights(const Variable& variable, size_t number) {
+  Buffer values{Type{variable.shape}};
+  const bool vector = variable.shape.rank() == 1;
+  const bool scale = variable.name.ends_with("gamma") || variable.name.ends_with("variance");
+  const double fan = static_cast<double>(variable.shape.elements()) / static_cast<double>(variable.shape[0]);
+  for (size_t i = 0; i < values.as().size(); ++i) {
+    const double wave = std::sin(0.7 * static_cast<double>(i) + static_cast<double>(number));
+    values[i] = static_cast<float>(scale ? 1 + 0.1 * wave : vector ? 0.1 * wave : wave * std::sqrt(2 / fan));
+  }
+  return values;
+}
+
+TEST(Zoo, WithTorchvisionsWeightsGivesItsOutputs) {
+  std::ifstream file(LOCKSTEP_SOURCE_DIR "/tests/golden/zoo.json");
+  const auto golden = nlohmann::json::parse(file);
+  for (const char* name : {"resnet50", "mobilenet_v2", "googlenet", "densenet121", "efficientnet_b0"}) {
+    const auto size = golden[name]["size"].get<int64_t>();
+    const auto wanted = golden[name]["output"].get<std::vector<double>>();
+    const Network network = zoo_model(name, {size, size, 3}, 10);
+    const Built built = network.build(1, 1, false);
+    std::map<int, Buffer> values;
+    Buffer& image = values[built.input.id] = Buffer{Type{{1, size, size, 3}}};
+    for (size_t i = 0; i < image.as().size(); ++i)
+      image[i] = static_cast<float>(std::sin(0.37 * static_cast<double>(i)));
+    size_t number = 0;
+    for (const Variable& variable : network.variables())
+      values[built.graph.find(variable.name).id] = golden_weights(variable, number++);
+    run_graph(built.graph, values);
+    // Single precision through up to 120 layers; windows that lie a pixel further change the second digit.
+    EXPECT_TRUE(close(values.at(built.output.id), wanted, 5e-6)) << name;
+  }
 }
 
 /// Trains a step on tiny images: everything that is computed is finite, and every parameter moves.
