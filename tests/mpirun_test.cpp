@@ -152,7 +152,7 @@ TEST_F(MpiTrain, RanksInFastModeTrainTheSameModel) {
 }
 
 TEST_F(MpiTrain, TheExamplesHaveTheSameBits) {
-  for (const char* name : {"branches", "digits", "filter", "pipeline", "spatial", "split"}) {
+  for (const char* name : {"branches", "callbacks", "digits", "filter", "pipeline", "spatial", "split"}) {
     const std::string example = LOCKSTEP_BINARY_DIR "/example_" + std::string(name);
     const std::string sha = sha_of(run_command(example));
     EXPECT_EQ(sha.size(), 64U);

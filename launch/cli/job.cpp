@@ -57,6 +57,8 @@ Json configuration(const Job& job) {
           {"warmup", o.warmup},
           {"augment", o.augment},
           {"shuffle", true},
+          {"early_stopping", o.early_stopping ? Json(*o.early_stopping) : Json()},
+          {"reduce_on_plateau", o.reduce_on_plateau},
           {"check_finite", o.check_finite},
           {"lanes", job.lanes()},
           {"numerics", o.numerics},

@@ -48,6 +48,9 @@ struct Options {
   // Training.
   std::optional<int64_t> epochs, steps;
   std::string augment = "none";
+  std::optional<int64_t> early_stopping;
+  std::string reduce_on_plateau;
+  bool checkpoint_best = false, csv = false, tensorboard = false;
   bool predict = false, quiet = false;
   std::string out;
 
@@ -89,6 +92,8 @@ RunOptions run_options(const Options& options, const Runtime& runtime);
 Optimizer optimizer(const Options& options);
 Schedule schedule(const Options& options);
 DataOptions data_options(const Options& options, const Runtime& runtime);
+/// Those that the options ask for; `validates`: whether epochs end with a validation.
+Callbacks callbacks(const Options& options, bool validates);
 /// A zoo model for images of this shape and number of classes, or a JSON file's own.
 Network network(const Options& options, const Shape& image, int64_t classes);
 

@@ -16,6 +16,16 @@ void add_training_options(CLI::App& verb, Options& options) {
                   "contrast:PERCENT, saturation:PERCENT, hue:DEGREES, cutout:PIXELS, erase:PERCENT, "
                   "resized_crop:PERCENT")
       ->capture_default_str();
+  verb.add_option("--early-stopping", options.early_stopping,
+                  "Stop after so many epochs without a better validation loss, with the weights of the best epoch");
+  verb.add_option("--reduce-on-plateau", options.reduce_on_plateau,
+                  "FACTOR,PATIENCE: multiply the learning rate by FACTOR after PATIENCE epochs without a better "
+                  "validation loss");
+  verb.add_flag("--checkpoint-best", options.checkpoint_best,
+                "Write the weights of the epoch with the best validation loss to best.safetensors");
+  verb.add_flag("--csv", options.csv, "Write a line an epoch to log.csv");
+  verb.add_flag("--tensorboard", options.tensorboard,
+                "Write event files with scalars and histograms of the weights to the folder tensorboard");
   verb.add_flag("--predict", options.predict,
                 "Predict the time of a step first, as plan --search does, and compare it with the run's; the bits are "
                 "the same");

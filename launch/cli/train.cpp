@@ -32,6 +32,7 @@ void train(const Options& options, Runtime& runtime) {
   FitOptions fit{
       .epochs = options.epochs, .steps = options.steps, .augmentation = augmentation, .schedule = decay, .run = run};
   fit.validation_data = sets.validation;
+  fit.callbacks = callbacks(options, sets.validation != nullptr);
   const FitLength length = model.check(*sets.train, fit);
   if (options.predict) check_predictable(run, runtime, length.steps);
   const Strategy placed = with_stages(model.network(), run.step(), model.ranks(run));
