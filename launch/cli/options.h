@@ -48,7 +48,7 @@ struct Options {
   // Training.
   std::optional<int64_t> epochs, steps;
   std::string augment = "none";
-  bool predict = false, quiet = false;
+  bool predict = false, profile = false, quiet = false;
   std::string out;
 
   // Of one verb alone.
