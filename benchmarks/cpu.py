@@ -1,10 +1,12 @@
 """Training-step throughput on the CPU, side by side: each side is a process that runs steps on request, and the sides
-take turns, so that a slow spell of a shared machine hits both. Prints a line a case: the median ratio, its range, and
-both sides' median images a second.
+take turns, so that a slow spell of a shared machine hits both. Prints a line a case: the median ratio, its range, both
+sides' median images a second, and the ratio of peak memory, of whole processes. Peers that are not installed are named.
 
-usage: cpu.py BUILD_FOLDER ROUNDS
+usage: cpu.py BUILD_FOLDER ROUNDS [CASES]     CASES: a pattern such as 'resnet*'
 """
 
+import fnmatch
+import importlib.metadata
 import os
 import platform
 import statistics
@@ -12,11 +14,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import torch
-
 BUILD, ROUNDS = Path(sys.argv[1]), int(sys.argv[2])
-PEER = Path(__file__).with_name("pytorch_peer.py")
+PATTERN = sys.argv[3] if len(sys.argv) > 3 else "*"
 CORES = len(os.sched_getaffinity(0))
+HERE = Path(__file__).parent
+
+# Steps a round: enough for a second or two.
+CASES = [("seed_cnn", "224x224x3", 32, 3), ("lenet5", "28x28x1", 64, 400), ("resnet18", "32x32x3", 64, 2),
+         ("resnet50", "224x224x3", 16, 1), ("mobilenet_v2", "224x224x3", 16, 1)]
+# What has a model of its own there.
+KERAS = JAX = ("seed_cnn", "lenet5")
 
 
 class Side:
@@ -30,17 +37,24 @@ class Side:
         self.measure()  # the first time makes kernels, compiles, warms caches
         self.rates.clear()
 
-    def measure(self):
+    def ask(self, request):
         for process in self.processes:
-            process.stdin.write(f"{self.steps}\n")
+            process.stdin.write(f"{request}\n")
             process.stdin.flush()
-        seconds = []
+        answers = []
         for process in self.processes:
             line = process.stdout.readline()
             if not line:
                 raise SystemExit(f"{self.name} ended without an answer: {process.args}")
-            seconds.append(float(line))
-        self.rates.append(self.images * self.steps / max(seconds))
+            answers.append(float(line))
+        return answers
+
+    def measure(self):
+        self.rates.append(self.images * self.steps / max(self.ask(self.steps)))
+
+    def memory(self):
+        """Peak of all processes together, MiB."""
+        return sum(self.ask("memory")) / 2**20
 
     def stop(self):
         for process in self.processes:
@@ -53,20 +67,46 @@ def lockstep(model, image, batch, ranks, *more):
             str(ranks), "--threads", "1", *more]
 
 
-def pytorch(model, image, batch, mode):
-    return [sys.executable, str(PEER), model, image, str(batch), str(CORES), mode]
+def installed(*packages):
+    """Versions, or None where one is missing."""
+    try:
+        return ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def peer(script, *arguments):
+    return [sys.executable, str(HERE / script), *map(str, arguments)]
+
+
+def peers(model, image, batch, steps):
+    """Every way in which another framework trains this model."""
+    sides = [Side(f"PyTorch {mode}", batch, steps, peer("pytorch_peer.py", model, image, batch, CORES, mode))
+             for mode in ("eager", "compile")]
+    if model in KERAS and installed("tensorflow-cpu"):
+        sides += [Side(f"Keras {mode}", batch, steps, peer("keras_peer.py", model, image, batch, CORES, mode))
+                  for mode in ("fit", "jit")]
+    if model in JAX and installed("jax"):
+        sides.append(Side("JAX", batch, steps, peer("jax_peer.py", model, image, batch)))
+    return sides
 
 
 def compare(title, ours, others):
-    """Interleaves; the other side is the fastest of `others`."""
+    """Interleaves, and prints a line for the fastest side of each framework."""
     for _ in range(ROUNDS):
         for side in (ours, *others):
             side.measure()
-    best = max(others, key=lambda side: statistics.median(side.rates))
-    ratios = sorted(a / b for a, b in zip(ours.rates, best.rates))
-    print(f"{title}: ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}, {ROUNDS} rounds), "
-          f"{ours.name} {statistics.median(ours.rates):.0f} images/s, "
-          f"{best.name} {statistics.median(best.rates):.0f} images/s", flush=True)
+    fastest = {}
+    for side in others:
+        kind = side.name.split()[0]
+        if kind not in fastest or statistics.median(side.rates) > statistics.median(fastest[kind].rates):
+            fastest[kind] = side
+    for best in fastest.values():
+        ratios = sorted(a / b for a, b in zip(ours.rates, best.rates))
+        print(f"{title}: ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}, {ROUNDS} rounds), "
+              f"{ours.name} {statistics.median(ours.rates):.0f} images/s, "
+              f"{best.name} {statistics.median(best.rates):.0f} images/s; memory {ours.memory() / best.memory():.2f} "
+              f"({ours.memory():.0f} / {best.memory():.0f} MiB)", flush=True)
     for side in (ours, *others):
         side.stop()
 
@@ -74,19 +114,21 @@ def compare(title, ours, others):
 def main():
     version = subprocess.run([BUILD / "lockstep", "version"], capture_output=True, text=True, check=True).stdout
     print(version, end="")
-    print(f"  pytorch        {torch.__version__}, python {platform.python_version()}, {CORES} cores\n")
-    cases = [("seed_cnn", "224x224x3", 32, 2), ("lenet5", "28x28x1", 64, 400)]
-    for model, image, batch, steps in cases:
-        ours = Side("lockstep", batch, steps, lockstep(model, image, batch, CORES))
-        peers = [Side(f"PyTorch {mode}", batch, steps, pytorch(model, image, batch, mode))
-                 for mode in ("eager", "compile")]
-        compare(f"{model} {image} batch {batch}, {CORES} cores, against PyTorch", ours, peers)
-    for model, image, batch, steps in cases:
+    print(f"  python         {platform.python_version()}, {CORES} cores")
+    for packages in (("torch",), ("tensorflow-cpu", "keras"), ("jax", "jaxlib")):
+        print(f"  peer           {installed(*packages) or packages[0] + ' is not installed'}")
+    print()
+    for model, image, batch, steps in CASES:
+        if not fnmatch.fnmatch(model, PATTERN):
+            continue
+        name = f"{model} {image} batch {batch}, {CORES} cores"
+        compare(f"{name}, against others", Side("lockstep", batch, steps, lockstep(model, image, batch, CORES)),
+                peers(model, image, batch, steps))
         half = lockstep(model, image, batch // 2, 1, "--lanes", "4")
-        compare(f"{model} {image}, 2 ranks of batch {batch} against two independent runs of {batch // 2}",
+        compare(f"{name}, 2 ranks against two independent runs of {batch // 2}",
                 Side("2 ranks", batch, steps, lockstep(model, image, batch, 2)),
                 [Side("two runs", batch, steps, half, half)])
-        compare(f"{model} {image} batch {batch}, reproducible against fast, 2 ranks",
+        compare(f"{name}, reproducible against fast",
                 Side("reproducible", batch, steps, lockstep(model, image, batch, 2)),
                 [Side("fast", batch, steps, lockstep(model, image, batch, 2, "--numerics", "fast"))])
 

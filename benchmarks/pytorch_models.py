@@ -65,4 +65,39 @@ def resnet50(channels, classes):
     return resnet([conv_norm_relu(channels, 64, 7, 2), nn.MaxPool2d(3, 2, 1)], bottleneck, (3, 4, 6, 3), classes)
 
 
-MODELS = {model.__name__: model for model in (seed_cnn, lenet5, resnet18, resnet50)}
+def inverted_residual(inputs, outputs, stride, expand):
+    hidden = inputs * expand
+    layers = []
+    if expand != 1:
+        layers += [nn.Conv2d(inputs, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU6(inplace=True)]
+    layers += [nn.Conv2d(hidden, hidden, 3, stride, 1, groups=hidden, bias=False), nn.BatchNorm2d(hidden),
+               nn.ReLU6(inplace=True), nn.Conv2d(hidden, outputs, 1, bias=False), nn.BatchNorm2d(outputs)]
+    body = nn.Sequential(*layers)
+    return Sum(body) if stride == 1 and inputs == outputs else body
+
+
+class Sum(nn.Module):
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+
+    def forward(self, x):
+        return x + self.body(x)
+
+
+def mobilenet_v2(channels, classes):
+    def conv_norm_relu6(inputs, outputs, kernel, stride):
+        return [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs),
+                nn.ReLU6(inplace=True)]
+
+    layers, width = conv_norm_relu6(channels, 32, 3, 2), 32
+    for expand, outputs, count, stride in ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1),
+                                           (6, 160, 3, 2), (6, 320, 1, 1)):
+        for index in range(count):
+            layers.append(inverted_residual(width, outputs, stride if index == 0 else 1, expand))
+            width = outputs
+    return nn.Sequential(*layers, *conv_norm_relu6(320, 1280, 1, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Dropout(0.2), nn.Linear(1280, classes))
+
+
+MODELS = {model.__name__: model for model in (seed_cnn, lenet5, resnet18, resnet50, mobilenet_v2)}

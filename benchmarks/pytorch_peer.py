@@ -1,15 +1,16 @@
-"""The same training steps in PyTorch: reads a number of steps a line, prints the seconds they took.
+"""The same training steps in PyTorch: reads a number of steps a line, prints the seconds they took; for the line
+"memory", the process' peak memory in bytes.
 
 usage: pytorch_peer.py MODEL HxWxC BATCH THREADS eager|compile
 """
 
 import sys
-import time
 
 import torch
 from torch import nn
 
 from pytorch_models import MODELS
+from serve import serve
 
 
 def main():
@@ -41,11 +42,7 @@ def main():
             optimizer.step()
             return loss.detach()
 
-    for line in sys.stdin:
-        start = time.perf_counter()
-        for _ in range(int(line)):
-            step(x, y)
-        print(f"{time.perf_counter() - start:.6f}", flush=True)
+    serve(lambda: step(x, y))
 
 
 main()

@@ -1,7 +1,9 @@
 // Times training steps on request: reads a number of steps a line from standard input, runs them on resident synthetic
 // data and prints the seconds they took. So a driver can interleave it with a peer that does the same. For the line
 // "bytes" it prints how many bytes rank 0's kernels read and write in a step, each input and output counted once; for
-// "profile", what each node of rank 0 took in ten further steps.
+// "profile", what each node of rank 0 took in ten further steps; for "memory", the process' peak memory in bytes.
+#include <sys/resource.h>
+
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
@@ -38,6 +40,13 @@ double all_traffic(const StepPlan& plan) {
   return bytes;
 }
 
+/// Of this process, in bytes.
+int64_t peak_memory() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return int64_t{usage.ru_maxrss} * 1024;
+}
+
 /// As many steps are under way as the trainer lets be: a device never waits for the host to read a result. With `again`
 /// on the batch that was brought before.
 void train(Trainer& trainer, const Batch& batch, float lr, int64_t steps, bool again) {
@@ -56,8 +65,7 @@ void serve(const Arguments& a) {
   StepOptions options{.batch = a.batch, .lanes = a.lanes, .precision = precision_from_name(a.precision)};
   if (a.numerics == "fast") options.numerics = Numerics::fast;
   const int lanes = a.numerics == "fast" ? a.ranks : a.lanes;
-  int64_t steps = 0;
-  bool count_bytes = false, profile = false;
+  std::string request;  // rank 0 reads it for all
   Runtime runtime;
   runtime.run(a.ranks, [&](RankContext& rank) {
     DeviceOptions chosen{.backend = backend_from_name(a.backend), .threads = a.threads, .step = options};
@@ -77,21 +85,18 @@ void serve(const Arguments& a) {
     const Batch& batch = feed.next();
     bool again = false;
     while (true) {
-      if (rank.comm.rank() == 0) {
-        std::string line;
-        steps = 0;
-        count_bytes = std::getline(std::cin, line) && line == "bytes";
-        profile = line == "profile";
-        if (!count_bytes) steps = std::atoll(line.c_str());
-      }
+      if (rank.comm.rank() == 0 && !std::getline(std::cin, request)) request = "0";
       meet(rank.comm);
-      if (count_bytes) {
-        const double bytes = all_traffic(trainer.training_plan());
-        if (rank.comm.rank() == 0) fmt::print("{:.0f}\n", bytes);
-      } else if (profile) {
+      const int64_t steps = std::atoll(request.c_str());
+      std::string answer;
+      if (request == "bytes") {
+        answer = fmt::format("{:.0f}", all_traffic(trainer.training_plan()));
+      } else if (request == "memory") {
+        answer = fmt::to_string(peak_memory());
+      } else if (request == "profile") {
         trainer.profile();
         train(trainer, batch, optimizer.lr(), 10, again);
-        if (rank.comm.rank() == 0) fmt::print("{}", trainer.profiled());
+        answer = trainer.profiled();
       } else if (steps <= 0) {
         return;
       } else {
@@ -99,10 +104,12 @@ void serve(const Arguments& a) {
         train(trainer, batch, optimizer.lr(), steps, again);
         again = a.resident;
         meet(rank.comm);
-        if (rank.comm.rank() == 0)
-          fmt::print("{:.6f}\n", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+        answer = fmt::format("{:.6f}", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
       }
-      if (rank.comm.rank() == 0) std::fflush(stdout);
+      if (rank.comm.rank() == 0) {
+        fmt::print("{}\n", answer);
+        std::fflush(stdout);
+      }
       meet(rank.comm);
     }
   });

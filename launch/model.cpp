@@ -145,6 +145,7 @@ void Model::keep(RankContext& rank, Trainer& trainer, const Device& device) {
   kept_.loss_scale = trainer.variables().loss_scale();
   kept_.exchange = device.exchange;
   kept_.engines = device.engines ? device.engines->json() : "";
+  kept_.profiled = trainer.profiled();
 }
 
 FitLength Model::check(const Dataset& data, const FitOptions& options) const {
@@ -176,6 +177,7 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
                    .lr = optimizer_.lr()};
   Fitted fitted;
   on_ranks(options.run, [&](RankContext& rank, Trainer& trainer, Device& device) {
+    if (options.run.profile && rank.comm.rank() == 0) trainer.profile();
     Fitted mine = fit_rank(job, rank, trainer, device);
     // Threads share what is left, processes have their own.
     if (rank.comm.rank() == 0 || runtime_.distributed()) fitted = std::move(mine);
@@ -186,6 +188,7 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
   loss_scale_ = kept_.loss_scale;
   weights_sha256_ = std::move(kept_.sha256);
   engines_ = std::move(kept_.engines);
+  profiled_ = std::move(kept_.profiled);
   exchange_ = std::move(kept_.exchange);
   optimizer_.set_lr(fitted.lr);
   steps_done_ += fitted.history.steps;

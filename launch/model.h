@@ -36,6 +36,7 @@ struct RunOptions {
   int workers = 0;  // threads a rank that read and augment; 0: 1 on the CPU, else the cores divided by the ranks
   uint64_t seed = 0;
   bool check_finite = false;
+  bool profile = false;  // times each node of rank 0's training steps (see Model::profiled); the bits are the same
   Precision precision = Precision::fp32;
   BackendChoice backend = BackendChoice::automatic;
   CommChoice comm = CommChoice::automatic;
@@ -108,6 +109,8 @@ class Model {
 
   /// As JSON, which algorithms the libraries were told to use in the last run on GPUs; empty on the CPU.
   const std::string& engines() const { return engines_; }
+  /// Where the time of the last fit's steps went, as a table (see profile_table); empty without RunOptions::profile.
+  const std::string& profiled() const { return profiled_; }
   /// What moved data between ranks in the last fit: "local", "mpi" or "nccl".
   const std::string& exchange() const { return exchange_; }
 
@@ -129,7 +132,7 @@ class Model {
   struct Kept {
     Weights weights;
     std::vector<Weights> slots;
-    std::string sha256, engines, exchange;
+    std::string sha256, engines, exchange, profiled;
     LossScale loss_scale;
   };
 
@@ -140,7 +143,7 @@ class Model {
   Weights weights_;
   std::vector<Weights> slots_;
   std::optional<LossScale> loss_scale_;
-  std::string weights_sha256_, engines_, exchange_;
+  std::string weights_sha256_, engines_, exchange_, profiled_;
   int64_t steps_done_ = 0, epochs_done_ = 0;  // since compile
 };
 

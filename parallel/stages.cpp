@@ -63,13 +63,13 @@ double work_of(const Graph& graph, const Node& node) {
   double work = 0;
   for (const auto* values : {&node.in, &node.out})
     for (Value v : *values) work += adds_a_byte * static_cast<double>(graph.type(v).bytes());
+  const Shape& output = graph.type(node.out[0]).shape;
   for (Value v : node.in) {
     const ValueInfo& info = graph.info(v);
-    const Shape& shape = info.type.shape;
-    // Weights have the outputs last: each element of these takes all that is left of a column.
-    if (info.role == Role::Parameter && shape.rank() > 1)
-      work += static_cast<double>(graph.type(node.out[0]).shape.elements()) *
-              (static_cast<double>(shape.elements()) / static_cast<double>(shape[shape.rank() - 1]));
+    // Each weight is used once for each pixel of the output, or each row.
+    if (info.role == Role::Parameter && info.type.shape.rank() > 1)
+      work += static_cast<double>(info.type.shape.elements()) * static_cast<double>(output.elements()) /
+              static_cast<double>(output[-1]);
   }
   return work;
 }

@@ -1,10 +1,10 @@
 // What tests of convolutions do not see of Winograd's: the same bits for every instruction set and number of threads,
 // and which convolutions it takes.
-#include "layers/cpu/winograd/winograd.h"
+#include "layers/cpu/winograd.h"
 
 #include <omp.h>
 
-#include "layers/cpu/winograd/tile_gemm.h"
+#include "layers/cpu/tile_gemm.h"
 #include "tests/op_check.h"
 
 namespace lockstep::cpu {

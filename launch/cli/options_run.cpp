@@ -76,6 +76,7 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
                  .workers = options.workers.value_or(0),
                  .seed = options.seed,
                  .check_finite = options.check_finite,
+                 .profile = options.profile,
                  .precision = precision_from_name(options.precision),
                  .backend = backend_from_name(options.backend),
                  .comm = comm_from_name(options.comm),

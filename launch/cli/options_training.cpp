@@ -29,6 +29,10 @@ void add_training_options(CLI::App& verb, Options& options) {
   verb.add_flag("--predict", options.predict,
                 "Predict the time of a step first, as plan --search does, and compare it with the run's; the bits are "
                 "the same");
+  verb.add_flag(
+      "--profile", options.profile,
+      "Time each node of rank 0's steps, one by one, and print milliseconds, GFLOP/s and GB/s; the bits are the "
+      "same");
   verb.add_flag("--quiet", options.quiet, "Print the results only");
   verb.add_option("--out", options.out, "Folder for manifest.json, metrics.jsonl and weights.safetensors")
       ->type_name("DIR");

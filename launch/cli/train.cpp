@@ -98,6 +98,7 @@ void train(const Options& options, Runtime& runtime) {
   }
   result["weights_sha256"] = model.weights_sha256();
   if (speaks) fmt::print("weights sha256 {}\n", model.weights_sha256());
+  if (speaks) fmt::print("{}", model.profiled());
   if (predicted) fmt::print("{}\n", prediction_text(*predicted, times.median()));
   if (!records) return;
   if (predicted) manifest->json()["prediction"] = prediction_json(*predicted, times.median());

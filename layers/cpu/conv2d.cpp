@@ -5,9 +5,10 @@
 
 #include "layers/cpu/depthwise.h"
 #include "layers/cpu/dnnl/weighted.h"
+#include "layers/cpu/few_channels.h"
 #include "layers/cpu/kernels.h"
 #include "layers/cpu/parallel.h"
-#include "layers/cpu/winograd/winograd.h"
+#include "layers/cpu/winograd.h"
 
 namespace lockstep::cpu {
 
@@ -84,6 +85,8 @@ Kernel make(const Conv2dWeightGradOp& op, const Signature& s) {
   const Conv2dAttributes& conv = op.conv;
   if (suits_winograd(conv, s.in[0].shape, s.in[1].shape))
     return winograd_weight_grad(conv, s.in[0].shape, s.in[1].shape, op.bias);
+  if (suits_few_channels(conv, s.in[0].shape, s.out[0].shape))
+    return few_channels_weight_grad(conv, s.in[0].shape, s.in[1].shape, op.bias);
   const Size2 one{1, 1}, none{0, 0};
   if (conv.kernel != one || conv.stride == one || conv.pad_before != none || conv.pad_after != none)
     return weight_grad(op, conv, s.in[0].shape, s);

@@ -1,4 +1,4 @@
-#include "layers/cpu/winograd/tile_gemm_loops.h"
+#include "layers/cpu/tile_gemm_loops.h"
 
 namespace lockstep::cpu {
 

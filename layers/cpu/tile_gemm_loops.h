@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "layers/cpu/winograd/tile_gemm.h"
+#include "layers/cpu/tile_gemm.h"
 
 namespace lockstep::cpu {
 namespace {
@@ -58,27 +58,47 @@ struct Loops {
     }
   }
 
-  static void outer(const float* a, const float* b, float* c, int64_t rows, int64_t m, int64_t panels) {
-    for (int64_t p = 0; p < panels; ++p, b += rows * panel, c += m * panel)
-      for (int64_t i = 0; i < m; i += outer_rows) {
-        const float* left = a + i / panel * rows * panel + i % panel;
-        V sum[outer_rows][across] = {};
-        for (int64_t t = 0; t < rows; ++t) {
-          V right[across];
-          for (int v = 0; v < across; ++v) right[v] = load(b + t * panel + v * lanes);
+  /// `Rows` rows of one panel of c.
+  template <int Rows>
+  static void outer_block(const float* a, int64_t a_step, const float* b, int64_t b_step, float* c, int64_t rows) {
+    V sum[Rows][across] = {};
+    for (int64_t t = 0; t < rows; ++t, a += a_step, b += b_step) {
+      V right[across];
+      for (int v = 0; v < across; ++v) right[v] = load(b + v * lanes);
 #pragma GCC unroll 16
-          for (int k = 0; k < outer_rows; ++k)
-            for (int v = 0; v < across; ++v) sum[k][v] = left[t * panel + k] * right[v] + sum[k][v];
-        }
-        for (int k = 0; k < outer_rows; ++k)
-          for (int v = 0; v < across; ++v) {
-            float* to = c + (i + k) * panel + v * lanes;
-            store(to, load(to) + sum[k][v]);
-          }
+      for (int k = 0; k < Rows; ++k)
+        for (int v = 0; v < across; ++v) sum[k][v] = a[k] * right[v] + sum[k][v];
+    }
+    for (int k = 0; k < Rows; ++k)
+      for (int v = 0; v < across; ++v) {
+        float* to = c + k * panel + v * lanes;
+        store(to, load(to) + sum[k][v]);
       }
   }
 
-  static constexpr TileGemm all{product, outer};
+  /// The last rows, fewer than outer_rows.
+  template <int Rows>
+  static void outer_rest(const float* a, int64_t a_step, const float* b, int64_t b_step, float* c, int64_t rows,
+                         int64_t left) {
+    if constexpr (Rows > 0) {
+      if (left == Rows) return outer_block<Rows>(a, a_step, b, b_step, c, rows);
+      outer_rest<Rows - 1>(a, a_step, b, b_step, c, rows, left);
+    }
+  }
+
+  static void correlate(const float* a, int64_t a_step, const float* b, int64_t b_step, float* c, int64_t rows,
+                        int64_t m) {
+    int64_t i = 0;
+    for (; i + outer_rows <= m; i += outer_rows) outer_block<outer_rows>(a + i, a_step, b, b_step, c + i * panel, rows);
+    outer_rest<outer_rows - 1>(a + i, a_step, b, b_step, c + i * panel, rows, m - i);
+  }
+
+  static void outer(const float* a, const float* b, float* c, int64_t rows, int64_t m, int64_t panels) {
+    for (int64_t p = 0; p < panels; ++p, b += rows * panel, c += m * panel)
+      for (int64_t i = 0; i < m; i += panel) correlate(a + i * rows, panel, b, panel, c + i * panel, rows, panel);
+  }
+
+  static constexpr TileGemm all{product, outer, correlate};
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Products of small matrices whose rows lie in panels of 16 columns, [panels][rows][16]: the middle of Winograd's
-// convolution. Pure functions: any thread.
+// Products of small matrices whose rows lie in panels of 16 columns, [panels][rows][16]: what our own convolutions are
+// made of. Pure functions: any thread.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,8 @@ struct TileGemm {
   void (*product)(const float* a, const float* b, float* c, int64_t rows, int64_t depth, int64_t panels);
   /// c[i][j] += sum over t of a[t][i] * b[t][j]. a: [m/16][rows][16]; b: [panels][rows][16]; c: [panels][m][16].
   void (*outer)(const float* a, const float* b, float* c, int64_t rows, int64_t m, int64_t panels);
+  /// The same for one panel of c, [m][16], and rows of a and b that are so many floats apart, and may overlap.
+  void (*correlate)(const float* a, int64_t a_step, const float* b, int64_t b_step, float* c, int64_t rows, int64_t m);
 };
 const TileGemm& tile_gemm();
 

@@ -1,13 +1,13 @@
-#include "layers/cpu/winograd/winograd.h"
+#include "layers/cpu/winograd.h"
 
 #include <algorithm>
 
 #include "core/plan/memory.h"
 #include "layers/cpu/columns.h"
 #include "layers/cpu/parallel.h"
+#include "layers/cpu/tile_gemm.h"
 #include "layers/cpu/vec.h"
-#include "layers/cpu/winograd/tile_gemm.h"
-#include "layers/cpu/winograd/transforms.h"
+#include "layers/cpu/winograd_transforms.h"
 
 namespace lockstep::cpu {
 
@@ -182,26 +182,6 @@ void unpack_weight_grad(const float* u, int64_t channels, int64_t filters, float
   });
 }
 
-/// sums[c] = the sum of rows[.., c], a multiple of 8 channels: in 32 bits over blocks of rows, which are summed in 64.
-void sum_rows(const float* rows, int64_t count, int64_t channels, float* sums) {
-  constexpr int64_t at_once = 64;
-  for (int64_t c = 0; c < channels; c += at_once) {
-    const int64_t wide = std::min(at_once, channels - c);
-    double total[at_once] = {};
-    const int64_t block = rows_per_block(channels);
-    for (int64_t first = 0; first < count; first += block) {
-      float part[at_once];
-      sum_columns<1>(std::min(block, count - first), wide,
-                     [=]<class V>(V, int64_t row, int64_t k, V* term) {
-                       term[0] = load<V>(rows + (first + row) * channels + c + k);
-                     },
-                     {part});
-      for (int64_t k = 0; k < wide; ++k) total[k] += double{part[k]};
-    }
-    for (int64_t k = 0; k < wide; ++k) sums[c + k] = static_cast<float>(total[k]);
-  }
-}
-
 /// Calls body(place) for each of the 16 products of so many bytes.
 template <class Body>
 void each_place(int64_t bytes, Body body) {
@@ -236,11 +216,6 @@ Kernel convolve(const Tiling& tiling, size_t images, bool bias, bool relus) {
 }
 
 }  // namespace
-
-const TileGemm& tile_gemm() {
-  static const TileGemm& chosen = __builtin_cpu_supports("avx512f") ? tile_gemm_16 : tile_gemm_8;
-  return chosen;
-}
 
 bool suits_winograd(const Conv2dAttributes& conv, const Shape& x, const Shape& y) {
   const Size2 one{1, 1}, three{3, 3};
@@ -301,9 +276,10 @@ Kernel winograd_weight_grad(const Conv2dAttributes& conv, const Shape& x, const 
       }
       unpack_weight_grad(u, channels, together, dw + k * 9 * channels);
     }
-    if (bias) sum_rows(dy, rows, filters, args.out[1].as());
+    if (bias)
+      column_sums(dy, rows, filters, args.out[1].as(), args.workspace + floats(inputs) + floats(grads) + floats(sums));
   };
-  return {.workspace = floats(inputs) + floats(grads) + floats(sums), .run = run};
+  return {.workspace = floats(inputs) + floats(grads) + floats(sums) + column_sums_workspace(filters), .run = run};
 }
 
 }  // namespace lockstep::cpu
