@@ -12,8 +12,7 @@
 #include "launch/lockstep.h"
 #include "launch/runtime.h"
 #include "layers/cuda/kernels.h"
-#include "layers/optimizers/adam.h"
-#include "layers/optimizers/sgd.h"
+#include "layers/optimizers/update.h"
 #include "parallel/comm/gather.h"
 #include "parallel/tree_reduce.h"
 
@@ -105,15 +104,12 @@ class Cases {
     pools();
     const Type flat{Shape{parameters}};
     all_.push_back({"sgd with momentum",
-                    std::make_shared<SgdOp>(0.9F, false, 0.0F),
+                    std::make_shared<UpdateOp>(SGD{.momentum = 0.9F}),
                     {flat, flat, step_state_type(), flat},
                     0,
                     {0, 3}});
-    all_.push_back({"adam",
-                    std::make_shared<AdamOp>(0.9F, 0.999F, 1e-7F, 0.0F),
-                    {flat, flat, step_state_type(), flat, flat},
-                    0,
-                    {0, 3, 4}});
+    all_.push_back(
+        {"adam", std::make_shared<UpdateOp>(Adam{}), {flat, flat, step_state_type(), flat, flat}, 0, {0, 3, 4}});
   }
   const std::vector<Case>& all() const { return all_; }
 

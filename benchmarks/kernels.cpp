@@ -11,7 +11,6 @@
 #include "core/step_state.h"
 #include "layers/cpu/kernels.h"
 #include "layers/ops.h"
-#include "layers/optimizers/adam.h"
 
 using namespace lockstep;
 
@@ -90,7 +89,7 @@ void add_cases(const std::string& name, const Shape& x) {
   add("relu", ReluOp(), {images});
   add("add", AddOp(), {images, images});
   add("batch_norm", BatchNormOp(1e-3F, true, false), {images, channels, channels, lane_state_type(1)});
-  add("adam", AdamOp(0.9F, 0.999F, 1e-7F, 0),
+  add("adam", UpdateOp(Adam{.beta_1 = 0.9F, .beta_2 = 0.999F, .epsilon = 1e-7F}),
       {Type{Shape{x.elements()}}, Type{Shape{x.elements()}}, step_state_type(), Type{Shape{x.elements()}},
        Type{Shape{x.elements()}}});
 }

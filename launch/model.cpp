@@ -47,7 +47,7 @@ void Model::compile(const CompileOptions& options) {
   const std::vector<std::string> metrics{"accuracy"};
   for (const auto& metric : options.metrics)
     if (std::ranges::find(metrics, metric) == metrics.end()) throw unknown("metric", metric, metrics);
-  static_cast<void>(options.optimizer.op());  // refuses options out of range
+  options.optimizer.check();
   if (const float lr = options.optimizer.lr(); !(lr > 0) || !std::isfinite(lr))
     throw InputError("the learning rate is {}, expected a number above 0", lr);
   optimizer_ = options.optimizer;
@@ -179,6 +179,7 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
   on_ranks(options.run, [&](RankContext& rank, Trainer& trainer, Device& device) {
     if (options.run.profile && rank.comm.rank() == 0) trainer.profile();
     Fitted mine = fit_rank(job, rank, trainer, device);
+    if (optimizer_.common.use_ema && steps_done_ + mine.history.steps > 0) trainer.take_average();
     // Threads share what is left, processes have their own.
     if (rank.comm.rank() == 0 || runtime_.distributed()) fitted = std::move(mine);
     keep(rank, trainer, device);

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <bit>
+#include <numeric>
 
 #include "core/error.h"
 #include "core/plan/autodiff.h"
 #include "core/plan/recompute.h"
 #include "launch/planner.h"
+#include "launch/updates.h"
 #include "layers/ops.h"
 
 namespace lockstep {
@@ -54,14 +56,18 @@ void stack_sums(const Graph& graph, std::span<const Value> values, size_t offset
 
 /// With loss scaling: what all updates take, {loss scale, whether all gradients are finite}. Totals are the same on all
 /// ranks, so this is as well. The gaps between gradients are zeros.
-std::vector<Value> add_finite(Planner& planner, const std::vector<Bucket>& buckets) {
+std::vector<Value> add_finite(Planner& planner, const StepTarget& target, const std::vector<Bucket>& buckets) {
   std::vector<Value> gradients;
   for (const Bucket& bucket : buckets)
     if (bucket.gradients) gradients.push_back(bucket.gradients);
   if (!planner.scale()) return {};
   if (gradients.empty()) gradients.push_back(planner.scale());  // a stage that has none says so
   Value flag = planner.after_lanes("finite", std::make_shared<FiniteOp>(), gradients).at(0);
-  if (planner.gradients_differ()) flag = planner.after_lanes("finite/sum", std::make_shared<FlagSumOp>(), {flag}).at(0);
+  if (planner.gradients_differ()) {
+    std::vector<size_t> axes(target.mesh.strategy().mesh.size());
+    std::iota(axes.begin(), axes.end(), size_t{0});
+    flag = planner.after_lanes("finite/sum", std::make_shared<RankSumOp>("flag", axes), {flag}).at(0);
+  }
   return {planner.scale(), flag};
 }
 
@@ -108,32 +114,8 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
   planner.end_pipeline();
 
   const Value step_state = planner.step_state();
-  const std::vector<Value> scaling = add_finite(planner, buckets);
-  const bool shares = planner.shards_optimizer();
-  if (shares) planner.step().owned = planner.owned(buckets);
-  const auto& mine =
-      shares ? planner.step().owned[static_cast<size_t>(planner.data_rank())] : std::vector<OwnedRange>{};
-  size_t owned = 0;
-  for (const Bucket& bucket : buckets) {
-    if (!bucket.gradients) continue;
-    const auto offset = static_cast<size_t>(bucket.owned.begin);
-    const std::string name = fmt::format("update{}", bucket.begin);
-    const int64_t floats = planner.placed_type(bucket.gradients).shape.elements();
-    const size_t slot_size = shares ? slot_bytes(mine) : target.layout.parameter_bytes;
-    const size_t slot_offset = shares ? mine[owned++].slot : offset;
-    std::vector<Value> kept{planner.range(name + "/parameters", floats, Role::Parameter, {Region::Parameter, offset})};
-    for (int slot = 0; slot < optimizer.slots(); ++slot)
-      kept.push_back(planner.range(fmt::format("{}/slot{}", name, slot), floats, Role::Slot,
-                                   {Region::Slot, slot_size * static_cast<size_t>(slot) + slot_offset}));
-    std::vector<Value> in{kept[0], bucket.gradients, step_state};
-    in.insert(in.end(), kept.begin() + 1, kept.end());
-    in.insert(in.end(), scaling.begin(), scaling.end());
-    const Value updated = planner.update(name, optimizer.op(!scaling.empty()), in, kept).at(0);
-    if (!shares) continue;
-    const auto all = static_cast<int64_t>((bucket.end - bucket.begin) / sizeof(float));
-    const Value whole = planner.range(name + "/whole", all, Role::Parameter, {Region::Parameter, bucket.begin});
-    planner.update(name + "/gather", std::make_shared<GatherOwnedOp>(all), {updated}, {whole});
-  }
+  const std::vector<Value> scaling = add_finite(planner, target, buckets);
+  plan_updates(planner, network, optimizer, target, buckets, scaling);
   // Behind the updates, which read the scale that this step's gradients have.
   if (!scaling.empty()) planner.update("loss_scale", std::make_shared<LossScaleOp>(), scaling, {scaling[0]});
   for (size_t i = 0; i < planner.built().tracked.size(); ++i) {

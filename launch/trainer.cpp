@@ -184,6 +184,13 @@ StepResult Trainer::wait() {
   return result;
 }
 
+void Trainer::take_average() {
+  Weights weights = variables_.get();
+  std::vector<Weights> slots = variables_.get_slots();
+  for (auto& [name, average] : slots.back()) weights[name] = std::move(average);
+  set_weights(weights);
+}
+
 StepResult Trainer::evaluate(const Batch& batch) {
   Engine& engine = evaluation();
   engine.inputs.put(batch,

@@ -63,6 +63,8 @@ class Trainer {
   /// This rank's predictions, [lane_count * batch / lanes, …], padding included.
   std::vector<float> predict(const Batch& batch);
 
+  /// The weights become their moving average, where the optimizer keeps one (CommonOptions::use_ema). All ranks call.
+  void take_average();
   /// Returns when the steps that were started are done; their results are still waited for.
   void settle();
   /// Changes the variables, which no step that is under way may use (see settle). Throws as check_weights does.

@@ -21,8 +21,8 @@ Value Builder::source(std::string_view suffix, Type type, Role role) {
   return graph_.source(full_name(suffix), type, role);
 }
 
-Value Builder::parameter(std::string_view suffix, Shape shape, Initializer initializer) {
-  variables_.push_back({full_name(suffix), shape, initializer, true});
+Value Builder::parameter(std::string_view suffix, Shape shape, Initializer initializer, Regularizer regularizer) {
+  variables_.push_back({full_name(suffix), shape, initializer, true, regularizer});
   return graph_.source(variables_.back().name, {shape, DType::f32}, Role::Parameter);
 }
 

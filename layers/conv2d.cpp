@@ -223,6 +223,8 @@ void Conv2D::describe(Fields& fields) {
   fields.field("use_bias", options.use_bias);
   fields.field("groups", options.groups);
   fields.field("dilation_rate", options.dilation_rate);
+  fields.field("kernel_regularizer", options.kernel_regularizer);
+  fields.field("bias_regularizer", options.bias_regularizer);
 }
 
 Value Conv2D::build(Builder& builder, std::span<const Value> in) const {
@@ -236,8 +238,9 @@ Value Conv2D::build(Builder& builder, std::span<const Value> in) const {
   const int64_t area = kernel_size[0] * kernel_size[1];
   // As in Keras, the fans count the filters of all groups.
   std::vector<Value> values{input,
-                            builder.parameter("kernel", weights, glorot_uniform(area * weights[3], area * filters))};
-  if (options.use_bias) values.push_back(builder.parameter("bias", {filters}, zeros));
+                            builder.parameter("kernel", weights, glorot_uniform(area * weights[3], area * filters),
+                                              options.kernel_regularizer)};
+  if (options.use_bias) values.push_back(builder.parameter("bias", {filters}, zeros, options.bias_regularizer));
   // The activation is a node of its own: whether this convolution or a pool behind it computes it is for `fuse` to say.
   const Value y = builder.add1("", std::make_shared<Conv2dOp>(conv, options.use_bias, false), std::move(values));
   return builder.activate(y, options.activation);

@@ -76,6 +76,7 @@ struct Conv2DOptions {
   bool use_bias = true;
   int64_t groups = 1;
   Size2 dilation_rate{1, 1};
+  Regularizer kernel_regularizer = {}, bias_regularizer = {};
 };
 
 /// 2-D convolution over [N,H,W,C].

@@ -95,6 +95,8 @@ void Dense::describe(Fields& fields) {
   fields.field("units", units, true);
   fields.field("activation", options.activation);
   fields.field("use_bias", options.use_bias);
+  fields.field("kernel_regularizer", options.kernel_regularizer);
+  fields.field("bias_regularizer", options.bias_regularizer);
 }
 
 Value Dense::build(Builder& builder, std::span<const Value> in) const {
@@ -102,8 +104,9 @@ Value Dense::build(Builder& builder, std::span<const Value> in) const {
   expect_matrix(builder.type(input));
   if (units < 1) throw InputError("{} units, expected at least 1", units);
   const Shape x = builder.type(input).shape;
-  std::vector<Value> inputs{input, builder.parameter("kernel", {units, x[1]}, glorot_uniform(x[1], units))};
-  if (options.use_bias) inputs.push_back(builder.parameter("bias", {units}, zeros));
+  std::vector<Value> inputs{
+      input, builder.parameter("kernel", {units, x[1]}, glorot_uniform(x[1], units), options.kernel_regularizer)};
+  if (options.use_bias) inputs.push_back(builder.parameter("bias", {units}, zeros, options.bias_regularizer));
   const Value y = builder.add1("", std::make_shared<DenseOp>(options.use_bias, false), inputs);
   return builder.activate(y, options.activation);
 }

@@ -42,6 +42,7 @@ class DenseWeightGradOp final : public Op {
 struct DenseOptions {
   Activation activation = Activation::linear;
   bool use_bias = true;
+  Regularizer kernel_regularizer = {}, bias_regularizer = {};
 };
 
 /// Variables: kernel [units, F] (Glorot uniform), bias [units] (zeros). Keras keeps the transposed kernel.

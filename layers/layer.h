@@ -13,6 +13,7 @@
 #include "core/graph.h"
 #include "layers/initializer.h"
 #include "layers/padding.h"
+#include "layers/regularizer.h"
 
 namespace lockstep {
 
@@ -50,6 +51,7 @@ class Fields {
   virtual void field(std::string_view key, bool& value, bool required = false) = 0;
   /// A number, or null for none.
   virtual void field(std::string_view key, std::optional<float>& value) = 0;
+  virtual void field(std::string_view key, Regularizer& value) = 0;
   virtual void field(std::string_view key, Padding& value) = 0;
   void field(std::string_view key, Interpolation& value) { choice(key, value, {"nearest", "bilinear"}); }
   /// "swish" and "hard_swish" are read as well.
@@ -74,6 +76,7 @@ struct Variable {
   Shape shape;
   Initializer initializer;
   bool trainable = true;
+  Regularizer regularizer = {};
 };
 
 /// Handed to Layer::build: adds nodes and variables under the layer's name.
@@ -91,7 +94,7 @@ class Builder {
   uint32_t layer_index() const { return layer_index_; }
 
   /// A trained parameter named "<layer>/<suffix>".
-  Value parameter(std::string_view suffix, Shape shape, Initializer initializer);
+  Value parameter(std::string_view suffix, Shape shape, Initializer initializer, Regularizer regularizer = {});
   /// A variable that is kept, not trained.
   Value state(std::string_view suffix, Shape shape, float initial);
   /// A value fed from outside, named "<layer>" or "<layer>/<suffix>".

@@ -1,5 +1,6 @@
 #include <fmt/ranges.h>
 
+#include <cmath>
 #include <functional>
 #include <optional>
 
@@ -40,6 +41,9 @@ class Writer final : public Fields {
     else
       json_[std::string(key)] = value == Padding::same ? "same" : "valid";
   }
+  void field(std::string_view key, Regularizer& value) override {
+    if (value.any()) json_[std::string(key)] = {{"l1", value.l1}, {"l2", value.l2}};
+  }
 
  protected:
   void choose(std::string_view key, int& index, std::span<const std::string> names) override {
@@ -72,6 +76,27 @@ std::optional<Padding> padding(const Json& j) {
   const bool two = j.is_array() && j.size() == 2;
   const auto rows = pair(two ? j[0] : j), columns = pair(two ? j[1] : j);
   return rows && columns ? std::optional(Padding(*rows, *columns)) : std::nullopt;
+}
+
+/// As Keras names them, with its defaults, or by their numbers.
+bool read_regularizer(const Json& j, Regularizer& value) {
+  const std::map<std::string, Regularizer, std::less<>> named{{"l1", L1()}, {"l2", L2()}, {"l1_l2", L1L2()}};
+  value = {};
+  if (j.is_null()) return true;
+  if (j.is_string()) {
+    const auto found = named.find(j.get<std::string>());
+    if (found == named.end()) return false;
+    value = found->second;
+    return true;
+  }
+  if (!j.is_object() || j.empty()) return false;
+  for (const auto& [key, number] : j.items()) {
+    if ((key != "l1" && key != "l2") || !number.is_number()) return false;
+    const auto factor = number.get<float>();
+    if (!(factor >= 0) || !std::isfinite(factor)) return false;
+    (key == "l1" ? value.l1 : value.l2) = factor;
+  }
+  return true;
 }
 
 /// Reads one layer's options; remembers which keys exist, so that unknown ones can be named.
@@ -133,6 +158,11 @@ class Reader final : public Fields {
       value = given.value_or(value);
       return given.has_value();
     });
+  }
+
+  void field(std::string_view key, Regularizer& value) override {
+    read(key, false, R"(null, "l1", "l2", "l1_l2", or numbers from 0 such as {"l1": 0, "l2": 0.0001})",
+         [&](const Json& j) { return read_regularizer(j, value); });
   }
 
   void refuse_unknown_keys() const {

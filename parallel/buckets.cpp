@@ -183,16 +183,16 @@ void add_reduction_kernels(KernelTable& kernels, Numerics numerics, const Mesh& 
                           const Args& args) { TreeAllReduce::gather(mesh.along(0), args.out[0].as(), n, stream); },
         .capturable = mesh.along(0).capturable()};
   });
-  kernels.add<FlagSumOp>([&mesh](const FlagSumOp&, const Signature&) {
+  kernels.add<RankSumOp>([&mesh](const RankSumOp& op, const Signature& signature) {
+    const auto n = static_cast<size_t>(signature.in[0].shape.elements());
     size_t scratch = 0;
-    for (size_t axis = 0; axis < mesh.strategy().mesh.size(); ++axis)
-      scratch = std::max(scratch, ordered_scratch(mesh.along(axis).size(), DType::f32, 1));
+    for (size_t axis : op.axes) scratch = std::max(scratch, ordered_scratch(mesh.along(axis).size(), DType::f32, n));
     return Kernel{.workspace = scratch,
                   .run =
-                      [&mesh](Stream& stream, const Args& args) {
-                        stream.copy(args.out[0].data, args.in[0].data, sizeof(float));
-                        for (size_t axis = 0; axis < mesh.strategy().mesh.size(); ++axis)
-                          ordered_all_reduce(mesh.along(axis), DType::f32, args.out[0].data, 1, args.workspace, stream);
+                      [&mesh, n, axes = op.axes](Stream& stream, const Args& args) {
+                        stream.copy(args.out[0].data, args.in[0].data, n * sizeof(float));
+                        for (size_t axis : axes)
+                          ordered_all_reduce(mesh.along(axis), DType::f32, args.out[0].data, n, args.workspace, stream);
                       },
                   .capturable = mesh.world().capturable()};
   });

@@ -87,12 +87,16 @@ class GatherOwnedOp final : public Op {
   const int64_t floats;
 };
 
-/// The sum of a float over all ranks, once a step.
-class FlagSumOp final : public Op {
+/// The sum of each of a few floats over the ranks along some axes, in the order of their places, once a step.
+class RankSumOp final : public Op {
  public:
-  std::string_view name() const override { return "flag_sum"; }
+  RankSumOp(std::string what, std::vector<size_t> axes) : what(std::move(what)), axes(std::move(axes)) {}
+  std::string_view name() const override { return "rank_sum"; }
   std::vector<Type> infer(std::span<const Type> in) const override { return {in[0]}; }
   std::vector<Rule> rules() const override { return {}; }
+
+  const std::string what;  // travels, for reports
+  const std::vector<size_t> axes;
 };
 
 }  // namespace lockstep

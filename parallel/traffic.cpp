@@ -65,15 +65,16 @@ std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, bool
       const auto axis = static_cast<int>(mesh.strategy().stage_axis());
       all.push_back(
           {node.name, "results", {axis}, sends ? bytes * static_cast<size_t>(mesh.strategy().stages() - 1) : 0, 1});
-    } else if (dynamic_cast<const FlagSumOp*>(node.op.get())) {
+    } else if (const auto* few = dynamic_cast<const RankSumOp*>(node.op.get())) {
+      const auto n = static_cast<size_t>(local(node.in[0]).shape.elements());
       size_t bytes = 0, times = 0;
       std::vector<int> axes;
-      for (size_t axis = 0; axis < mesh.strategy().mesh.size(); ++axis) {
+      for (size_t axis : few->axes) {
         axes.push_back(static_cast<int>(axis));
-        bytes += ordered_sent(mesh.along(axis).size(), mesh.along(axis).rank(), DType::f32, 1);
-        times += ordered_exchanges(mesh.along(axis).size(), DType::f32, 1);
+        bytes += ordered_sent(mesh.along(axis).size(), mesh.along(axis).rank(), DType::f32, n);
+        times += ordered_exchanges(mesh.along(axis).size(), DType::f32, n);
       }
-      all.push_back({node.name, "flag", std::move(axes), bytes, times});
+      all.push_back({node.name, few->what, std::move(axes), bytes, times});
     }
   }
   return all;

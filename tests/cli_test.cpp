@@ -101,9 +101,40 @@ TEST_F(Cli, SchedulesAndAugmentationTellInTheWeightsAndInTheManifest) {
   ASSERT_EQ(outcome.code, 0) << outcome.text;
   EXPECT_NE(outcome.line_after("weights sha256 "), plain);
   const auto configuration = nlohmann::json::parse(read(path("run/manifest.json")))["configuration"];
-  EXPECT_EQ(configuration["schedule"], "cosine");
-  EXPECT_EQ(configuration["warmup"], 2);
+  EXPECT_EQ(configuration["schedule"]["name"], "cosine");
+  EXPECT_EQ(configuration["schedule"]["warmup"], 2);
   EXPECT_EQ(configuration["augment"], "crop:2,flip");
+}
+
+TEST_F(Cli, AccumulatedBatchesAreLanesOfOneUpdate) {
+  const auto sha = [&](const std::string& options) {
+    return run("train --data digits --steps 3 --quiet --ranks 2 --seed 3 " + options).line_after("weights sha256 ");
+  };
+  const std::string accumulated = sha("--batch 16 --lanes 2 --accumulate 4");
+  EXPECT_EQ(accumulated.size(), 64U);
+  EXPECT_EQ(accumulated, sha("--batch 64 --lanes 8"));
+  EXPECT_NE(accumulated, sha("--batch 16 --lanes 2"));
+  EXPECT_EQ(sha("--batch 16 --lanes 2 --accumulate 4 --lr 0.001 --scale-lr 32"), sha("--batch 64 --lr 0.002"));
+}
+
+TEST_F(Cli, OptimizersAndSchedulesTellInTheManifest) {
+  const Outcome outcome = run(small + "--optimizer lars --momentum 0.8 --nesterov --out " + path("refused"));
+  EXPECT_TRUE(outcome.says("unknown option of lars 'nesterov'")) << outcome.text;
+  ASSERT_EQ(run(small +
+                "--optimizer rmsprop --momentum 0.8 --centered --global-clipnorm 2 --use-ema --schedule "
+                "one_cycle --pct-start 0.5 --out " +
+                path("run"))
+                .code,
+            0);
+  const auto configuration = nlohmann::json::parse(read(path("run/manifest.json")))["configuration"];
+  const auto& optimizer = configuration["optimizer"];
+  EXPECT_EQ(optimizer["name"], "rmsprop");
+  EXPECT_EQ(optimizer["momentum"].get<float>(), 0.8F);
+  EXPECT_EQ(optimizer["centered"], true);
+  EXPECT_EQ(optimizer["global_clipnorm"], 2);
+  EXPECT_EQ(optimizer["use_ema"], true);
+  EXPECT_EQ(optimizer["exclude_bias_and_norm"], false);
+  EXPECT_EQ(configuration["schedule"]["pct_start"], 0.5);
 }
 
 TEST_F(Cli, SaysOnStderrWhatItIsAskedToSay) {
@@ -227,14 +258,19 @@ TEST_F(Cli, BadInputIsRefusedWithTwo) {
       {"train --resize 32 --ranks 3", {"8 lanes", "3 ranks", "1, 2, 4, 8"}},
       {"train --model lenet5", {"conv2d_1", "5x5", "[1, 4, 4, 6]"}},
       {"train --lr -1", {"--lr is -1"}},
-      {"train --weight-decay -1", {"--weight-decay is -1"}},
-      {"train --warmup -1", {"--warmup is -1"}},
+      {"train --weight-decay -1", {"adam: got weight_decay -1"}},
+      {"train --warmup -1", {"schedule constant: got warmup -1"}},
+      {"train --accumulate 3", {"--accumulate is 3", "power of two"}},
+      {"train --accumulate 2 --numerics fast", {"--accumulate 2", "reproducible"}},
+      {"train --power 2", {"unknown option of the schedule constant 'power'", "warmup"}},
+      {"train --clipnorm 1 --clipvalue 1", {"clipvalue 1, clipnorm 1", "one of them"}},
+      {"train --scale-lr 0", {"--scale-lr is 0"}},
       {"train --schedule cosin", {"unknown schedule 'cosin'", "did you mean 'cosine'"}},
       {"train --augment crop:x", {"augmentation 'crop:x'", "crop:PIXELS"}},
       {"train --log warnings", {"unknown log level 'warnings'", "did you mean 'warning'"}},
       {"train --lr 0", {"--lr is 0", "above 0"}},
       {"train --lr nan", {"--lr is nan"}},
-      {"train --weight-decay nan", {"--weight-decay is nan"}},
+      {"train --weight-decay nan", {"adam: got weight_decay nan"}},
       {"train --seed -1", {"--seed", "from 0"}},
       {"train --threads 0", {"--threads is 0"}},
       {"train --batch 0", {"batch is 0"}},

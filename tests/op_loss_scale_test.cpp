@@ -4,9 +4,8 @@
 
 #include "core/step_state.h"
 #include "layers/loss.h"
-#include "layers/optimizers/adam.h"
 #include "layers/optimizers/loss_scale.h"
-#include "layers/optimizers/sgd.h"
+#include "layers/optimizers/update.h"
 #include "tests/op_check.h"
 
 namespace lockstep::test {
@@ -116,10 +115,13 @@ void expect_scaled(const OpClass& plain, const OpClass& scaled, size_t slots) {
 }
 
 TEST(LossScale, OptimizersDivideByTheScaleOrStandStill) {
-  expect_scaled(SgdOp(0, false, 0.01F), SgdOp(0, false, 0.01F, true), 0);
-  expect_scaled(SgdOp(0.9F, false, 0.01F), SgdOp(0.9F, false, 0.01F, true), 1);
-  expect_scaled(SgdOp(0.9F, true, 0), SgdOp(0.9F, true, 0, true), 1);
-  expect_scaled(AdamOp(0.9F, 0.999F, 1e-7F, 0.01F), AdamOp(0.9F, 0.999F, 1e-7F, 0.01F, true), 2);
+  expect_scaled(UpdateOp(SGD{.weight_decay = 0.01F}), UpdateOp(SGD{.weight_decay = 0.01F}, true), 0);
+  expect_scaled(UpdateOp(SGD{.momentum = 0.9F, .weight_decay = 0.01F}),
+                UpdateOp(SGD{.momentum = 0.9F, .weight_decay = 0.01F}, true), 1);
+  expect_scaled(UpdateOp(SGD{.momentum = 0.9F, .nesterov = true}),
+                UpdateOp(SGD{.momentum = 0.9F, .nesterov = true}, true), 1);
+  expect_scaled(UpdateOp(Adam{.beta_1 = 0.9F, .beta_2 = 0.999F, .epsilon = 1e-7F, .weight_decay = 0.01F}),
+                UpdateOp(Adam{.beta_1 = 0.9F, .beta_2 = 0.999F, .epsilon = 1e-7F, .weight_decay = 0.01F}, true), 2);
 }
 
 TEST(LossScale, Errors) {
@@ -139,11 +141,12 @@ TEST(LossScale, Errors) {
             }),
             "got f16[3], expected elements of type f32");
   EXPECT_EQ(error_of([&] {
-              SgdOp(0, false, 0, true).infer(std::vector<Type>{four, four, step_state_type()});
+              UpdateOp(SGD{}, true).infer(std::vector<Type>{four, four, step_state_type()});
             }),
             "got 3 inputs, expected 5");
   EXPECT_EQ(error_of([&] {
-              AdamOp(0, 0, 1, 0, true).infer(std::vector<Type>{four, four, step_state_type(), four, four, four, one});
+              UpdateOp(Adam{.beta_1 = 0, .beta_2 = 0, .epsilon = 1}, true)
+                  .infer(std::vector<Type>{four, four, step_state_type(), four, four, four, one});
             }),
             "the loss scale is f32[4], expected f32[2]");
 }

@@ -107,8 +107,10 @@ TEST(MixedTypes, AreRefused) {
   EXPECT_EQ(refusal(SoftmaxOp(), {half}), f32_only);
   EXPECT_EQ(refusal(SoftmaxGradOp(), {half, half}), f32_only);
   EXPECT_EQ(refusal(CrossEntropyOp(), {half, {Shape{4}, DType::i32}, lane_state_type(1)}), f32_only);
-  EXPECT_EQ(refusal(SgdOp(0, false, 0), {half, half, step_state_type()}), f32_only);
-  EXPECT_EQ(refusal(AdamOp(0, 0, 1, 0), {half, half, step_state_type(), half, half}), f32_only);
+  EXPECT_EQ(refusal(UpdateOp(SGD{}), {half, half, step_state_type()}), f32_only);
+  EXPECT_EQ(
+      refusal(UpdateOp(Adam{.beta_1 = 0, .beta_2 = 0, .epsilon = 1}), {half, half, step_state_type(), half, half}),
+      f32_only);
   EXPECT_EQ(refusal(MovingAverageOp(0), {half, half, step_state_type()}), f32_only);
 }
 

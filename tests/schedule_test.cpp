@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <nlohmann/json.hpp>
+
 #include "core/error.h"
 #include "launch/lockstep.h"
 #include "tests/errors.h"
@@ -33,8 +36,46 @@ TEST(Schedule, HasTheValuesOfItsFormula) {
 }
 
 TEST(Schedule, IsKnownByName) {
-  for (const char* name : {"constant", "step", "linear", "cosine"}) EXPECT_EQ(Schedule::from_name(name).name(), name);
+  for (const std::string& name : Schedule::names()) EXPECT_EQ(Schedule::from_name(name).name(), name);
   EXPECT_TRUE(says(error_of([] { Schedule::from_name("cosin"); }), {"schedule 'cosin'", "'cosine'"}));
+}
+
+TEST(Schedule, HasTheRatesOfPyTorchsSchedulers) {
+  std::ifstream file(LOCKSTEP_SOURCE_DIR "/tests/golden/optimizers.json");
+  const auto golden = nlohmann::json::parse(file)["schedules"];
+  const std::map<std::string, Schedule> schedules{
+      {"cosine", {.decay = Decay::cosine, .final_lr = 0.01}},
+      {"polynomial", {.decay = Decay::polynomial, .power = 2}},
+      {"linear", {.decay = Decay::linear, .final_lr = 0.01}},
+      {"exponential", {.decay = Decay::exponential, .decay_rate = 0.9, .decay_steps = 1}},
+      {"cosine_restarts", {.decay = Decay::cosine_restarts, .final_lr = 0.001, .decay_steps = 3}},
+      {"one_cycle", {.decay = Decay::one_cycle}}};
+  ASSERT_EQ(golden.size(), schedules.size());
+  for (const auto& [name, rates] : golden.items()) {
+    double worst = 0, worst_of_constant = 0;
+    for (size_t step = 0; step < rates.size(); ++step) {
+      const auto want = rates[step].get<double>();
+      const auto off = [&](const Schedule& schedule) {
+        return std::abs(schedule.at(0.1F, static_cast<int64_t>(step), static_cast<int64_t>(rates.size())) - want);
+      };
+      worst = std::max(worst, off(schedules.at(name)));
+      worst_of_constant = std::max(worst_of_constant, off({}));
+    }
+    EXPECT_TRUE(worst <= 1e-8) << name << " " << worst;
+    EXPECT_TRUE(worst_of_constant > 1e-3) << name;  // another schedule is seen
+  }
+}
+
+TEST(Schedule, OptionsAreThoseOfItsKind) {
+  Schedule schedule = Schedule::from_name("polynomial");
+  schedule.set("power", 2);
+  schedule.set("warmup", 3);
+  EXPECT_EQ(schedule.power, 2);
+  EXPECT_EQ(schedule.warmup, 3);
+  EXPECT_TRUE(says(error_of([&] { schedule.set("powr", 2); }), {"polynomial 'powr'", "'power'"}));
+  EXPECT_TRUE(says(error_of([&] { schedule.set("pct_start", 0.3); }), {"polynomial 'pct_start'", "final_lr, power"}));
+  EXPECT_EQ(error_of([&] { schedule.set("warmup", 1.5); }),
+            "schedule polynomial: got warmup 1.5, expected a whole number from 0");
 }
 
 std::string trained(float lr, const Schedule& schedule, int64_t steps) {

@@ -14,15 +14,15 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Json optimizer_json(const Optimizer& optimizer) {
-  if (const SGD* sgd = optimizer.sgd())
-    return {{"name", "sgd"},
-            {"lr", sgd->lr},
-            {"momentum", sgd->momentum},
-            {"nesterov", sgd->nesterov},
-            {"weight_decay", sgd->weight_decay}};
-  const Adam& adam = *optimizer.adam();
-  return {{"name", "adam"},        {"lr", adam.lr},           {"beta_1", adam.beta_1},
-          {"beta_2", adam.beta_2}, {"epsilon", adam.epsilon}, {"weight_decay", adam.weight_decay}};
+  Json json{{"name", optimizer.name()}};
+  optimizer.options([&](std::string_view key, auto value) { json[std::string(key)] = value; });
+  return json;
+}
+
+Json schedule_json(const Schedule& schedule) {
+  Json json{{"name", schedule.name()}};
+  schedule.options([&](std::string_view key, auto value) { json[std::string(key)] = value; });
+  return json;
 }
 
 /// The mesh and its pins, as a strategy's file has them.
@@ -53,8 +53,8 @@ Json configuration(const Job& job) {
           {"epochs", job.length.epochs},
           {"steps", job.length.steps},
           {"optimizer", optimizer_json(job.optimizer)},
-          {"schedule", o.schedule},
-          {"warmup", o.warmup},
+          {"schedule", schedule_json(schedule(o))},
+          {"accumulate", o.accumulate},
           {"augment", o.augment},
           {"shuffle", true},
           {"early_stopping", o.early_stopping ? Json(*o.early_stopping) : Json()},

@@ -13,6 +13,9 @@ class App;
 
 namespace lockstep::cli {
 
+/// Options given of an optimizer or a schedule, by the names that these have for them.
+using NamedNumbers = std::vector<std::pair<std::string, double>>;
+
 /// By topic, in the order of the options_*.cpp files that add and check them.
 struct Options {
   // Model and data.
@@ -41,9 +44,10 @@ struct Options {
   // Optimizer and schedule.
   std::string optimizer = "adam";
   std::optional<float> lr;  // none: the optimizer's default
-  float weight_decay = 0;
+  std::optional<int64_t> scale_lr;
+  int64_t accumulate = 1;
   std::string schedule = "constant";
-  int64_t warmup = 0;
+  NamedNumbers optimizer_options, schedule_options;
 
   // Training.
   std::optional<int64_t> epochs, steps;
@@ -94,6 +98,8 @@ Schedule schedule(const Options& options);
 DataOptions data_options(const Options& options, const Runtime& runtime);
 /// Those that the options ask for; `validates`: whether epochs end with a validation.
 Callbacks callbacks(const Options& options, bool validates);
+/// Makes the run's batches and lanes those of one update.
+void accumulate(const Options& options, RunOptions& run);
 /// A zoo model for images of this shape and number of classes, or a JSON file's own.
 Network network(const Options& options, const Shape& image, int64_t classes);
 

@@ -95,6 +95,7 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
     run.numerics = Numerics::fast;
   else if (options.numerics != modes[0])
     throw unknown("numerics", options.numerics, modes);
+  accumulate(options, run);
   if (options.ranks != "auto") {
     constexpr int most = 4096;  // more threads than one process gets by with
     const char* end = options.ranks.data() + options.ranks.size();

@@ -1,16 +1,22 @@
 #include "layers/optimizers/optimizer.h"
 
+#include <cmath>
+
 #include "core/error.h"
-#include "layers/optimizers/adam.h"
-#include "layers/optimizers/sgd.h"
 
 namespace lockstep {
 
+std::vector<std::string> Optimizer::names() {
+  return {"sgd", "momentum", "adam", "adamw", "rmsprop", "adagrad", "lars", "lamb"};
+}
+
 Optimizer Optimizer::from_name(const std::string& name) {
-  if (name == "sgd") return SGD{};
-  if (name == "momentum") return SGD{.momentum = 0.9F};
-  if (name == "adam") return Adam{};
-  throw unknown("optimizer", name, std::vector<std::string>{"sgd", "momentum", "adam"});
+  const std::vector<Optimizer> all{SGD{}, SGD{.momentum = 0.9F}, Adam{}, AdamW{}, RMSprop{}, Adagrad{}, LARS{}, LAMB{}};
+  return all[static_cast<size_t>(index_of("optimizer", name, names()))];
+}
+
+std::string Optimizer::name() const {
+  return std::visit([](const auto& options) { return std::string(options.name); }, options_);
 }
 
 float Optimizer::lr() const {
@@ -21,20 +27,67 @@ void Optimizer::set_lr(float lr) {
   std::visit([lr](auto& options) { options.lr = lr; }, options_);
 }
 
-void Optimizer::set_weight_decay(float weight_decay) {
-  std::visit([weight_decay](auto& options) { options.weight_decay = weight_decay; }, options_);
+void Optimizer::set(const std::string& option, double value) {
+  std::vector<std::string> names;
+  bool found = false;
+  const auto assign = [&]<class T>(std::string_view key, T& to) {
+    names.emplace_back(key);
+    if (key != option) return;
+    found = true;
+    if constexpr (std::is_same_v<T, float>) {
+      to = static_cast<float>(value);
+    } else {
+      const double most = std::is_same_v<T, bool> ? 1 : 0x1p31;
+      if (!(value >= 0 && value <= most) || value != std::floor(value))
+        throw InputError("{}: got {} {}, expected {}", name(), key, value,
+                         std::is_same_v<T, bool> ? "0 or 1" : "a whole number from 0");
+      to = static_cast<T>(value);
+    }
+  };
+  visit_all(*this, assign);
+  if (!found) throw unknown(fmt::format("option of {}", name()), option, names);
+}
+
+void Optimizer::check() const {
+  std::visit([](const auto& options) { options.check(); }, options_);
+  const auto& c = common;
+  int clips = 0;
+  for (const auto& [key, value] :
+       {std::pair{"clipvalue", c.clipvalue}, {"clipnorm", c.clipnorm}, {"global_clipnorm", c.global_clipnorm}}) {
+    expect_from_zero("gradients", key, value);
+    if (value > 0) ++clips;
+  }
+  if (clips > 1)
+    throw InputError("gradients: got clipvalue {}, clipnorm {} and global_clipnorm {}, expected one of them at most",
+                     c.clipvalue, c.clipnorm, c.global_clipnorm);
+  if (c.lookahead_steps < 0)
+    throw InputError("lookahead: got lookahead_steps {}, expected 0 (none) or more", c.lookahead_steps);
+  if (!(c.lookahead_alpha > 0 && c.lookahead_alpha <= 1))
+    throw InputError("lookahead: got lookahead_alpha {}, expected 0 < lookahead_alpha <= 1", c.lookahead_alpha);
+  expect_share("average", "ema_momentum", c.ema_momentum);
+}
+
+bool Optimizer::excludes_bias_and_norm() const {
+  return common.exclude_bias_and_norm.value_or(
+      std::visit([](const auto& options) { return options.excludes_bias_and_norm; }, options_));
 }
 
 std::vector<std::string> Optimizer::slot_names() const {
-  if (adam()) return {"m", "v"};
-  if (sgd()->momentum > 0) return {"momentum"};
-  return {};
+  auto names = std::visit([](const auto& options) { return options.slot_names(); }, options_);
+  if (common.lookahead_steps > 0) names.emplace_back("slow");
+  if (common.use_ema) names.emplace_back("ema");
+  return names;
 }
 
-std::shared_ptr<const Op> Optimizer::op(bool scaled) const {
-  if (const SGD* s = sgd()) return std::make_shared<SgdOp>(s->momentum, s->nesterov, s->weight_decay, scaled);
-  const Adam& a = *adam();
-  return std::make_shared<AdamOp>(a.beta_1, a.beta_2, a.epsilon, a.weight_decay, scaled);
+std::vector<Formula> Optimizer::formulas() const {
+  return std::visit(
+      []<class One>(const One& one) -> std::vector<Formula> {
+        if constexpr (std::is_same_v<One, LAMB>)
+          return {LambDirection{one.beta_1, one.beta_2, one.epsilon, one.weight_decay}, LambStep{}};
+        else
+          return {one};
+      },
+      options_);
 }
 
 }  // namespace lockstep

@@ -1,58 +1,92 @@
 // The optimizers as the user names them. Plain options: copied freely, read by any thread.
 #pragma once
 
-#include <memory>
-#include <string>
-#include <variant>
-#include <vector>
+#include <optional>
 
-#include "core/op.h"
+#include "layers/optimizers/update.h"
 
 namespace lockstep {
 
-/// v = momentum * v + g;  p = p - lr * v, as PyTorch defines it; g is the mean gradient + weight_decay * p. In both
-/// optimizers weight_decay is this L2 penalty, as in PyTorch; Keras' decays the weights beside the gradient.
-struct SGD {
-  float lr = 0.01F;
-  float momentum = 0;
-  bool nesterov = false;
-  float weight_decay = 0;
-};
-
-/// Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1, with Keras' defaults. Epsilon
-/// is added to the corrected deviation, as in the paper and in PyTorch.
-struct Adam {
-  float lr = 0.001F;
-  float beta_1 = 0.9F;
-  float beta_2 = 0.999F;
-  float epsilon = 1e-7F;
-  float weight_decay = 0;
+/// What every optimizer can have beside its own options; names, where Keras has them, are Keras'. 0: none.
+struct CommonOptions {
+  /// Of the mean gradient, one of them at most: each element kept within ±clipvalue; each variable's norm, or the norm
+  /// of all gradients, at most so much. Penalties of regularizers count, weight_decay does not.
+  float clipvalue = 0, clipnorm = 0, global_clipnorm = 0;
+  /// Lookahead around the optimizer (see LookaheadStep): every so many steps.
+  int64_t lookahead_steps = 0;
+  float lookahead_alpha = 0.5F;
+  /// Keeps a moving average of the weights, which replaces them when a fit ends, as Keras' finalize_variable_values
+  /// does: so it is what evaluate, predict and the weights file have. A later fit goes on from it.
+  bool use_ema = false;
+  float ema_momentum = 0.99F;
+  /// Variables of one dimension (biases, and what norms scale and shift by) have no weight decay, and LARS and LAMB do
+  /// not adapt to them. None: as the optimizer's reference does, which is so for LARS and LAMB alone.
+  std::optional<bool> exclude_bias_and_norm = std::nullopt;
 };
 
 class Optimizer {
  public:
-  Optimizer(SGD sgd) : options_(sgd) {}     // NOLINT: implicit, so that compile({.optimizer = SGD{…}}) reads well
-  Optimizer(Adam adam) : options_(adam) {}  // NOLINT
+  using Options = std::variant<SGD, Adam, AdamW, RMSprop, Adagrad, LARS, LAMB>;
+  /// Implicit, so that compile({.optimizer = SGD{…}}) reads well.
+  template <class One>
+  requires std::constructible_from<Options, std::in_place_type_t<One>, One> Optimizer(
+      One options, CommonOptions common = {})  // NOLINT
+      : common(common), options_(std::in_place_type<One>, options) {}
 
-  /// "sgd", "momentum" (SGD with momentum 0.9) or "adam". Throws InputError with the nearest name.
+  /// "sgd", "momentum" (SGD with momentum 0.9), "adam", "adamw", "rmsprop", "adagrad", "lars" or "lamb". Throws
+  /// InputError with the nearest name.
   static Optimizer from_name(const std::string& name);
+  static std::vector<std::string> names();
 
-  /// The options of the one that it is, null for the other.
-  const SGD* sgd() const { return std::get_if<SGD>(&options_); }
-  const Adam* adam() const { return std::get_if<Adam>(&options_); }
+  std::string name() const;
   float lr() const;
   void set_lr(float lr);
-  void set_weight_decay(float weight_decay);
-  /// Variables kept beside each parameter, by their names in checkpoints: "momentum" (SGD), "m" and "v" (Adam). The
-  /// order is that of VariableStore's slots.
+  /// Sets the option of that name (as `options` lists them); a switch to 0 or 1. Throws InputError where the optimizer
+  /// has none of that name, or the value is none that it can have.
+  void set(const std::string& option, double value);
+  /// Calls visit(name, value) for each option: float, bool or int64_t.
+  template <class Visit>
+  void options(Visit visit) const {
+    visit_all(*this, visit);
+  }
+  /// Throws InputError where an option is out of range.
+  void check() const;
+  bool excludes_bias_and_norm() const;
+
+  /// Variables kept beside each parameter, by their names in checkpoints: "momentum" (SGD), "m" and "v" (Adam), …,
+  /// "slow" behind them with Lookahead, "ema" with an average. The order is that of VariableStore's slots.
   std::vector<std::string> slot_names() const;
   int slots() const { return static_cast<int>(slot_names().size()); }
-  /// The operator over a flat range: inputs (parameters, gradient sums, step_state, slots…), outputs (parameters,
-  /// slots…) in place. Where `scaled`, loss_scale and finite are inputs behind the slots: see SgdOp and AdamOp.
-  std::shared_ptr<const Op> op(bool scaled = false) const;
+  /// The formulas that make an update, in their order; all of an optimizer's own slots are the first one's.
+  std::vector<Formula> formulas() const;
+
+  CommonOptions common;
 
  private:
-  std::variant<SGD, Adam> options_;
+  template <class Self, class Visit>
+  static void visit_all(Self& self, Visit& visit);
+
+  Options options_;
 };
+
+template <class Self, class Visit>
+void Optimizer::visit_all(Self& self, Visit& visit) {
+  std::visit([&]<class One>(One& options) { One::options(options, std::ref(visit)); }, self.options_);
+  auto& common = self.common;
+  visit("clipvalue", common.clipvalue);
+  visit("clipnorm", common.clipnorm);
+  visit("global_clipnorm", common.global_clipnorm);
+  visit("lookahead_steps", common.lookahead_steps);
+  visit("lookahead_alpha", common.lookahead_alpha);
+  visit("use_ema", common.use_ema);
+  visit("ema_momentum", common.ema_momentum);
+  if constexpr (std::is_const_v<Self>) {
+    visit("exclude_bias_and_norm", self.excludes_bias_and_norm());
+  } else {
+    bool excludes = self.excludes_bias_and_norm();
+    visit("exclude_bias_and_norm", excludes);
+    common.exclude_bias_and_norm = excludes;
+  }
+}
 
 }  // namespace lockstep

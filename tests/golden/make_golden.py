@@ -77,7 +77,8 @@ def initial(index, name, shape):
     return values * (0.1 if len(shape) == 1 else math.sqrt(2 / fan))
 
 
-def run(network, make_optimizer):
+def run(network, make_optimizer, penalty=lambda parameters: 0):
+    """`penalty` is added to the loss that is minimised, not to the one that is reported."""
     parameters = {name: initial(i, name, shape).reshape(shape).double().requires_grad_()
                   for i, (name, shape) in enumerate(network.variables)}
     optimizer = make_optimizer(list(parameters.values()))
@@ -88,7 +89,7 @@ def run(network, make_optimizer):
         labels = torch.tensor([(i * 7 + step) % 10 for i in range(BATCH)])
         loss = F.cross_entropy(network.logits(parameters, x), labels)
         optimizer.zero_grad()
-        loss.backward()
+        (loss + penalty(parameters)).backward()
         optimizer.step()
         losses.append(loss.item())
     final = {name: value.detach() for name, value in parameters.items()} | network.kept
@@ -103,9 +104,10 @@ def momentum(parameters):
     return torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=0.001)
 
 
-print(json.dumps({
-    "made_by": f"tests/golden/make_golden.py, PyTorch {torch.__version__}, Python {platform.python_version()}",
-    "adam": run(Sequential(), adam),
-    "momentum": run(Sequential(), momentum),
-    "branches": run(Branches(), momentum),
-}))
+if __name__ == "__main__":
+    print(json.dumps({
+        "made_by": f"tests/golden/make_golden.py, PyTorch {torch.__version__}, Python {platform.python_version()}",
+        "adam": run(Sequential(), adam),
+        "momentum": run(Sequential(), momentum),
+        "branches": run(Branches(), momentum),
+    }))

@@ -1,0 +1,232 @@
+// Every optimizer with what is around it, in whole training steps: against PyTorch's numbers and papers' formulas, made
+// by tests/golden/make_optimizers.py; the same bits for every number of ranks; and what is refused.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "launch/lockstep.h"
+#include "layers/cpu/kernels.h"
+#include "tests/errors.h"
+#include "tests/golden.h"
+#include "tests/model_parallel.h"
+#include "tests/training.h"
+
+namespace lockstep::test {
+namespace {
+
+struct Case {
+  std::string name;  // in the golden file
+  Optimizer optimizer;
+  bool norms = false;  // it needs those of whole variables
+};
+
+const SGD momentum{.lr = 0.05F, .momentum = 0.9F};
+
+const std::vector<Case>& cases() {
+  static const std::vector<Case> all{
+      {"nesterov", SGD{.lr = 0.05F, .momentum = 0.9F, .nesterov = true}},
+      {"adamw", AdamW{.lr = 0.01F, .weight_decay = 0.5F}},
+      {"adamw_but_biases", Optimizer(AdamW{.lr = 0.01F, .weight_decay = 0.5F}, {.exclude_bias_and_norm = true})},
+      {"rmsprop", RMSprop{.lr = 0.003F, .epsilon = 1e-3F, .weight_decay = 0.01F}},
+      {"rmsprop_centered", RMSprop{.lr = 0.003F, .momentum = 0.9F, .epsilon = 1e-3F, .centered = true}},
+      {"adagrad", Adagrad{.lr = 0.05F}},
+      {"lars", LARS{.lr = 2, .weight_decay = 0.01F}, true},
+      {"lamb", LAMB{.lr = 0.01F, .weight_decay = 0.1F}, true},
+      {"lookahead", Optimizer(momentum, {.lookahead_steps = 3, .lookahead_alpha = 0.4F})},
+      {"ema", Optimizer(momentum, {.use_ema = true, .ema_momentum = 0.9F})},
+      {"clipvalue", Optimizer(momentum, {.clipvalue = 0.01F})},
+      {"clipnorm", Optimizer(momentum, {.clipnorm = 0.1F}), true},
+      {"global_clipnorm", Optimizer(momentum, {.global_clipnorm = 0.3F}), true},
+      {"penalty", momentum},
+  };
+  return all;
+}
+
+Network network_of(const std::string& name) {
+  return name == "penalty" ? branches_network(L1L2(0.001F, 0.01F)) : branches_network();
+}
+
+/// The largest difference of final variables to the golden numbers of the case, relative to 1 + |golden|; NaN counts as
+/// infinite.
+double worst_difference(const nlohmann::json& golden, const Case& tested, const Cut& cut) {
+  double worst = 0;
+  Runtime runtime;
+  const Network network = network_of(tested.name);
+  runtime.run(cut.ranks, [&](RankContext& rank) {
+    const auto backend = make_cpu_backend(1);
+    Trainer trainer(network, {{batch_size, cut.lanes, cut.numerics}, tested.optimizer, 0}, rank.comm, *backend,
+                    cpu_kernels());
+    trainer.variables().set(initial_weights(network));
+    double off = 0;
+    const auto compare = [&](double got, double want) {
+      const double difference = std::abs(got - want) / (1 + std::abs(want));
+      off = difference <= off ? off : std::isnan(difference) ? INFINITY : difference;
+    };
+    for (int64_t step = 0; step < 10; ++step)
+      compare(trainer.train(golden_batch(step, cut, rank.comm.rank()), tested.optimizer.lr()).loss,
+              golden["losses"][static_cast<size_t>(step)].get<double>());
+    if (tested.optimizer.common.use_ema) trainer.take_average();
+    const Weights weights = trainer.variables().get();
+    for (const auto& [name, values] : golden["variables"].items())
+      for (size_t i = 0; i < values.size(); ++i) compare(weights.at(name).at(5 * i), values[i].get<double>());
+    if (rank.comm.rank() == 0) worst = off;
+  });
+  return worst;
+}
+
+/// As in golden_test.cpp.
+constexpr double tolerance = 5e-5;
+
+TEST(Optimizers, TenStepsAgreeWithPyTorchOrThePaper) {
+  std::ifstream file(LOCKSTEP_SOURCE_DIR "/tests/golden/optimizers.json");
+  const auto golden = nlohmann::json::parse(file)["cases"];
+  ASSERT_EQ(golden.size(), cases().size());
+  for (const Case& tested : cases()) {
+    EXPECT_LE(worst_difference(golden[tested.name], tested, {8, 2}), tolerance) << tested.name;
+    // Plain momentum is seen; with a penalty, that there is none.
+    const Case other{tested.name == "penalty" ? "" : tested.name, momentum};
+    EXPECT_GT(worst_difference(golden[tested.name], other, {8, 2}), tolerance) << tested.name;
+  }
+}
+
+/// One that is cheap to train, with biases and the parameters of norms.
+Network penalised_network() {
+  Symbol x = Conv2D(6, {3, 3}, {.kernel_regularizer = L1L2(1e-3F, 1e-2F)})(Input({8, 8, 1}));
+  x = MaxPooling2D({2, 2})(ReLU()(BatchNormalization()(x)));
+  return Network("penalised", Dense(10, {.activation = Activation::softmax, .bias_regularizer = L1()})(Flatten()(x)));
+}
+
+TEST(Optimizers, GiveTheSameBitsForEveryNumberOfRanks) {
+  const Network network = penalised_network();
+  for (const Case& tested : cases()) {
+    const RunSpec run{.batch = 16, .samples = 40, .steps = 4, .optimizer = tested.optimizer};
+    const auto one = train(network, run)[0];
+    for (int ranks : {2, 4}) {
+      RunSpec many = run;
+      many.ranks = ranks;
+      for (const auto& rank : train(network, many)) EXPECT_EQ(rank, one) << tested.name << " " << ranks;
+    }
+    RunSpec flipped = run;
+    flipped.flip_bit = true;
+    EXPECT_NE(train(network, flipped)[0].back().hash, one.back().hash) << tested.name;
+  }
+}
+
+TEST(Optimizers, GiveTheSameBitsWhereTheyAreSharded) {
+  const Network network = penalised_network();
+  for (const Case& tested : cases())
+    for (const bool scaled : {false, true}) {
+      StepOptions step{.batch = 16, .lanes = 8};
+      step.loss_scaling = scaled;
+      const auto whole = train_by(network, step, 4, 1, BackendChoice::cpu, tested.optimizer)[0];
+      step.strategy.shard_optimizer = true;
+      if (tested.norms) {
+        EXPECT_TRUE(says(error_of([&] { train_by(network, step, 1, 2, BackendChoice::cpu, tested.optimizer); }),
+                         {"norms of whole variables", "sharded optimizer"}))
+            << tested.name;
+        continue;
+      }
+      for (const Trained& rank : train_by(network, step, 4, 4, BackendChoice::cpu, tested.optimizer))
+        EXPECT_EQ(rank.sha256, whole.sha256) << tested.name << (scaled ? " scaled" : "");
+    }
+}
+
+TEST(Optimizers, GiveTheSameBitsInAPipeline) {
+  const Network network = penalised_network();
+  for (const Case& tested : cases()) {
+    StepOptions step{.batch = 16, .lanes = 8};
+    const auto whole = train_by(network, step, 3, 1, BackendChoice::cpu, tested.optimizer)[0];
+    step.strategy = parse_strategy("stage=2");
+    for (const Trained& rank : train_by(network, step, 3, 4, BackendChoice::cpu, tested.optimizer))
+      EXPECT_EQ(rank.sha256, whole.sha256) << tested.name;
+  }
+}
+
+TEST(Optimizers, WhatNeedsNormsIsRefusedWhereVariablesAreCut) {
+  const StepOptions step{.batch = 8, .lanes = 4, .strategy = parse_strategy("filter=2")};
+  for (const Case& tested : cases()) {
+    const std::string error =
+        error_of([&] { train_by(penalised_network(), step, 1, 2, BackendChoice::cpu, tested.optimizer); });
+    if (tested.norms)
+      EXPECT_TRUE(says(error, {"norms of whole variables", "cuts 'conv2d/kernel'"})) << tested.name << ": " << error;
+    else
+      EXPECT_EQ(error, "") << tested.name;
+  }
+}
+
+TEST(Optimizers, LossScalingDoesNotChangeWhatIsClippedOrPenalised) {
+  const Network network = penalised_network();
+  for (const Case& tested : cases()) {
+    RunSpec run{.batch = 16, .samples = 40, .steps = 4, .optimizer = tested.optimizer};
+    const auto plain = train(network, run)[0];
+    run.loss_scaling = true;
+    run.first_scale = LossScale{256, 0};
+    const auto scaled = train(network, run)[0];
+    // Scales are powers of two: no rounding differs but that of norms, of squares in double.
+    EXPECT_EQ(scaled.back().loss, plain.back().loss) << tested.name;
+  }
+}
+
+TEST(Optimizers, TheAverageIsWhatAFitLeaves) {
+  Runtime runtime;
+  const auto data = prepare_data("digits", {.resize = "28"}).data.train;
+  const auto trained = [&](CommonOptions common, int64_t steps) {
+    Model model(zoo_model("lenet5", {28, 28, 1}, 10), runtime);
+    model.compile({.optimizer = Optimizer(momentum, common)});
+    model.fit(data, {.steps = steps, .run = {.ranks = 2}});
+    return model.weights();
+  };
+  const Weights one = trained({}, 1), two = trained({}, 2);
+  const Weights average = trained({.use_ema = true, .ema_momentum = 0.75F}, 2);
+  double off = 0, moved = 0;
+  for (const auto& [name, values] : average)
+    for (size_t i = 0; i < values.size(); ++i) {
+      off = std::max(off, std::abs(values[i] - (0.75 * one.at(name)[i] + 0.25 * two.at(name)[i])));
+      moved = std::max(moved, std::abs(double{values[i]} - two.at(name)[i]));
+    }
+  EXPECT_TRUE(off <= 1e-6) << off;
+  EXPECT_TRUE(moved > 1e-4) << moved;
+}
+
+TEST(Optimizers, AreKnownByNameAndOption) {
+  for (const std::string& name : Optimizer::names())
+    EXPECT_EQ(Optimizer::from_name(name).name(), name == "momentum" ? "sgd" : name);
+  Optimizer optimizer = RMSprop{};
+  optimizer.set("centered", 1);
+  optimizer.set("momentum", 0.5);
+  optimizer.set("lookahead_steps", 6);
+  optimizer.set("use_ema", 1);
+  EXPECT_EQ(optimizer.slot_names(), (std::vector<std::string>{"v", "average", "momentum", "slow", "ema"}));
+  EXPECT_EQ(Optimizer(SGD{}).slot_names(), std::vector<std::string>{});
+  EXPECT_TRUE(Optimizer(LAMB{}).excludes_bias_and_norm());
+  EXPECT_TRUE(says(error_of([&] { optimizer.set("betta", 1); }), {"option of rmsprop 'betta'", "rho"}));
+  EXPECT_EQ(error_of([&] { optimizer.set("centered", 2); }), "rmsprop: got centered 2, expected 0 or 1");
+  optimizer.set("rho", 1);
+  EXPECT_EQ(error_of([&] { optimizer.check(); }), "rmsprop: got rho 1, expected 0 <= rho < 1");
+  EXPECT_EQ(error_of([] { Optimizer(SGD{}, {.clipnorm = 1, .global_clipnorm = 1}).check(); }),
+            "gradients: got clipvalue 0, clipnorm 1 and global_clipnorm 1, expected one of them at most");
+  EXPECT_EQ(error_of([] { LARS{.eeta = 0}.check(); }), "lars: got eeta 0, expected a number above 0");
+}
+
+TEST(Regularizers, AreReadAndWrittenByName) {
+  const auto network = [](const std::string& regularizer) {
+    return network_from_json(R"({"layers": [{"type": "Input", "shape": [4]}, {"type": "Dense", "units": 2,
+        "activation": "softmax", "kernel_regularizer": )" +
+                                 regularizer + "}]}",
+                             "here");
+  };
+  const auto of = [&](const std::string& text) { return network(text).variables()[0].regularizer; };
+  EXPECT_EQ(of("null"), Regularizer{});
+  EXPECT_EQ(of("\"l2\""), L2());
+  EXPECT_EQ(of("\"l1_l2\""), L1L2());
+  EXPECT_EQ(of(R"({"l1": 0.5})"), L1(0.5F));
+  const Network again = network_from_json(network_to_json(network(R"({"l1": 0.5, "l2": 0.25})")), "here");
+  EXPECT_EQ(again.variables()[0].regularizer, L1L2(0.5F, 0.25F));
+  EXPECT_EQ(again.variables()[1].regularizer, Regularizer{});
+  for (const char* bad : {"\"l3\"", "{}", R"({"l2": -1})", R"({"l4": 1})", "0.1"})
+    EXPECT_TRUE(says(error_of([&] { of(bad); }), {"key 'kernel_regularizer' is", "numbers from 0"})) << bad;
+}
+
+}  // namespace
+}  // namespace lockstep::test
