@@ -7,6 +7,7 @@
 #include "launch/cli/job.h"
 #include "launch/cli/prediction.h"
 #include "launch/cli/verbs.h"
+#include "launch/durable.h"
 #include "launch/manifest.h"
 #include "launch/metrics.h"
 #include "launch/progress.h"
