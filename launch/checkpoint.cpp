@@ -46,7 +46,6 @@ Json file_json(const WrittenFile& file) { return {{"bytes", file.bytes}, {"sha25
 
 Json manifest_json(const Network& network, const Checkpoint& checkpoint) {
   const TrainingState& state = checkpoint.state;
-  const Totals& totals = state.fit.totals;
   return {{"format", format},
           {"version", version},
           {"lockstep", build_info().version},
@@ -55,8 +54,10 @@ Json manifest_json(const Network& network, const Checkpoint& checkpoint) {
           {"epoch", state.epochs_done},
           {"step_in_epoch", state.fit.step_in_epoch},
           {"fit", {{"steps", state.fit.steps}, {"epochs", state.fit.epochs}}},
-          {"epoch_totals", {{"loss", totals.loss}, {"correct", totals.correct}, {"samples", totals.samples}}},
+          {"epoch_sums", {{"sums", state.fit.sums.sums}, {"samples", state.fit.sums.samples}}},
+          {"lr", state.lr.value()},
           {"slots", checkpoint.slot_names},
+          {"callbacks", state.callbacks},
           {"configuration", checkpoint.configuration},
           {"run", checkpoint.run},
           {"weights_sha256", weights_sha256(network, state.weights)}};
@@ -177,12 +178,13 @@ TrainingState StoredCheckpoint::state(const Network& network) const {
     state.loss_scale = LossScale{scale[0], scale[1]};
     state.steps_done = manifest_.at("step").get<int64_t>();
     state.epochs_done = manifest_.at("epoch").get<int64_t>();
-    const Json &fit = manifest_.at("fit"), &totals = manifest_.at("epoch_totals");
+    const Json &fit = manifest_.at("fit"), &sums = manifest_.at("epoch_sums");
     state.fit = {.steps = fit.at("steps").get<int64_t>(),
                  .epochs = fit.at("epochs").get<int64_t>(),
                  .step_in_epoch = manifest_.at("step_in_epoch").get<int64_t>(),
-                 .totals = {totals.at("loss").get<double>(), totals.at("correct").get<double>(),
-                            totals.at("samples").get<int64_t>()}};
+                 .sums = {sums.at("sums").get<std::vector<double>>(), sums.at("samples").get<int64_t>()}};
+    state.lr = manifest_.at("lr").get<float>();
+    state.callbacks = manifest_.at("callbacks").get<std::vector<std::string>>();
   } catch (const Json::exception& error) {
     throw InputError("{}: {}", (folder_ / manifest_file).string(), error.what());
   }

@@ -13,7 +13,7 @@
 namespace lockstep {
 
 struct Checkpoint {
-  TrainingState state;                   // with weights, and slots as many as slot_names
+  TrainingState state;                   // with weights, slots as many as slot_names, loss scale and learning rate
   std::vector<std::string> slot_names;   // of the optimizer's variables: "<variable>/<slot>" in the file
   nlohmann::ordered_json configuration;  // what decides the bits: a run that goes on must have the same
   nlohmann::ordered_json run;            // what may be another: ranks, strategy, machine

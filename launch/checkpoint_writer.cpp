@@ -1,6 +1,5 @@
 #include "launch/checkpoint_writer.h"
 
-#include "core/error.h"
 #include "core/log.h"
 #include "launch/checkpoint_folder.h"
 
@@ -10,9 +9,6 @@ namespace fs = std::filesystem;
 
 CheckpointWriter::CheckpointWriter(const Network& network, fs::path folder, int64_t keep)
     : network_(network), folder_(std::move(folder)), keep_(keep) {
-  std::error_code error;
-  fs::create_directories(folder_, error);
-  if (error) throw InputError("the checkpoint folder '{}' cannot be made: {}", folder_.string(), error.message());
   clear_leftovers(folder_);
 }
 

@@ -9,9 +9,8 @@ namespace lockstep {
 
 class CheckpointWriter {
  public:
-  /// Makes the folder and clears it of what a killed run has left half written. Of checkpoints up to the one that was
-  /// written last, the newest `keep` stay. `network` must outlive the writer. Throws InputError where the folder cannot
-  /// be made.
+  /// Clears the folder, where there is one, of what a killed run has left half written. Of checkpoints up to the one
+  /// that was written last, the newest `keep` stay. `network` must outlive the writer.
   CheckpointWriter(const Network& network, std::filesystem::path folder, int64_t keep);
   /// Waits; what fails then is logged.
   ~CheckpointWriter();

@@ -43,7 +43,7 @@ fs::path first_missing(const fs::path& directory) {
 void discard_run_directory(const fs::path& directory) noexcept {
   std::error_code error;
   for (const char* name : run_files) fs::remove(directory / name, error);
-  fs::remove(directory, error);  // only where it is empty
+  for (const fs::path& folder : {directory / "checkpoints", directory}) fs::remove(folder, error);  // if empty
 }
 
 void prepare_run_directory(const fs::path& directory) {

@@ -51,9 +51,10 @@ Checkpoint made_up(const Network& network, int64_t step) {
   checkpoint.state = {.weights = {},
                       .slots = std::vector<Weights>(2),
                       .loss_scale = LossScale{1024, 5},
+                      .lr = 0.1F,
                       .steps_done = step,
                       .epochs_done = 2,
-                      .fit = {.steps = 5, .epochs = 1, .step_in_epoch = 3, .totals = {0.1 + 0.2, 17, 96}}};
+                      .fit = {.steps = 5, .epochs = 1, .step_in_epoch = 3, .sums = {{0.1 + 0.2, 17}, 96}}};
   float start = static_cast<float>(step);
   for (const Variable& variable : network.variables()) {
     checkpoint.state.weights[variable.name] = values_of(variable, ++start);
@@ -98,9 +99,9 @@ TEST_F(CheckpointFile, GivesBackEveryBit) {
   EXPECT_EQ(state.fit.steps, 5);
   EXPECT_EQ(state.fit.epochs, 1);
   EXPECT_EQ(state.fit.step_in_epoch, 3);
-  EXPECT_EQ(state.fit.totals.loss, 0.1 + 0.2);
-  EXPECT_EQ(state.fit.totals.correct, 17);
-  EXPECT_EQ(state.fit.totals.samples, 96);
+  EXPECT_EQ(state.fit.sums.sums, (std::vector{0.1 + 0.2, 17.0}));
+  EXPECT_EQ(state.fit.sums.samples, 96);
+  EXPECT_EQ(state.lr, 0.1F);
   EXPECT_EQ(stored.manifest()["weights_sha256"], weights_sha256(network_, written.state.weights));
   EXPECT_TRUE(same_bits(load_weights(path, network_), written.state.weights));
   EXPECT_TRUE(same_bits(load_weights(path / "weights.safetensors", network_), written.state.weights));
