@@ -61,6 +61,12 @@ class Callback {
 
   virtual Acts acts() const { return Acts::on_steps; }
 
+  /// What it must know again where a fit is interrupted and goes on, perhaps in another process; empty: nothing. Taken
+  /// between steps.
+  virtual std::string state() const { return {}; }
+  /// Behind on_train_begin of a fit that goes on, what `state` gave; only where it was not empty.
+  virtual void restore(const std::string& state) { static_cast<void>(state); }
+
   /// The points of `on_epochs`. At an epoch's end its report holds the epoch's means and its validation.
   virtual void on_train_begin(Training& training) { static_cast<void>(training); }
   virtual void on_train_end(Training& training) { static_cast<void>(training); }

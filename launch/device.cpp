@@ -7,7 +7,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "launch/binding.h"
-#include "launch/manifest.h"
+#include "launch/durable.h"
 #include "layers/cpu/kernels.h"
 #include "layers/cpu/library.h"
 #include "parallel/comm/local.h"

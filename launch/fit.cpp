@@ -5,7 +5,9 @@
 #include <deque>
 
 #include "core/log.h"
+#include "launch/fit_saver.h"
 #include "launch/shared_training.h"
+#include "launch/stop.h"
 
 namespace lockstep {
 
@@ -19,6 +21,12 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 struct Totals {
   double loss = 0, correct = 0;
   int64_t samples = 0;
+
+  static Totals of(const EpochSums& sums) {
+    if (sums.samples == 0) return {};
+    return {sums.sums.at(0), sums.sums.at(1), sums.samples};
+  }
+  EpochSums sums() const { return {{loss, correct}, samples}; }
 };
 
 /// A step that is under way.
@@ -32,6 +40,8 @@ struct Started {
 /// Turns the results of steps into reports, of steps and of epochs.
 class Meter {
  public:
+  /// Goes on in an epoch of which these are the sums so far, and this its last step's numbers.
+  Meter(const EpochSums& sums, Report last) : totals_(Totals::of(sums)), last_(std::move(last)) {}
   Report step(const Started& started, const StepResult& result) {
     last_ = started.report;
     last_.loss = result.loss;
@@ -43,11 +53,13 @@ class Meter {
     totals_.loss += double{result.loss} * static_cast<double>(started.samples);
     totals_.correct += double{result.accuracy} * static_cast<double>(started.samples);
     totals_.samples += started.samples;
+    timed_ += started.samples;
     waited_ += started.waited;
     return last_;
   }
   /// Whether an epoch has steps and was not ended.
   bool open() const { return totals_.samples > 0; }
+  EpochSums sums() const { return totals_.sums(); }
   /// The epoch that ends with the last step.
   Report end_epoch() {
     Report report = last_;
@@ -55,9 +67,10 @@ class Meter {
     const double seconds = seconds_since(epoch_start_);
     report.loss = static_cast<float>(totals_.loss / samples);
     report.accuracy = static_cast<float>(totals_.correct / samples);
-    report.images_per_second = samples / seconds;
+    report.images_per_second = static_cast<double>(timed_) / seconds;
     report.data_share = std::min(waited_ / seconds, 1.0);
     totals_ = {};
+    timed_ = 0;
     waited_ = 0;
     return report;
   }
@@ -67,6 +80,7 @@ class Meter {
  private:
   Clock::time_point step_start_ = Clock::now(), epoch_start_ = step_start_;
   Totals totals_;
+  int64_t timed_ = 0;  // samples since the epoch began here: an earlier run may have had others
   double waited_ = 0;
   Report last_;
 };
@@ -75,20 +89,40 @@ class FitLoop {
  public:
   FitLoop(const FitJob& job, RankContext& rank, Trainer& trainer, Device& device)
       : job_(job),
+        rank_(rank),
         trainer_(trainer),
         memory_(*device.backend),
         training_(job.network, trainer, rank.comm, job.options.callbacks, job.lr,
                   job.options.validation_data != nullptr, job.first_step),
         feed_(job.data, feeding(rank, device)),
-        ahead_(trainer.runs_ahead() ? 1 : 0) {}
+        ahead_(trainer.runs_ahead() ? 1 : 0),
+        made_(job.position.steps),
+        epochs_ended_(job.position.epochs),
+        meter_(job.position.sums, numbers(made_ - 1)),
+        saver_(job, trainer, rank.comm, computes_with(device)) {
+    if (job.options.stop_requested) stop_.emplace(rank.comm, job.options.stop_requested, job.options.stop_within);
+  }
 
   Fitted run() {
     training_.call(on_epochs, [&](Callback& c) { c.on_train_begin(training_); });
-    while (made_ < job_.length.steps && start_step()) finish_steps(must_finish() ? 0 : ahead_);
+    if (rank_.comm.rank() == 0) restore_callbacks();
+    while (made_ < job_.length.steps && !fitted_.history.interrupted && start_step()) {
+      const bool saves = saver_.due(made_, made_ / job_.length.steps_per_epoch, started_.back().ends_epoch);
+      finish_steps(saves || must_finish() ? 0 : ahead_);
+      if (saves) saver_.save(position(), training_.lr());
+      saver_.check();
+      fitted_.history.interrupted = stop_ && stop_->after_step();
+    }
     finish_steps(0);
-    if (meter_.open()) end_epoch();
+    if (fitted_.history.interrupted) {
+      saver_.save(position(), training_.lr());
+    } else if (meter_.open()) {
+      end_epoch();
+    }
     training_.call(on_epochs, [&](Callback& c) { c.on_train_end(training_); });
+    saver_.finish();
     fitted_.history.steps = made_;
+    fitted_.position = position();
     fitted_.lr = training_.lr();
     return std::move(fitted_);
   }
@@ -100,9 +134,10 @@ class FitLoop {
     FeedOptions feeding = feed_options(job_.options.run, trainer_.mesh(), job_.workers);
     feeding.shuffle = job_.options.shuffle;
     feeding.augmentation = job_.options.augmentation;
-    feeding.first_step = job_.first_step;
-    feeding.first_epoch = job_.first_epoch;
-    feeding.steps = job_.length.steps;
+    feeding.first_step = job_.first_step + job_.position.steps;
+    feeding.first_epoch = job_.first_epoch + job_.position.epochs;
+    feeding.first_step_in_epoch = job_.position.step_in_epoch;
+    feeding.steps = job_.length.steps - job_.position.steps;
     feeding.memory = &memory_;
     // Takes its memory before the images take what is left.
     if (job_.options.validation_data) trainer_.prepare_evaluation();
@@ -113,25 +148,45 @@ class FitLoop {
     return feeding;
   }
 
+  /// Of step `step` of the fit, as a report has them.
+  Report numbers(int64_t step) const {
+    const int64_t per_epoch = job_.length.steps_per_epoch;
+    return {.epoch = job_.first_epoch + step / per_epoch,
+            .epochs = job_.first_epoch + job_.length.epochs,
+            .step = job_.first_step + step,
+            .step_in_epoch = step % per_epoch,
+            .steps_per_epoch = per_epoch,
+            .lr = job_.options.schedule.at(training_.lr(), step, job_.length.steps)};
+  }
+
+  void restore_callbacks() {
+    const auto& kept = job_.callbacks;
+    for (size_t i = 0; i < std::min(kept.size(), job_.options.callbacks.size()); ++i)
+      if (!kept[i].empty()) job_.options.callbacks[i]->restore(kept[i]);
+  }
+
+  FitPosition position() const {
+    return {.steps = made_,
+            .epochs = epochs_ended_,
+            .step_in_epoch = made_ - epochs_ended_ * job_.length.steps_per_epoch,
+            .sums = meter_.sums()};
+  }
+
   /// Whether a step was started: not where a callback has stopped the fit.
   bool start_step() {
     if (training_.stopped()) return false;
     const auto start = Clock::now();
     const Batch& batch = feed_.next();
     const double waited = trainer_.pending() > 0 && !trainer_.ready() ? 0 : seconds_since(start);
-    const Report report{.epoch = batch.epoch,
-                        .epochs = job_.first_epoch + job_.length.epochs,
-                        .step = batch.step,
-                        .step_in_epoch = batch.step_in_epoch,
-                        .steps_per_epoch = job_.length.steps_per_epoch};
-    if (batch.step_in_epoch == 0) training_.call(on_epochs, [&](Callback& c) { c.on_epoch_begin(training_, report); });
+    Report report = numbers(made_);
+    const bool begins = batch.step_in_epoch == 0 || made_ == job_.position.steps;
+    if (begins) training_.call(on_epochs, [&](Callback& c) { c.on_epoch_begin(training_, report); });
     training_.call(on_steps, [&](Callback& c) { c.on_step_begin(training_, report); });
     if (training_.stopped()) return false;
+    report.lr = numbers(made_).lr;  // callbacks may have changed it
     started_.push_back(
         {.report = report, .samples = batch.samples, .waited = waited, .ends_epoch = batch.end_of_epoch});
-    float& lr = started_.back().report.lr;
-    lr = job_.options.schedule.at(training_.lr(), made_, job_.length.steps);
-    trainer_.start(batch, lr);
+    trainer_.start(batch, report.lr);
     training_.started();
     ++made_;
     return true;
@@ -158,18 +213,22 @@ class FitLoop {
       report.validation = evaluate_rank(options.validation_data, options.run, job_.workers, trainer_, memory_);
     training_.call(on_epochs, [&](Callback& c) { c.on_epoch_end(training_, report); });
     fitted_.history.epochs.push_back(report);
+    ++epochs_ended_;
     meter_.begin_epoch();
   }
 
   const FitJob& job_;
+  RankContext& rank_;
   Trainer& trainer_;
   HostMemory memory_;
   SharedTraining training_;
   BatchFeed feed_;
   size_t ahead_;  // on a device the next step is under way before the host looks at the last one's result
+  int64_t made_, epochs_ended_;
   Meter meter_;
+  FitSaver saver_;
+  std::optional<StopAgreement> stop_;
   std::deque<Started> started_;
-  int64_t made_ = 0;
   Fitted fitted_;
 };
 

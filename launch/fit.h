@@ -2,6 +2,8 @@
 // are called. Used by the rank's own thread; all ranks call together.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "launch/host_memory.h"
 #include "launch/model.h"
 
@@ -13,15 +15,20 @@ struct FitJob {
   std::shared_ptr<const Dataset> data;
   const FitOptions& options;
   FitLength length;
-  int64_t first_step = 0, first_epoch = 0;  // of the whole run
+  int64_t first_step = 0, first_epoch = 0;  // of the whole run: where the fit began
   int workers = 1;                          // of the feeds
   float lr = 0;                             // the full rate
+  FitPosition position = {};                // where it goes on
+  std::vector<std::string> callbacks = {};  // what they kept of a fit that goes on
+  std::vector<std::string> slot_names = {};
+  const nlohmann::ordered_json* configuration = nullptr;  // see fit_configuration; none where nothing is saved
 };
 
 /// What a fit came to. Apart from times, alike on all ranks.
 struct Fitted {
   History history;
-  float lr = 0;  // as callbacks left it
+  float lr = 0;          // as callbacks left it
+  FitPosition position;  // where it ended, or was interrupted
 };
 
 /// The rank's part of each batch: its consecutive lanes.

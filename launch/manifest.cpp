@@ -1,16 +1,12 @@
 #include "launch/manifest.h"
 
 #include <fmt/chrono.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <array>
-#include <cerrno>
-#include <cstdlib>
-#include <cstring>
 
 #include "core/error.h"
 #include "launch/build_info.h"
+#include "launch/durable.h"
 #include "launch/system_info.h"
 
 namespace lockstep {
@@ -20,45 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::array run_files{"manifest.json", "metrics.jsonl", "weights.safetensors"};
-
-/// A file under a temporary name that is removed again unless it is kept under another.
-class TemporaryFile {
- public:
-  /// Throws Error when it cannot be created.
-  explicit TemporaryFile(const fs::path& beside)
-      : name_(beside.string() + ".XXXXXX"), descriptor_(::mkstemp(name_.data())) {
-    if (descriptor_ < 0) throw Error("cannot write '{}': {}", beside.string(), std::strerror(errno));
-    // mkstemp makes files for their owner alone; others may read a run as far as its directory lets them.
-    static_cast<void>(::fchmod(descriptor_, 0644));
-  }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-  ~TemporaryFile() {
-    ::close(descriptor_);
-    if (!kept_) ::unlink(name_.c_str());
-  }
-
-  void write(std::string_view contents) {
-    while (!contents.empty()) {
-      const ssize_t n = ::write(descriptor_, contents.data(), contents.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) throw Error("cannot write '{}': {}", name_, std::strerror(errno));
-      contents.remove_prefix(static_cast<size_t>(n));
-    }
-    // Before the rename: otherwise a crash could leave the new name on an empty file.
-    if (::fsync(descriptor_) != 0) throw Error("cannot write '{}': {}", name_, std::strerror(errno));
-  }
-  void keep_as(const fs::path& path) {
-    if (::rename(name_.c_str(), path.c_str()) != 0)
-      throw Error("cannot rename '{}' to '{}': {}", name_, path.string(), std::strerror(errno));
-    kept_ = true;
-  }
-
- private:
-  std::string name_;
-  int descriptor_;
-  bool kept_ = false;
-};
 
 /// Tries to create a file there: empty where it can be, else why not.
 std::string refusal(const fs::path& directory) {
@@ -83,16 +40,10 @@ fs::path first_missing(const fs::path& directory) {
 
 }  // namespace
 
-void write_atomically(const fs::path& path, std::string_view contents) {
-  TemporaryFile file(path);
-  file.write(contents);
-  file.keep_as(path);
-}
-
 void discard_run_directory(const fs::path& directory) noexcept {
   std::error_code error;
   for (const char* name : run_files) fs::remove(directory / name, error);
-  fs::remove(directory, error);  // only where it is empty
+  for (const fs::path& folder : {directory / "checkpoints", directory}) fs::remove(folder, error);  // if empty
 }
 
 void prepare_run_directory(const fs::path& directory) {

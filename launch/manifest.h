@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <string_view>
 
 namespace lockstep {
 
@@ -15,10 +14,6 @@ void prepare_run_directory(const std::filesystem::path& directory);
 
 /// Removes the files of a run that was refused before its first step, and the directory where nothing else is in it.
 void discard_run_directory(const std::filesystem::path& directory) noexcept;
-
-/// Writes a file so that whoever looks finds the old contents or the new, never a part: a temporary file beside it,
-/// synced, then renamed. Throws Error with the system's reason; then the old file is as it was.
-void write_atomically(const std::filesystem::path& path, std::string_view contents);
 
 /// "2025-03-01T12:00:00Z"
 std::string utc(std::chrono::system_clock::time_point time);

@@ -4,6 +4,11 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "launch/data/gzip.h"
+#include "launch/durable.h"
 
 namespace lockstep {
 
@@ -50,6 +55,25 @@ void MetricsWriter::write(const char* kind, const Report& r) {
   add("data_share", json_number(r.data_share));
   line += "}\n";
   file_.write(line);
+}
+
+void keep_metrics(const std::filesystem::path& from, const std::filesystem::path& to, int64_t steps,
+                  bool within_epoch) {
+  if (!std::filesystem::exists(from)) return;
+  const std::vector<uint8_t> bytes = read_file(from);
+  const std::string text(bytes.begin(), bytes.end());
+  std::string kept;
+  int line = 0;
+  for (size_t at = 0, end = text.find('\n'); end != std::string::npos; at = end + 1, end = text.find('\n', at)) {
+    ++line;
+    const auto json = nlohmann::json::parse(text.substr(at, end - at), nullptr, false);
+    if (!json.is_object() || !json.value("step", nlohmann::json()).is_number_integer())
+      throw InputError("{}:{}: expected a JSON object with a step", from.string(), line);
+    const auto step = json["step"].get<int64_t>();
+    const bool early = within_epoch && json.value("kind", "") == "epoch" && step + 1 == steps;
+    if (step < steps && !early) kept += text.substr(at, end + 1 - at);
+  }
+  write_atomically(to, kept);
 }
 
 }  // namespace lockstep

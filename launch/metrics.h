@@ -19,8 +19,9 @@ std::string shortest(double value);
 
 class MetricsWriter {
  public:
-  /// Creates the file. Throws InputError when it exists or cannot be created.
-  explicit MetricsWriter(const std::filesystem::path& path) : file_(path) {}
+  /// Creates the file, or goes on with one. Throws InputError when it cannot be, or exists and is refused.
+  explicit MetricsWriter(const std::filesystem::path& path, AppendFile::If exists = AppendFile::If::exists_refuse)
+      : file_(path, exists) {}
 
   /// {"kind":"step", …} and {"kind":"epoch", …}. Each line is handed to the system at once, whole: what is there after
   /// a crash can be read. Throws Error when the file cannot be written.
@@ -32,5 +33,11 @@ class MetricsWriter {
 
   AppendFile file_;
 };
+
+/// Writes to `to` the lines of `from` that tell of the first `steps` steps and of the epochs that ended with them,
+/// atomically; nothing where there is no `from`. Where the steps end `within_epoch`, an epoch's line that says
+/// otherwise is dropped: of a run that was shorter. A last line that was cut off is dropped, too. Throws InputError
+/// that names the line where one is no JSON object with a step.
+void keep_metrics(const std::filesystem::path& from, const std::filesystem::path& to, int64_t steps, bool within_epoch);
 
 }  // namespace lockstep

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <mutex>
+#include <nlohmann/json.hpp>
 
 #include "core/cpu/streams.h"
 #include "core/cuda/cuda.h"
@@ -50,10 +51,8 @@ void Model::compile(const CompileOptions& options) {
   options.optimizer.check();
   if (const float lr = options.optimizer.lr(); !(lr > 0) || !std::isfinite(lr))
     throw InputError("the learning rate is {}, expected a number above 0", lr);
-  optimizer_ = options.optimizer;
-  slots_.clear();
-  loss_scale_.reset();
-  steps_done_ = epochs_done_ = 0;
+  compiled_ = options.optimizer;
+  state_ = {.weights = std::move(state_.weights)};
 }
 
 Strategy Model::settled(const RunOptions& options) const {
@@ -118,14 +117,14 @@ void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& 
       throw InputError(
           "--comm mpi cannot exchange inside a sample on GPUs, where its waits may hold up one another; "
           "expected nccl or local");
-    Trainer trainer(network_, {step, optimizer_, options.seed, options.check_finite, on_pass}, device.comm(rank),
+    Trainer trainer(network_, {step, optimizer(), options.seed, options.check_finite, on_pass}, device.comm(rank),
                     *device.backend, device.kernels, &rank.comm);
     // Threads on one CPU cannot differ; on GPUs they can.
     if ((runtime_.distributed() || device.engines) && options.numerics == Numerics::reproducible)
       check_alike(rank.comm, device);
-    if (!weights_.empty()) trainer.variables().set(weights_);
-    if (!slots_.empty()) trainer.variables().set_slots(slots_);
-    if (loss_scale_) trainer.variables().set_loss_scale(*loss_scale_);
+    if (!state_.weights.empty()) trainer.variables().set(state_.weights);
+    if (!state_.slots.empty()) trainer.variables().set_slots(state_.slots);
+    if (state_.loss_scale) trainer.variables().set_loss_scale(*state_.loss_scale);
     body(rank, trainer, device);
     if (rank.comm.rank() == 0) keep_timed_choices(device, options.numerics);
     trainer.variables().check_replicas();
@@ -139,10 +138,9 @@ void Model::keep(RankContext& rank, Trainer& trainer, const Device& device) {
   auto slots = trainer.variables().get_slots(writes);
   std::string sha256 = trainer.variables().sha256();
   if (!writes) return;
-  kept_.weights = std::move(weights);
-  kept_.slots = std::move(slots);
+  kept_.state = {
+      .weights = std::move(weights), .slots = std::move(slots), .loss_scale = trainer.variables().loss_scale()};
   kept_.sha256 = std::move(sha256);
-  kept_.loss_scale = trainer.variables().loss_scale();
   kept_.exchange = device.exchange;
   kept_.engines = device.engines ? device.engines->json() : "";
   kept_.profiled = trainer.profiled();
@@ -156,6 +154,10 @@ FitLength Model::check(const Dataset& data, const FitOptions& options) const {
     throw InputError("validation_freq is {}, expected a number of epochs from 1", options.validation_freq);
   for (const auto& callback : options.callbacks)
     if (!callback) throw InputError("a callback is null");
+  const CheckpointOptions& saved = options.checkpoints;
+  for (const auto& [name, number] : {std::pair{"every_steps", saved.every_steps}, {"every_epochs", saved.every_epochs}})
+    if (number < 0) throw InputError("checkpoints {} is {}, expected a number from 0", name, number);
+  if (saved.keep < 1) throw InputError("checkpoints keep is {}, expected a number from 1", saved.keep);
   const RunOptions& run = options.run;
   check_batch({.batch = run.batch, .lanes = run.lanes, .numerics = run.numerics, .strategy = settled(run)}, ranks(run));
   for (const auto& [name, number] : {std::pair{"epochs", options.epochs}, {"steps", options.steps}})
@@ -167,33 +169,47 @@ FitLength Model::check(const Dataset& data, const FitOptions& options) const {
 }
 
 History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& options) {
+  const FitLength length = check(*data, options);
+  std::optional<nlohmann::ordered_json> saved_with;
+  if (!options.checkpoints.directory.empty()) saved_with = configuration(*data, options);
   const FitJob job{.network = network_,
                    .data = data,
                    .options = options,
-                   .length = check(*data, options),
-                   .first_step = steps_done_,
-                   .first_epoch = epochs_done_,
+                   .length = length,
+                   .first_step = state_.steps_done - state_.fit.steps,
+                   .first_epoch = state_.epochs_done - state_.fit.epochs,
                    .workers = workers(options.run),
-                   .lr = optimizer_.lr()};
+                   .lr = optimizer().lr(),
+                   .position = state_.fit,
+                   .callbacks = state_.callbacks,
+                   .slot_names = compiled_.slot_names(),
+                   .configuration = saved_with ? &*saved_with : nullptr};
+  expect_steps_left(state_.fit, length);
   Fitted fitted;
   on_ranks(options.run, [&](RankContext& rank, Trainer& trainer, Device& device) {
+    if (rank.comm.rank() == 0) warn_of_other_bits(computes_with(device));
     if (options.run.profile && rank.comm.rank() == 0) trainer.profile();
     Fitted mine = fit_rank(job, rank, trainer, device);
-    if (optimizer_.common.use_ema && steps_done_ + mine.history.steps > 0) trainer.take_average();
+    // What goes on later goes on from the weights themselves, whose average is among the slots.
+    if (compiled_.common.use_ema && !mine.history.interrupted && mine.position.steps + job.first_step > 0)
+      trainer.take_average();
     // Threads share what is left, processes have their own.
     if (rank.comm.rank() == 0 || runtime_.distributed()) fitted = std::move(mine);
     keep(rank, trainer, device);
   });
-  weights_ = std::move(kept_.weights);
-  slots_ = std::move(kept_.slots);
-  loss_scale_ = kept_.loss_scale;
+  state_ = std::move(kept_.state);
+  state_.lr = fitted.lr;
+  state_.steps_done = job.first_step + fitted.position.steps;
+  state_.epochs_done = job.first_epoch + fitted.position.epochs;
+  if (fitted.history.interrupted) {
+    state_.fit = std::move(fitted.position);
+    for (const auto& callback : options.callbacks) state_.callbacks.push_back(callback->state());
+  }
+  computed_with_.clear();
   weights_sha256_ = std::move(kept_.sha256);
   engines_ = std::move(kept_.engines);
   profiled_ = std::move(kept_.profiled);
   exchange_ = std::move(kept_.exchange);
-  optimizer_.set_lr(fitted.lr);
-  steps_done_ += fitted.history.steps;
-  epochs_done_ += std::ssize(fitted.history.epochs);
   return std::move(fitted.history);
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 
 #include "launch/callback.h"
@@ -11,6 +12,7 @@
 #include "launch/device.h"
 #include "launch/report.h"
 #include "launch/runtime.h"
+#include "launch/state.h"
 #include "launch/trainer.h"
 #include "layers/optimizers/schedule.h"
 
@@ -54,6 +56,13 @@ struct RunOptions {
   }
 };
 
+/// When checkpoints are written; see checkpoint.h.
+struct CheckpointOptions {
+  std::filesystem::path directory = {};       // of all of them; none: no checkpoints
+  int64_t every_steps = 0, every_epochs = 0;  // of the fit; 0: not by these
+  int64_t keep = 3;                           // so many stay, the newest
+};
+
 struct FitOptions {
   std::optional<int64_t> epochs = {};  // none: as many as `steps` takes, else 1
   std::optional<int64_t> steps = {};   // stop after so many; none: no limit but the epochs
@@ -64,6 +73,11 @@ struct FitOptions {
   std::shared_ptr<const Dataset> validation_data = {};  // evaluated behind epochs, into their reports
   int64_t validation_freq = 1;                          // behind every so manieth epoch
   Callbacks callbacks = {};
+  CheckpointOptions checkpoints = {};
+  /// Asked by each rank between steps. Where it says so on one rank, all stop after the same step, with a checkpoint
+  /// where these have a directory. None: nothing is asked.
+  std::function<bool()> stop_requested = {};
+  double stop_within = 0.5;  // seconds: how often ranks ask each other about it, which takes a message
 };
 
 /// How long a fit is.
@@ -73,7 +87,8 @@ struct FitLength {
 
 struct History {
   std::vector<Report> epochs;
-  int64_t steps = 0;  // that were made: fewer than FitLength's where a callback stopped the fit
+  int64_t steps = 0;  // of the fit that were made: fewer than FitLength's where the fit was stopped or interrupted
+  bool interrupted = false;  // by FitOptions::stop_requested: then the next fit goes on in the same epoch
 };
 
 class Model {
@@ -92,7 +107,15 @@ class Model {
   FitLength check(const Dataset& data, const FitOptions& options) const;
   /// Trains. Called again, it goes on with the next epoch: weights, optimizer, a learning rate that a callback has set,
   /// and step count are kept. Throws as check does, and what callbacks throw.
+  /// After an interruption, or `resume`, it is the same fit that goes on, and its history begins there.
   History fit(std::shared_ptr<const Dataset> data, const FitOptions& options);
+  /// Takes everything from a checkpoint of a fit with these options (see open_checkpoint), so that `fit` with them goes
+  /// on from there with the bits that it would have had without a break. Ranks, strategy and checkpoints may be others.
+  /// Throws InputError where the checkpoint is broken, and where it is one of another model, data, or options that
+  /// decide the bits, with both values.
+  void resume(const std::filesystem::path& checkpoint, const Dataset& data, const FitOptions& options);
+  /// Steps of a fit under way that are done already: 0 but after an interruption or `resume`.
+  int64_t steps_resumed() const { return state_.fit.steps; }
   Evaluation evaluate(std::shared_ptr<const Dataset> data, const RunOptions& options);
   /// Class probabilities, [samples, classes].
   std::vector<float> predict(std::shared_ptr<const Dataset> data, const RunOptions& options);
@@ -102,8 +125,12 @@ class Model {
   std::string plan(const RunOptions& options, const std::string& pass = "step");
 
   /// By variable name; empty before the first fit where nothing was set.
-  const Weights& weights() const { return weights_; }
-  void set_weights(Weights weights) { weights_ = std::move(weights); }
+  const Weights& weights() const { return state_.weights; }
+  void set_weights(Weights weights) { state_.weights = std::move(weights); }
+  /// To a safetensors file. Throws Error where the model has no weights yet.
+  void save_weights(const std::filesystem::path& path) const;
+  /// From a safetensors file or a checkpoint. Throws InputError where its variables are not the model's.
+  void load_weights(const std::filesystem::path& path);
   /// Of the weights after the last fit or evaluate.
   const std::string& weights_sha256() const { return weights_sha256_; }
 
@@ -126,25 +153,26 @@ class Model {
   /// Runs `body` on each rank with its device and a trainer that holds the model's weights.
   void on_ranks(const RunOptions& options, const Body& body, const OnPass& on_pass = {});
   void check_data(const Dataset& data) const;
+  /// With the learning rate that callbacks have set.
+  Optimizer optimizer() const;
+  static void expect_steps_left(const FitPosition& position, const FitLength& length);
+  void warn_of_other_bits(const std::string& computing_with) const;
+  nlohmann::ordered_json configuration(const Dataset& data, const FitOptions& options) const;
   void keep(RankContext& rank, Trainer& trainer, const Device& device);
 
   /// What a run leaves; taken over when all ranks have ended well.
   struct Kept {
-    Weights weights;
-    std::vector<Weights> slots;
+    TrainingState state;
     std::string sha256, engines, exchange, profiled;
-    LossScale loss_scale;
   };
 
   Network network_;
   Runtime& runtime_;
   Kept kept_;
-  Optimizer optimizer_ = Adam{};
-  Weights weights_;
-  std::vector<Weights> slots_;
-  std::optional<LossScale> loss_scale_;
+  Optimizer compiled_ = Adam{};  // as it was given; the state has the rate that callbacks have set
+  TrainingState state_;
   std::string weights_sha256_, engines_, exchange_, profiled_;
-  int64_t steps_done_ = 0, epochs_done_ = 0;  // since compile
+  std::string computed_with_;  // of a checkpoint that was resumed
 };
 
 }  // namespace lockstep

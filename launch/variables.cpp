@@ -5,7 +5,6 @@
 
 #include "core/cpu/streams.h"
 #include "core/error.h"
-#include "launch/sha256.h"
 #include "parallel/comm/gather.h"
 
 namespace lockstep {
@@ -205,6 +204,7 @@ std::vector<float> VariableStore::part(std::span<const float> values, const Vari
 }
 
 Weights VariableStore::get(bool wanted) const {
+  if (!wanted && layout_.shards.empty()) return {};
   const std::vector<bool> who = takers(wanted);
   Weights weights;
   for (const Variable& variable : variables_) {
@@ -239,17 +239,17 @@ std::string VariableStore::agreed(std::string hash) const {
   return hash;
 }
 
+void hash_variable(Sha256& hash, const Variable& variable, std::span<const float> values) {
+  hash.update(variable.name + variable.shape.str());
+  hash.update(std::as_bytes(values));
+}
+
 std::string VariableStore::sha256() const {
   // Where variables are cut, the first rank puts them together.
   const bool hashes = layout_.shards.empty() || host_->rank() == 0;
   const std::vector<bool> who = takers(hashes);
   Sha256 hash;
-  for (const Variable& variable : variables_) {
-    const std::string head = variable.name + variable.shape.str();
-    hash.update(std::as_bytes(std::span(head)));
-    const auto values = read(variable, who);
-    hash.update(std::as_bytes(std::span(values)));
-  }
+  for (const Variable& variable : variables_) hash_variable(hash, variable, read(variable, who));
   return agreed(hash.hex());
 }
 
@@ -273,6 +273,7 @@ void VariableStore::check_replicas() const {
 }
 
 std::vector<Weights> VariableStore::get_slots(bool wanted) const {
+  if (!wanted && layout_.shards.empty() && owned_.empty()) return {};
   const std::vector<bool> who = takers(wanted);
   std::vector<Weights> slots(static_cast<size_t>(slots_));
   for (int slot = 0; slot < slots_; ++slot) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/plan/executor.h"
+#include "launch/sha256.h"
 #include "layers/network.h"
 #include "layers/optimizers/loss_scale.h"
 #include "parallel/mesh.h"
@@ -56,6 +57,9 @@ struct OwnedRange {
 using OwnedRanges = std::vector<std::vector<OwnedRange>>;
 /// Bytes that one slot takes of them.
 size_t slot_bytes(const std::vector<OwnedRange>& owned);
+
+/// Adds a variable to a hash of variables: its name, its shape, its values' bytes.
+void hash_variable(Sha256& hash, const Variable& variable, std::span<const float> values);
 
 /// The loss scale's name among the values of a step. Variables have a '/' in theirs.
 inline constexpr std::string_view loss_scale_name = "loss_scale";

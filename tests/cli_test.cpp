@@ -290,7 +290,7 @@ TEST_F(Cli, BadInputIsRefusedWithTwo) {
       {"train --backend cpu --engines none.json", {"--engines 'none.json'", "expected GPUs"}},
       {"topology --ranks 0", {"--ranks is '0'", "expected auto or a number"}},
       {"summary --normalise none", {"unknown option '--normalise'"}},
-      {"evaluate --weights /", {"cannot read '/'", "regular file"}},
+      {"evaluate --weights /", {"'/' holds no checkpoint"}},
       {"train --resize 0", {"size '0'", "HEIGHTxWIDTH"}},
       {"train --resize 32 --out /proc/nothing", {"/proc/nothing"}},
       {"evaluate --weights /nowhere", {"/nowhere"}},

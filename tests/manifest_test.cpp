@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/random.h"
 #include "launch/build_info.h"
+#include "launch/durable.h"
 #include "launch/metrics.h"
 #include "launch/progress.h"
 #include "launch/sha256.h"

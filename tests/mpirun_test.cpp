@@ -175,6 +175,28 @@ TEST_F(MpiTrain, OneRankWritesTheRunFolder) {
   EXPECT_EQ(again.count("MPI_ABORT"), 0U) << again.text;
 }
 
+TEST_F(MpiTrain, ASignalToOneRankStopsAllAfterTheSameStep) {
+  const std::string all = "--model lenet5 --data digits --resize 28 --batch 64 --lanes 4 --quiet --out " + path("run");
+  const std::string noted =
+      "sh -c 'echo $$ > " + path("pid") + ".${OMPI_COMM_WORLD_RANK:-$PMI_RANK}; exec \"$0\" \"$@\"'";
+  const std::string started =
+      fmt::format("timeout 120 {} -np 2 {} {} train {} --epochs 100000", LOCKSTEP_MPIEXEC, noted, lockstep, all);
+  const Outcome stopped = run_command(
+      started + " & job=$!\nfor i in $(seq 1200); do [ $(cat " + path("run/metrics.jsonl") +
+      " 2>/dev/null | wc -l) -ge 8 ] && break; sleep 0.05; done\nkill -TERM $(cat " + path("pid.1") + ")\nwait $job");
+  ASSERT_EQ(stopped.code, 0) << stopped.text;
+  EXPECT_EQ(stopped.count("interrupted by a signal to another rank after step "), 1U) << stopped.text;
+  const auto manifest = nlohmann::json::parse(std::ifstream(path("run/manifest.json")));
+  const int64_t step = manifest["interrupted"]["step"];
+  // Goes on on threads, with the bits of a run that had no break.
+  const std::string end = fmt::format("--steps {} ", step + 2);
+  const std::string resumed =
+      sha_of(run_command(fmt::format("{}train {} --resume {} {}", lockstep, all, path("run"), end)));
+  EXPECT_EQ(resumed.size(), 64U);
+  const std::string straight = "--model lenet5 --data digits --resize 28 --batch 64 --lanes 4 --quiet --ranks 1 " + end;
+  EXPECT_EQ(sha_of(run_command(fmt::format("{}train {}", lockstep, straight))), resumed);
+}
+
 TEST_F(MpiTrain, BadInputIsToldOnce) {
   for (const auto& [options, message] : {std::pair{"--resize 32 --batch 30", "24 or 32 would fit"},
                                          {"--resize 32 --lanes 2 --batch 32", "4 ranks"},

@@ -1,9 +1,9 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "launch/checkpoint.h"
 #include "launch/cli/trained.h"
 #include "launch/cli/verbs.h"
-#include "launch/weights_file.h"
 
 namespace lockstep::cli {
 
@@ -16,7 +16,7 @@ void evaluate(const Options& options, Runtime& runtime) {
   Model model(options.run.empty() ? network(options, data.train->image_shape(), data.train->classes())
                                   : run_network(options.run),
               runtime);
-  model.set_weights(read_weights(options.weights, model.network()));
+  model.set_weights(load_weights(options.weights, model.network()));
   const Evaluation result = model.evaluate(tested, run);
   if (runtime.rank() != 0) return;
   fmt::print("{0} loss {1:.6f}\n{0} accuracy {2:.2f} %\nweights sha256 {3}\n", data.test ? "test" : "validation",

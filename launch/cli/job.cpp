@@ -6,24 +6,13 @@
 #include "core/cuda/cuda.h"
 #include "core/log.h"
 #include "core/random.h"
+#include "launch/fit_configuration.h"
 
 namespace lockstep::cli {
 
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-Json optimizer_json(const Optimizer& optimizer) {
-  Json json{{"name", optimizer.name()}};
-  optimizer.options([&](std::string_view key, auto value) { json[std::string(key)] = value; });
-  return json;
-}
-
-Json schedule_json(const Schedule& schedule) {
-  Json json{{"name", schedule.name()}};
-  schedule.options([&](std::string_view key, auto value) { json[std::string(key)] = value; });
-  return json;
-}
 
 /// The mesh and its pins, as a strategy's file has them.
 Json strategy_json(const Strategy& strategy) {

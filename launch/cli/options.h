@@ -58,6 +58,10 @@ struct Options {
   bool predict = false, profile = false, quiet = false;
   std::string out;
 
+  // Checkpoints.
+  std::string checkpoint_every, checkpoint_dir, resume;
+  int64_t keep = 3;
+
   // Of one verb alone.
   std::string weights, action;
   std::string pass = "step", draw, link;
@@ -85,6 +89,7 @@ void add_compute_options(CLI::App& verb, Options& options);
 void add_optimizer_options(CLI::App& verb, Options& options);
 void add_schedule_options(CLI::App& verb, Options& options);
 void add_training_options(CLI::App& verb, Options& options);
+void add_checkpoint_options(CLI::App& verb, Options& options);
 void add_plan_options(CLI::App& verb, Options& options);
 void add_weights_options(CLI::App& verb, Options& options);
 void add_predict_options(CLI::App& verb, Options& options);
@@ -100,6 +105,7 @@ DataOptions data_options(const Options& options, const Runtime& runtime);
 Callbacks callbacks(const Options& options, bool validates);
 /// Makes the run's batches and lanes those of one update.
 void accumulate(const Options& options, RunOptions& run);
+CheckpointOptions checkpoints(const Options& options);
 /// A zoo model for images of this shape and number of classes, or a JSON file's own.
 Network network(const Options& options, const Shape& image, int64_t classes);
 

@@ -2,7 +2,7 @@
 
 #include "core/error.h"
 #include "launch/cli/verbs.h"
-#include "launch/manifest.h"
+#include "launch/durable.h"
 #include "launch/search.h"
 
 namespace lockstep::cli {

@@ -7,11 +7,11 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "launch/checkpoint.h"
 #include "launch/cli/trained.h"
 #include "launch/cli/verbs.h"
 #include "launch/data/image_files.h"
-#include "launch/manifest.h"
-#include "launch/weights_file.h"
+#include "launch/durable.h"
 
 namespace lockstep::cli {
 
@@ -117,7 +117,7 @@ void predict(const Options& options, Runtime& runtime) {
   if (options.top < 1) throw InputError("--top is {}, expected a number from 1", options.top);
   const size_t top = std::min(static_cast<size_t>(options.top), classes);
   Model model(trained.network, runtime);
-  model.set_weights(read_weights(options.weights, model.network()));
+  model.set_weights(load_weights(options.weights, model.network()));
   const std::vector<float> probabilities = model.predict(asked.images, run);
   std::vector<Row> rows;
   for (size_t i = 0; i < asked.names.size(); ++i) {

@@ -6,10 +6,13 @@
 #include "core/error.h"
 #include "launch/cli/job.h"
 #include "launch/cli/prediction.h"
+#include "launch/cli/resume.h"
 #include "launch/cli/verbs.h"
+#include "launch/durable.h"
 #include "launch/manifest.h"
 #include "launch/metrics.h"
 #include "launch/progress.h"
+#include "launch/stop.h"
 #include "launch/weights_file.h"
 #include "layers/cpu/library.h"
 #include "parallel/comm/mpi.h"
@@ -19,7 +22,10 @@ namespace lockstep::cli {
 
 using Json = nlohmann::ordered_json;
 
-void train(const Options& options, Runtime& runtime) {
+void train(const Options& given, Runtime& runtime) {
+  const std::optional<Resumed> from = resumed(given);
+  Options options = given;
+  options.out = run_folder(given, from);
   const RunOptions run = run_options(options, runtime);
   const Optimizer chosen = optimizer(options);
   const Schedule decay = schedule(options);
@@ -33,7 +39,10 @@ void train(const Options& options, Runtime& runtime) {
       .epochs = options.epochs, .steps = options.steps, .augmentation = augmentation, .schedule = decay, .run = run};
   fit.validation_data = sets.validation;
   fit.callbacks = callbacks(options, sets.validation != nullptr);
+  fit.checkpoints = checkpoints(options);
   const FitLength length = model.check(*sets.train, fit);
+  if (from) model.resume(from->checkpoint, *sets.train, fit);
+  const int64_t done = model.steps_resumed();
   if (options.predict) check_predictable(run, runtime, length.steps);
   const Strategy placed = with_stages(model.network(), run.step(), model.ranks(run));
   const Job job{options, run, data, model, chosen, runtime, length, placed.layer_stages};
@@ -42,10 +51,11 @@ void train(const Options& options, Runtime& runtime) {
   const bool records = speaks && !options.out.empty();
   std::optional<Manifest> manifest;
   std::optional<MetricsWriter> metrics;
+  runtime.run_on_first(
+      [&] { prepare_folders(options.out, fit.checkpoints, from, done, done % length.steps_per_epoch != 0); });
   if (!options.out.empty())
     runtime.run_on_first([&] {
-      prepare_run_directory(options.out);
-      metrics.emplace(options.out + "/metrics.jsonl");
+      metrics.emplace(options.out + "/metrics.jsonl", AppendFile::If::exists_append);
       manifest.emplace(Json{{"onednn", onednn_version()},
                             {"onednn_isa", onednn_isa()},
                             {"mpi", mpi_library_version()},
@@ -54,12 +64,15 @@ void train(const Options& options, Runtime& runtime) {
                             {"cublas", cublas_version()},
                             {"nccl", nccl_version()}});
       describe(job, manifest->json());
+      if (from) note_resumed(manifest->json(), options.out, *from, done);
       manifest->write(options.out);
     });
   if (speaks) warn_of_shared_cores(job);
   if (speaks && !options.quiet) print_header(job);
+  if (speaks && from && !options.quiet)
+    fmt::print("goes on from {} after step {} of {}\n\n", from->checkpoint.string(), done, length.steps);
 
-  Progress progress({.quiet = options.quiet, .steps = length.steps});
+  Progress progress({.quiet = options.quiet, .steps = length.steps, .first_step = done});
   bool begun = false;
   StepTimes times;
   const auto step_ended = [&](Training&, const Report& report) {
@@ -74,14 +87,25 @@ void train(const Options& options, Runtime& runtime) {
   };
   fit.callbacks.push_back(
       lambda_callback({.on_epoch_end = epoch_ended, .on_step_end = step_ended, .acts = Callback::Acts::never}));
+  const StopSignals signals;
+  fit.stop_requested = StopSignals::requested;
   History history;
   std::optional<Prediction> predicted;
   try {
     if (options.predict) predicted = predict_run(runtime, model, run, chosen);
     history = model.fit(sets.train, fit);
   } catch (const InputError&) {
-    if (records && !begun) discard_run_directory(options.out);
+    if (records && !begun && !from) discard_run_directory(options.out);
     throw;
+  }
+
+  if (history.interrupted) {
+    const Interruption interruption(fit.checkpoints, history.steps);
+    if (speaks) fmt::print("{}\n", interruption.text(length.steps));
+    if (!records) return;
+    manifest->json()["interrupted"] = interruption.json();
+    manifest->write(options.out);
+    return;
   }
 
   Json result{{"steps", history.steps}};

@@ -15,7 +15,7 @@ BatchFeed::BatchFeed(std::shared_ptr<const Dataset> dataset, FeedOptions options
   if (o.first_lane < 0 || o.lane_count < 1 || o.first_lane + o.lane_count > o.lanes)
     throw Error("lanes {} to {} of {}", o.first_lane, o.first_lane + o.lane_count - 1, o.lanes);
   if (o.workers < 1) throw Error("a feed of {} workers", o.workers);
-  if (o.first_step < 0 || o.first_epoch < 0 || o.steps < 0 || o.ahead < 1)
+  if (o.first_step < 0 || o.first_epoch < 0 || o.first_step_in_epoch < 0 || o.steps < 0 || o.ahead < 1)
     throw Error("a feed of {} steps from step {}, {} ahead", o.steps, o.first_step, o.ahead);
   o.augmentation.check(dataset_->image_shape());
   if (dataset_->size() < 1) throw Error("a feed over an empty data set");
@@ -108,8 +108,9 @@ std::vector<int64_t> BatchFeed::choose(Batch& batch, int64_t index) const {
   const int64_t lane_size = options_.batch / options_.lanes;
   const int64_t first = options_.first_lane * lane_size;
   batch.step = options_.first_step + index;
-  batch.epoch = options_.first_epoch + index / steps_per_epoch_;
-  batch.step_in_epoch = index % steps_per_epoch_;
+  const int64_t since_epoch = options_.first_step_in_epoch + index;
+  batch.epoch = options_.first_epoch + since_epoch / steps_per_epoch_;
+  batch.step_in_epoch = since_epoch % steps_per_epoch_;
   batch.end_of_epoch = batch.step_in_epoch + 1 == steps_per_epoch_;
   const int64_t begin = batch.step_in_epoch * options_.batch;
   batch.samples = std::min(options_.batch, dataset_->size() - begin);

@@ -41,9 +41,10 @@ struct FeedOptions {
   uint64_t seed = 0;
   int64_t first_step = 0;  // what the first batch is called: steps and epochs count over the whole run
   int64_t first_epoch = 0;
-  int64_t steps = 0;  // how many batches to make
-  int64_t ahead = 2;  // how many batches to prepare ahead
-  int workers = 1;    // threads that read and augment samples of a batch side by side; the bits do not depend on it
+  int64_t first_step_in_epoch = 0;  // where in that epoch the first batch is
+  int64_t steps = 0;                // how many batches to make
+  int64_t ahead = 2;                // how many batches to prepare ahead
+  int workers = 1;  // threads that read and augment samples of a batch side by side; the bits do not depend on it
   std::pmr::memory_resource* memory =
       std::pmr::new_delete_resource();  // of the batches; used by the constructor's thread
 };

@@ -1,0 +1,91 @@
+#include "launch/cli/resume.h"
+
+#include <chrono>
+
+#include "core/error.h"
+#include "launch/checkpoint_folder.h"
+#include "launch/data/gzip.h"
+#include "launch/manifest.h"
+#include "launch/metrics.h"
+#include "launch/stop.h"
+
+namespace lockstep::cli {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+/// Whether the run goes on in the folder that it began in.
+bool in_place(const std::string& out, const std::optional<Resumed>& from) {
+  std::error_code error;
+  return from && !from->run.empty() && fs::equivalent(out, from->run, error);
+}
+
+void expect_no_checkpoints(const fs::path& folder) {
+  const auto all = list_checkpoints(folder);
+  if (!all.empty())
+    throw InputError("'{}' holds checkpoints of another run ({} is there); to go on with it, --resume {}",
+                     folder.string(), all.back().filename().string(), folder.string());
+}
+
+}  // namespace
+
+std::optional<Resumed> resumed(const Options& options) {
+  if (options.resume.empty()) return {};
+  Resumed from{.checkpoint = find_checkpoint(options.resume)};
+  const fs::path above = fs::absolute(from.checkpoint).parent_path();
+  if (above.filename() == "checkpoints" && fs::exists(above.parent_path() / "manifest.json"))
+    from.run = from.checkpoint.parent_path().has_parent_path() ? from.checkpoint.parent_path().parent_path()
+                                                               : above.parent_path();
+  return from;
+}
+
+std::string run_folder(const Options& options, const std::optional<Resumed>& from) {
+  return options.out.empty() && from ? from->run.string() : options.out;
+}
+
+void prepare_folders(const std::string& out, const CheckpointOptions& checkpoints, const std::optional<Resumed>& from,
+                     int64_t steps, bool within_epoch) {
+  const bool goes_on = in_place(out, from);
+  if (!from) expect_no_checkpoints(checkpoints.directory);
+  if (!out.empty() && !goes_on) prepare_run_directory(out);
+  if (checkpoints.every_steps + checkpoints.every_epochs > 0) {
+    std::error_code error;
+    fs::create_directories(checkpoints.directory, error);
+    if (error)
+      throw InputError("the folder of checkpoints '{}' cannot be made: {}", checkpoints.directory.string(),
+                       error.message());
+  }
+  if (out.empty() || !from || from->run.empty()) return;
+  keep_metrics(from->run / "metrics.jsonl", fs::path(out) / "metrics.jsonl", steps, within_epoch);
+}
+
+void note_resumed(Json& manifest, const std::string& out, const Resumed& from, int64_t step) {
+  Json all = Json::array();
+  if (in_place(out, from)) {
+    const auto bytes = read_file(fs::path(out) / "manifest.json");
+    const Json before = Json::parse(bytes.begin(), bytes.end(), nullptr, false);
+    if (!before.is_object()) throw InputError("{}/manifest.json: is not a JSON object", out);
+    if (before.contains("started")) manifest["started"] = before["started"];
+    all = before.value("resumed", all);
+  }
+  all.push_back(
+      {{"time", utc(std::chrono::system_clock::now())}, {"checkpoint", from.checkpoint.string()}, {"step", step}});
+  manifest["resumed"] = all;
+}
+
+Interruption::Interruption(const CheckpointOptions& checkpoints, int64_t step)
+    : signal(StopSignals::name()), step(step) {
+  if (signal.empty()) signal = "a signal to another rank";
+  if (!checkpoints.directory.empty()) checkpoint = (checkpoints.directory / checkpoint_name(step)).string();
+}
+
+std::string Interruption::text(int64_t steps) const {
+  return fmt::format("interrupted by {} after step {} of {}{}", signal, step, steps,
+                     checkpoint.empty() ? "" : fmt::format("; to go on: --resume {}", checkpoint));
+}
+
+Json Interruption::json() const { return {{"signal", signal}, {"step", step}, {"checkpoint", checkpoint}}; }
+
+}  // namespace lockstep::cli

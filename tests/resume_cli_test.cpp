@@ -1,0 +1,128 @@
+// Runs of the program that are ended by signals and go on: exit codes, the run folder, and what is refused.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "launch/checkpoint_folder.h"
+#include "tests/run_command.h"
+#include "tests/temporary_folder.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using namespace lockstep::test;
+using lockstep::testing::read_text;
+using lockstep::testing::TemporaryFolder;
+
+const std::string program = LOCKSTEP_BINARY_DIR "/lockstep ";
+const std::string small = "train --model lenet5 --data digits --resize 28 --batch 64 --lanes 4 --seed 5 --quiet ";
+
+Outcome run(const std::string& arguments) { return run_command(program + arguments); }
+
+class ResumeCli : public testing::Test {
+ protected:
+  TemporaryFolder folder_;
+  std::string path(const std::string& name) const { return (folder_.path() / name).string(); }
+
+  /// metrics.jsonl but for the times.
+  std::vector<nlohmann::json> metrics(const std::string& run) const {
+    std::vector<nlohmann::json> lines;
+    std::istringstream text(read_text(path(run) + "/metrics.jsonl"));
+    for (std::string line; std::getline(text, line);) {
+      lines.push_back(nlohmann::json::parse(line));
+      for (const char* time : {"images_per_second", "data_share"}) lines.back().erase(time);
+    }
+    return lines;
+  }
+  nlohmann::json manifest(const std::string& run) const {
+    return nlohmann::json::parse(read_text(path(run) + "/manifest.json"));
+  }
+  /// Starts `command`, which writes the metrics of `run`, and sends `signal` to the process in the file `pid` once
+  /// there are some.
+  Outcome interrupt(const std::string& command, const std::string& signal, const std::string& pid) const {
+    return run_command(command + " & job=$!\nfor i in $(seq 600); do [ $(cat " + path("run/metrics.jsonl") +
+                       " 2>/dev/null | wc -l) -ge 8 ] && break; sleep 0.05; done\nkill -" + signal + " $(cat " +
+                       path(pid) + ")\nwait $job");
+  }
+  /// A command that writes its process' number before it becomes the program.
+  std::string noted(const std::string& arguments, const std::string& name) const {
+    return "sh -c 'echo $$ > " + path(name) + "; exec " + program + arguments + "'";
+  }
+};
+
+TEST_F(ResumeCli, ASignalEndsTheStepAndTheRunGoesOnAsIfNothingHadBeen) {
+  const std::string all = small + "--schedule linear --epochs 300 --steps 6900 ";
+  for (const std::string signal : {"TERM", "INT"}) {
+    const Outcome stopped = interrupt(noted(all + "--ranks 2 --out " + path("run"), "pid"), signal, "pid");
+    ASSERT_EQ(stopped.code, 0) << stopped.text;
+    EXPECT_TRUE(stopped.says("interrupted by SIG" + signal)) << stopped.text;
+    EXPECT_FALSE(stopped.says("weights sha256"));
+    const auto noted = manifest("run");
+    EXPECT_EQ(noted["interrupted"]["signal"], "SIG" + signal);
+    EXPECT_TRUE(noted["ended"].is_null());
+    const int64_t step = noted["interrupted"]["step"];
+    EXPECT_GE(step, 7);
+    EXPECT_EQ(metrics("run").back()["step"], step - 1) << "the last step was finished, and is the last";
+    const fs::path checkpoint = noted["interrupted"]["checkpoint"].get<std::string>();
+    EXPECT_EQ(lockstep::checkpoint_step(checkpoint), step);
+    EXPECT_EQ(run("evaluate --model lenet5 --data digits --resize 28 --weights " + checkpoint.string()).code, 0);
+    fs::remove_all(path("run"));
+  }
+}
+
+TEST_F(ResumeCli, MetricsAndWeightsAreThoseOfAnUnbrokenRun) {
+  const std::string all = small + "--schedule linear --epochs 2 ";
+  const Outcome straight = run(all + "--ranks 1 --out " + path("straight"));
+  ASSERT_EQ(straight.code, 0) << straight.text;
+  // Checkpoints after steps 15, 30 and 45 of 46; goes on from the first, which is within an epoch, and from the second.
+  ASSERT_EQ(run(all + "--ranks 2 --checkpoint-every 15 --out " + path("run")).code, 0);
+  EXPECT_EQ(lockstep::list_checkpoints(path("run") + "/checkpoints").size(), 3U);
+  const auto expected = metrics("straight");
+  for (const auto& [from, to] :
+       {std::pair{"run/checkpoints/step-000030", "run"}, {"run/checkpoints/step-000015", "other"}}) {
+    const std::string out = std::string(to) == "run" ? "" : " --out " + path(to);
+    const Outcome resumed = run(all + "--ranks 4 --checkpoint-every 1epoch --keep 1 --resume " + path(from) + out);
+    ASSERT_EQ(resumed.code, 0) << resumed.text;
+    EXPECT_EQ(resumed.line_after("weights sha256 "), straight.line_after("weights sha256 "));
+    EXPECT_EQ(metrics(to), expected) << to;
+    EXPECT_EQ(manifest(to)["resumed"][0]["checkpoint"], path(from));
+    EXPECT_EQ(manifest(to)["result"]["loss"], manifest("straight")["result"]["loss"]);
+  }
+  EXPECT_TRUE(fs::exists(path("other/checkpoints/step-000046"))) << "behind the second epoch";
+}
+
+TEST_F(ResumeCli, AKilledRunsLastCheckpointAlwaysLoads) {
+  const Outcome outcome = run_command(LOCKSTEP_SOURCE_DIR "/tests/kill_checkpoints " LOCKSTEP_BINARY_DIR " 6");
+  EXPECT_EQ(outcome.code, 0) << outcome.text;
+  EXPECT_TRUE(outcome.says("6 kills")) << outcome.text;
+}
+
+TEST_F(ResumeCli, WhatCannotGoOnIsRefused) {
+  const std::string run8 = small + "--steps 8 --checkpoint-every 4 --out " + path("run");
+  ASSERT_EQ(run(run8).code, 0);
+  const std::string resume = " --resume " + path("run");
+  const auto refused = [&](const std::string& arguments, const std::vector<std::string>& parts) {
+    const Outcome outcome = run(arguments);
+    EXPECT_EQ(outcome.code, 2) << arguments << "\n" << outcome.text;
+    for (const std::string& part : parts) EXPECT_TRUE(outcome.says(part)) << arguments << "\n" << outcome.text;
+  };
+  const std::string before = read_text(path("run/manifest.json"));
+  refused(small + "--steps 9 --seed 6" + resume, {"step-000008", "seed is \"5\" in the checkpoint, \"6\" in this run"});
+  refused(small + "--steps 9 --model seed_cnn --resize 32" + resume,
+          {"model is \"lenet5\"", "\"seed_cnn\" in this run"});
+  refused(small + "--steps 6" + resume, {"8 steps of the fit are done already"});
+  refused(small + "--resume " + path("none"), {"none' is no folder"});
+  refused(small + "--resume " + folder_.path().string(), {"holds no checkpoint"});
+  refused(small + "--checkpoint-every 5s --out " + path("x"), {"--checkpoint-every is '5s'", "500", "1epoch"});
+  refused(small + "--checkpoint-every 5", {"expected --out or --checkpoint-dir"});
+  refused(small + "--keep 0", {"--keep is 0"});
+  refused(small + "--checkpoint-dir " + path("run/checkpoints"), {"holds checkpoints of another run", "--resume "});
+  EXPECT_EQ(read_text(path("run/manifest.json")), before);
+  fs::resize_file(path("run/checkpoints/step-000008/weights.safetensors"), 1000);
+  refused(small + "--steps 9" + resume,
+          {"weights.safetensors: ends at byte 1000", "--resume " + path("run/checkpoints/step-000004")});
+}
+
+}  // namespace
