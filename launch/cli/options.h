@@ -93,6 +93,7 @@ void add_checkpoint_options(CLI::App& verb, Options& options);
 void add_plan_options(CLI::App& verb, Options& options);
 void add_weights_options(CLI::App& verb, Options& options);
 void add_predict_options(CLI::App& verb, Options& options);
+void add_export_options(CLI::App& verb, Options& options);
 void add_completion_options(CLI::App& verb, Options& options);
 void add_config_options(CLI::App& verb, Options& options);
 

@@ -28,4 +28,13 @@ void add_predict_options(CLI::App& verb, Options& options) {
   verb.add_option("--output", options.output, "The file to write; without it, to standard output")->type_name("FILE");
 }
 
+void add_export_options(CLI::App& verb, Options& options) {
+  verb.option_defaults()->group("Export");
+  verb.add_option("--format", options.format,
+                  "Weights as safetensors with names and layouts of torch (the default) or keras; or the model as json")
+      ->type_name("torch|keras|json");
+  verb.add_option("--output", options.output, "The file to write; json without it goes to standard output")
+      ->type_name("FILE");
+}
+
 }  // namespace lockstep::cli

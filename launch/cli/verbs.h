@@ -12,6 +12,7 @@ namespace lockstep::cli {
 void train(const Options& options, Runtime& runtime);
 void evaluate(const Options& options, Runtime& runtime);
 void predict(const Options& options, Runtime& runtime);
+void export_model(const Options& options, Runtime& runtime);
 void summary(const Options& options, Runtime& runtime);
 void plan(const Options& options, Runtime& runtime);
 void topology(const Options& options, Runtime& runtime);

@@ -1,0 +1,37 @@
+#include "launch/export.h"
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "launch/checkpoint.h"
+#include "launch/cli/trained.h"
+#include "launch/cli/verbs.h"
+#include "launch/durable.h"
+
+namespace lockstep::cli {
+
+void export_model(const Options& options, Runtime& runtime) {
+  runtime.run_on_first([&] {
+    const std::vector<std::string> formats{"torch", "keras", "json"};
+    const bool json = index_of("format", options.format.empty() ? formats[0] : options.format, formats) == 2;
+    const Network network = options.run.empty() ? open_trained(options, runtime).network : run_network(options.run);
+    if (json) {
+      const std::string text = network_to_json(network) + "\n";
+      if (options.output.empty())
+        fmt::print("{}", text);
+      else
+        write_atomically(options.output, text);
+      return;
+    }
+    if (options.output.empty()) throw InputError("--output is missing, expected the safetensors file to write");
+    if (options.weights.empty()) throw InputError("--weights or --run is missing, expected trained weights");
+    const auto tensors = export_weights(network, load_weights(options.weights, network),
+                                        export_format_from_name(options.format.empty() ? formats[0] : options.format));
+    std::vector<NamedTensor> named;
+    for (const ExportedTensor& tensor : tensors) named.push_back({tensor.name, tensor.shape, tensor.values});
+    const WrittenFile written = write_safetensors(options.output, named);
+    fmt::print("{}: {} tensors, {} bytes, sha256 {}\n", options.output, named.size(), written.bytes, written.sha256);
+  });
+}
+
+}  // namespace lockstep::cli
