@@ -41,7 +41,8 @@ nlohmann::json read_file(const std::string& path) {
   uint64_t length = 0;
   std::memcpy(&length, bytes.data(), sizeof length);
   nlohmann::json tensors;
-  for (const auto& [name, entry] : nlohmann::json::parse(bytes.substr(8, length)).items()) {
+  const auto header = nlohmann::json::parse(bytes.substr(8, length));
+  for (const auto& [name, entry] : header.items()) {
     const size_t begin = entry["data_offsets"][0], end = entry["data_offsets"][1];
     std::vector<float> values((end - begin) / sizeof(float));
     std::memcpy(values.data(), bytes.data() + 8 + length + begin, end - begin);
