@@ -16,10 +16,37 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// Sums that epochs and evaluations are made of. Doubles of equal floats in equal order: the same on every rank.
-struct Totals {
-  double loss = 0, correct = 0;
-  int64_t samples = 0;
+class Totals {
+ public:
+  explicit Totals(const Measures& measures) : measures_(&measures), sums_(measures.floats()) {}
+  void add(const StepResult& result) {
+    loss_ += double{result.loss_sum};
+    for (size_t i = 0; i < sums_.size(); ++i) sums_[i] += double{result.sums[i]};
+    samples_ += result.samples;
+  }
+  int64_t samples() const { return samples_; }
+  Evaluation means() const {
+    Evaluation means{.loss = loss_ / static_cast<double>(samples_), .samples = samples_};
+    means.metrics = measures_->values(sums_, samples_);
+    means.accuracy = accuracy_of(means.metrics);
+    return means;
+  }
+
+ private:
+  const Measures* measures_;
+  double loss_ = 0;
+  std::vector<double> sums_;
+  int64_t samples_ = 0;
 };
+
+void set_measured(Report& report, Evaluation means) {
+  report.loss = static_cast<float>(means.loss);
+  report.accuracy = static_cast<float>(means.accuracy);
+  report.metrics = std::move(means.metrics);
+  // In single precision, as logs keep them.
+  for (MetricValue& metric : report.metrics)
+    for (double& value : metric.values) value = double{static_cast<float>(value)};
+}
 
 /// A step that is under way.
 struct Started {
@@ -32,32 +59,31 @@ struct Started {
 /// Turns the results of steps into reports, of steps and of epochs.
 class Meter {
  public:
+  explicit Meter(const Measures& measures) : measures_(measures), totals_(measures) {}
   Report step(const Started& started, const StepResult& result) {
     last_ = started.report;
-    last_.loss = result.loss;
-    last_.accuracy = result.accuracy;
+    Totals alone(measures_);
+    alone.add(result);
+    set_measured(last_, alone.means());
     const double seconds = seconds_since(step_start_);
     step_start_ = Clock::now();
     last_.images_per_second = static_cast<double>(started.samples) / seconds;
     last_.data_share = std::min(started.waited / seconds, 1.0);
-    totals_.loss += double{result.loss} * static_cast<double>(started.samples);
-    totals_.correct += double{result.accuracy} * static_cast<double>(started.samples);
-    totals_.samples += started.samples;
+    totals_.add(result);
     waited_ += started.waited;
     return last_;
   }
   /// Whether an epoch has steps and was not ended.
-  bool open() const { return totals_.samples > 0; }
+  bool open() const { return totals_.samples() > 0; }
   /// The epoch that ends with the last step.
   Report end_epoch() {
     Report report = last_;
-    const auto samples = static_cast<double>(totals_.samples);
+    const auto samples = static_cast<double>(totals_.samples());
     const double seconds = seconds_since(epoch_start_);
-    report.loss = static_cast<float>(totals_.loss / samples);
-    report.accuracy = static_cast<float>(totals_.correct / samples);
+    set_measured(report, totals_.means());
     report.images_per_second = samples / seconds;
     report.data_share = std::min(waited_ / seconds, 1.0);
-    totals_ = {};
+    totals_ = Totals(measures_);
     waited_ = 0;
     return report;
   }
@@ -66,6 +92,7 @@ class Meter {
 
  private:
   Clock::time_point step_start_ = Clock::now(), epoch_start_ = step_start_;
+  const Measures& measures_;
   Totals totals_;
   double waited_ = 0;
   Report last_;
@@ -80,7 +107,8 @@ class FitLoop {
         training_(job.network, trainer, rank.comm, job.options.callbacks, job.lr,
                   job.options.validation_data != nullptr, job.first_step),
         feed_(job.data, feeding(rank, device)),
-        ahead_(trainer.runs_ahead() ? 1 : 0) {}
+        ahead_(trainer.runs_ahead() ? 1 : 0),
+        meter_(trainer.measures()) {}
 
   Fitted run() {
     training_.call(on_epochs, [&](Callback& c) { c.on_train_begin(training_); });
@@ -196,16 +224,9 @@ Evaluation evaluate_rank(std::shared_ptr<const Dataset> data, const RunOptions& 
   feeding.steps = (data->size() + options.batch - 1) / options.batch;
   feeding.memory = &memory;
   BatchFeed feed(std::move(data), feeding);
-  Totals totals;
-  for (int64_t i = 0; i < feeding.steps; ++i) {
-    const Batch& batch = feed.next();
-    const StepResult sums = trainer.evaluate(batch);
-    totals.loss += sums.loss;
-    totals.correct += sums.accuracy;
-    totals.samples += batch.samples;
-  }
-  const auto samples = static_cast<double>(totals.samples);
-  return {totals.loss / samples, totals.correct / samples, totals.samples};
+  Totals totals(trainer.measures());
+  for (int64_t i = 0; i < feeding.steps; ++i) totals.add(trainer.evaluate(feed.next()));
+  return totals.means();
 }
 
 }  // namespace lockstep

@@ -42,15 +42,13 @@ void check_alike(Communicator& comm, const Device& device) {
 }  // namespace
 
 void Model::compile(const CompileOptions& options) {
-  const std::vector<std::string> losses{"sparse_categorical_crossentropy", "categorical_crossentropy"};
-  if (std::ranges::find(losses, options.loss) == losses.end()) throw unknown("loss", options.loss, losses);
-  const std::vector<std::string> metrics{"accuracy"};
-  for (const auto& metric : options.metrics)
-    if (std::ranges::find(metrics, metric) == metrics.end()) throw unknown("metric", metric, metrics);
-  static_cast<void>(options.optimizer.op());  // refuses options out of range
+  static_cast<void>(Measures(options.loss, options.metrics, network_.output_shape()));  // refuses some
+  static_cast<void>(options.optimizer.op());                                            // refuses options out of range
   if (const float lr = options.optimizer.lr(); !(lr > 0) || !std::isfinite(lr))
     throw InputError("the learning rate is {}, expected a number above 0", lr);
   optimizer_ = options.optimizer;
+  loss_ = options.loss;
+  metrics_ = options.metrics;
   slots_.clear();
   loss_scale_.reset();
   steps_done_ = epochs_done_ = 0;
@@ -102,6 +100,8 @@ void Model::check_data(const Dataset& data) const {
 void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& on_pass) {
   StepOptions step = options.step();
   step.strategy = settled(options);
+  step.loss = loss_;
+  step.metrics = metrics_;
   check_batch(step, ranks(options));
   const DeviceOptions choice{options.backend, options.comm, threads(options), step, options.engines};
   const bool splits = step.strategy.mesh.size() > 1;

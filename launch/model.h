@@ -18,11 +18,9 @@ namespace lockstep {
 
 struct CompileOptions {
   Optimizer optimizer = Adam{};
-  /// The one loss there is; "categorical_crossentropy" is another name of it. Labels are class indices either way, and
-  /// the network ends in a softmax.
-  std::string loss = "sparse_categorical_crossentropy";
-  /// The one metric there is, always measured.
-  std::vector<std::string> metrics = {"accuracy"};
+  Loss loss = SparseCategoricalCrossentropy{};
+  /// Measured in fit, evaluate and validations; "auto": accuracy, where the loss is one of classes.
+  std::vector<Metric> metrics = {"auto"};
 };
 
 /// How the work is shared out. The result does not depend on `ranks`; in reproducible mode it depends on `lanes`,
@@ -83,8 +81,8 @@ class Model {
   const Network& network() const { return network_; }
   std::string summary() const { return network_.summary(); }
 
-  /// Starts the optimizer anew; weights are kept. Throws InputError for a loss or metric that does not exist, with the
-  /// nearest name, and for an optimizer's option out of range.
+  /// Starts the optimizer anew; weights are kept. Throws InputError where a metric does not go with the loss, and
+  /// for an optimizer's option out of range.
   void compile(const CompileOptions& options);
   /// Throws InputError where fit would: data and network do not match, batch, lanes and ranks do not divide, a number
   /// is out of range.
@@ -137,6 +135,8 @@ class Model {
   Runtime& runtime_;
   Kept kept_;
   Optimizer optimizer_ = Adam{};
+  Loss loss_ = SparseCategoricalCrossentropy{};
+  std::vector<Metric> metrics_ = {"auto"};
   Weights weights_;
   std::vector<Weights> slots_;
   std::optional<LossScale> loss_scale_;

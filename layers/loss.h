@@ -1,38 +1,32 @@
-// Sparse categorical cross-entropy with the accuracy beside it, and its gradient. Immutable: any thread.
+// The losses as the user names them. Plain options: copied freely, read by any thread.
 #pragma once
 
-#include "layers/layer.h"
+#include <memory>
+#include <string>
+#include <variant>
+
+#include "core/op.h"
 
 namespace lockstep {
 
-/// Inputs: logits [N,K], what a softmax at the network's end takes; labels i32[N]; lane_state.
-/// Outputs, over the lane's real samples: sum of -log softmax(logits)[label] as f32[1], and the number of correct
-/// predictions (the first maximum is the label) as f32[1]. From logits and not from probabilities, as Keras does where
-/// a network ends in a softmax: no probability is so small that its gradient is lost. Where `scaled`, one more input at
-/// the end, loss_scale f32[2], by whose scale the gradient alone is multiplied.
-class CrossEntropyOp final : public Op {
+/// -log of the probability that the network gives the sample's class; targets are class indices.
+struct SparseCategoricalCrossentropy {};
+
+class Loss {
  public:
-  explicit CrossEntropyOp(bool scaled = false) : scaled(scaled) {}
-  std::string_view name() const override { return "cross_entropy"; }
-  std::vector<Type> infer(std::span<const Type> in) const override;
-  std::vector<Rule> rules() const override;
-  std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
-  std::string attributes() const override { return scaled ? "scaled" : ""; }
+  Loss(SparseCategoricalCrossentropy options) : options_(options) {}  // NOLINT: implicit, as optimizers are
+  /// As Keras names them: "sparse_categorical_crossentropy". Throws InputError with the nearest name.
+  Loss(const std::string& name);                       // NOLINT
+  Loss(const char* name) : Loss(std::string(name)) {}  // NOLINT
 
-  const bool scaled;
-};
+  std::string name() const;
+  /// What it compares one sample's prediction with.
+  Type target(const Shape& prediction) const;
+  /// Inputs (logits, targets, lane_state) and, where `scaled`, loss_scale; see CrossEntropyOp.
+  std::shared_ptr<const Op> op(bool scaled) const;
 
-/// Gradient of the sum by the logits, softmax(x) - onehot, [N,K], from the same inputs, and times the scale where
-/// `scaled`; 0 for padding samples.
-class CrossEntropyGradOp final : public Op {
- public:
-  explicit CrossEntropyGradOp(bool scaled = false) : scaled(scaled) {}
-  std::string_view name() const override { return "cross_entropy_grad"; }
-  std::vector<Type> infer(std::span<const Type> in) const override;
-  std::vector<Rule> rules() const override;
-  std::string attributes() const override { return scaled ? "scaled" : ""; }
-
-  const bool scaled;
+ private:
+  std::variant<SparseCategoricalCrossentropy> options_;
 };
 
 }  // namespace lockstep

@@ -2,7 +2,7 @@
 #include <limits>
 
 #include "core/step_state.h"
-#include "layers/loss.h"
+#include "layers/cross_entropy.h"
 #include "layers/softmax.h"
 #include "tests/op_check.h"
 

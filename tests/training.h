@@ -67,7 +67,8 @@ struct RunSpec {
 
 /// What a step leaves: its loss and a hash of variables, batch norm's statistics and the optimizer's variables.
 struct StepTrace {
-  uint32_t loss = 0, accuracy = 0;
+  uint32_t loss = 0;
+  std::vector<float> sums;  // of metrics
   std::string hash;
   bool operator==(const StepTrace&) const = default;
 };
@@ -117,7 +118,7 @@ inline void train_rank(const Network& network, const RunSpec& run, Communicator&
     Batch batch = feed.next();
     swap_lanes(batch, run.swapped_lanes);
     const StepResult result = trainer.train(batch, run.optimizer.lr());
-    trace.push_back({std::bit_cast<uint32_t>(result.loss), std::bit_cast<uint32_t>(result.accuracy),
+    trace.push_back({std::bit_cast<uint32_t>(result.loss), result.sums,
                      trainer.variables().sha256() + trainer.variables().slots_sha256()});
   }
 }

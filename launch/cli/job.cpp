@@ -53,6 +53,8 @@ Json configuration(const Job& job) {
           {"epochs", job.length.epochs},
           {"steps", job.length.steps},
           {"optimizer", optimizer_json(job.optimizer)},
+          {"loss", o.loss},
+          {"metrics", o.metrics},
           {"schedule", o.schedule},
           {"warmup", o.warmup},
           {"augment", o.augment},

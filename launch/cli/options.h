@@ -45,6 +45,10 @@ struct Options {
   std::string schedule = "constant";
   int64_t warmup = 0;
 
+  // Loss and metrics.
+  std::string loss = "sparse_categorical_crossentropy";
+  std::vector<std::string> metrics{"auto"};
+
   // Training.
   std::optional<int64_t> epochs, steps;
   std::string augment = "none";
@@ -76,6 +80,7 @@ void add_rank_options(CLI::App& verb, Options& options);
 void add_run_options(CLI::App& verb, Options& options);  // those of ranks too
 void add_compute_options(CLI::App& verb, Options& options);
 void add_optimizer_options(CLI::App& verb, Options& options);
+void add_loss_options(CLI::App& verb, Options& options);
 void add_schedule_options(CLI::App& verb, Options& options);
 void add_training_options(CLI::App& verb, Options& options);
 void add_plan_options(CLI::App& verb, Options& options);
@@ -89,7 +94,12 @@ RunOptions run_options(const Options& options, const Runtime& runtime);
 Optimizer optimizer(const Options& options);
 Schedule schedule(const Options& options);
 DataOptions data_options(const Options& options, const Runtime& runtime);
+Loss loss(const Options& options);
+std::vector<Metric> metrics(const Options& options);
 /// A zoo model for images of this shape and number of classes, or a JSON file's own.
 Network network(const Options& options, const Shape& image, int64_t classes);
+
+/// "test accuracy 97.50 %" and the like, of the set "test": a line a metric that is one number.
+void print_metrics(std::string_view set, const std::vector<MetricValue>& metrics);
 
 }  // namespace lockstep::cli

@@ -1,6 +1,6 @@
 // A kernel cannot throw: a label outside the classes, which the CPU refuses, makes the sample's loss and its gradient
 // NaN here, so that the step's loss is NaN and the run stops.
-#include "layers/loss.h"
+#include "layers/cross_entropy.h"
 
 #include <limits>
 

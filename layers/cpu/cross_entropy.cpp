@@ -1,4 +1,4 @@
-#include "layers/loss.h"
+#include "layers/cross_entropy.h"
 
 #include <algorithm>
 #include <cmath>
