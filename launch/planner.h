@@ -50,7 +50,9 @@ class Planner {
   /// Where `scaled`, with the loss scale, which the gradient is multiplied by.
   void add_loss(bool scaled) {
     Builder builder(graph(), options_.batch, lanes_, false);
-    const Value x = logits();
+    const bool takes_output = options_.loss.end().empty();
+    const Value x = f32(takes_output ? built_.output : taken_by_end());
+    Value output = takes_output ? x : Value{};
     const Shape sample(graph().type(x).shape.dims().subspan(1));
     const auto [target, dtype] = options_.loss.target(sample);
     std::vector<int64_t> dims{options_.batch};
@@ -63,9 +65,12 @@ class Planner {
     step_.loss = out.at(0);
     in.resize(3);
     const Measures measures(options_.loss, options_.metrics, sample);
-    for (const Tally& tally : measures.tallies())
-      step_.tallies.push_back(tally.op ? graph().add1("metrics/" + std::string(tally.op->name()), tally.op, in)
-                                       : out.at(1));
+    for (const Tally& tally : measures.tallies()) {
+      const std::string name = fmt::format("metrics/{}", step_.tallies.size());
+      if (tally.of_output && !output) output = f32(built_.output);
+      in[0] = tally.of_output ? output : x;
+      step_.tallies.push_back(tally.op ? graph().add1(name, tally.op, in) : out.at(1));
+    }
     graph().set_section({});
   }
   /// The loss and the metrics' tallies.
@@ -75,14 +80,21 @@ class Planner {
     return all;
   }
 
-  /// What the softmax at the network's end takes.
-  Value logits() {
+  /// What the network's last operator takes, which must be the loss' end.
+  Value taken_by_end() {
     const int last = graph().info(built_.output).producer;
     const Node* node = last >= 0 ? &graph().nodes()[static_cast<size_t>(last)] : nullptr;
-    if (!node || !dynamic_cast<const SoftmaxOp*>(node->op.get()))
-      throw InputError("the model ends in '{}', expected a softmax, which {} needs", graph().info(built_.output).name,
+    const std::string end = options_.loss.end();
+    if (!node || node->op->name() != end)
+      throw InputError("the model ends in '{}', expected a {}, which {} needs", graph().info(built_.output).name, end,
                        options_.loss.name());
     return node->in[0];
+  }
+  /// The value itself where it is f32.
+  Value f32(Value value) {
+    const ValueInfo info = graph().info(value);
+    if (info.type.dtype == DType::f32) return value;
+    return graph().add1(info.name + "/f32", std::make_shared<CastOp>(DType::f32), {value});
   }
 
   /// Cuts the graph into lanes, and each lane's work as the strategy says; `sums` are to be reduced, `whole` to be held

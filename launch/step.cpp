@@ -166,9 +166,7 @@ Step plan_evaluation(const Network& network, const StepOptions& options, const S
 
 Step plan_prediction(const Network& network, const StepOptions& options, const StepTarget& target) {
   Planner planner(network, options, target, false);
-  Value output = planner.built().output;
-  if (const ValueInfo info = planner.graph().info(output); info.type.dtype != DType::f32)
-    output = planner.graph().add1(info.name + "/f32", std::make_shared<CastOp>(DType::f32), {output});
+  Value output = planner.f32(planner.built().output);
   planner.fuse_nodes({output});
   planner.fix_variables();
   output = planner.place({}, {output})[0];

@@ -1,32 +1,17 @@
 #include "layers/cross_entropy.h"
 
-#include "core/error.h"
 #include "layers/check.h"
-#include "layers/optimizers/loss_scale.h"
+#include "layers/loss_inputs.h"
 
 namespace lockstep {
 
-namespace {
-
-void expect_loss_inputs(std::span<const Type> in, bool scaled) {
+static void expect_classes(std::span<const Type> in, bool scaled) {
   expect_count(in, scaled ? 4 : 3);
-  expect_f32(in[0]);
-  if (in[0].shape.rank() != 2) throw InputError("got {}, expected one row of classes a sample: f32[N, K]", in[0].str());
-  expect_type(in[1], {Shape{in[0].shape[0]}, DType::i32}, "the label tensor");
-  expect_lane_state(in[2], in[0]);
-  if (scaled) expect_type(in[3], loss_scale_type(), "the loss scale");
+  expect_loss_inputs(in, class_indices_of(in[0]), scaled);
 }
-
-std::vector<Placement> loss_inputs(bool scaled) {
-  std::vector<Placement> in{shard(0), shard(0), shard(0)};
-  if (scaled) in.push_back(replicate);
-  return in;
-}
-
-}  // namespace
 
 std::vector<Type> CrossEntropyOp::infer(std::span<const Type> in) const {
-  expect_loss_inputs(in, scaled);
+  expect_classes(in, scaled);
   return {{Shape{1}, DType::f32}, {Shape{1}, DType::f32}};
 }
 
@@ -39,7 +24,7 @@ std::vector<Value> CrossEntropyOp::backward(Graph& graph, const Node& node, std:
 }
 
 std::vector<Type> CrossEntropyGradOp::infer(std::span<const Type> in) const {
-  expect_loss_inputs(in, scaled);
+  expect_classes(in, scaled);
   return {in[0]};
 }
 

@@ -1,4 +1,6 @@
 // What is minimised, and what is measured beside it.
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 
 #include "launch/cli/options.h"
