@@ -96,7 +96,7 @@ void InputStage::copy_lanes(const Batch& batch, bool images, std::byte* mirror, 
         stream.copy(there, from, bytes);
     };
     if (images) copy(images_, batch.images);
-    copy(labels_, batch.labels);
+    batch.targets.empty() ? copy(labels_, batch.labels) : copy(labels_, batch.targets);
     copy(lane_state_, batch.lanes);
   }
 }

@@ -86,15 +86,16 @@ int Model::workers(const RunOptions& options) const {
   return std::max(1, runtime_.cores() / here);
 }
 
-void Model::check_data(const Dataset& data) const {
+void Model::check_images(const Dataset& data) const {
   if (data.image_shape() != network_.input_shape())
     throw InputError("the data's images are {}, the model '{}' takes {}", data.image_shape().str(), network_.name(),
                      network_.input_shape().str());
-  const Shape output = network_.output_shape();
-  if (output.rank() != 1 || output[0] < data.classes())
-    throw InputError("the data has {} classes, the model '{}' ends in {}, expected [{}]", data.classes(),
-                     network_.name(), output.str(), data.classes());
   if (data.size() == 0) throw InputError("the data set is empty");
+}
+
+void Model::check_targets(const Dataset& data) const {
+  check_images(data);
+  lockstep::check_targets(data, loss_, network_.output_shape(), network_.name());
 }
 
 void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& on_pass) {
@@ -149,8 +150,11 @@ void Model::keep(RankContext& rank, Trainer& trainer, const Device& device) {
 
 FitLength Model::check(const Dataset& data, const FitOptions& options) const {
   constexpr int64_t most = int64_t{1} << 31;
-  check_data(data);
-  if (options.validation_data) check_data(*options.validation_data);
+  check_targets(data);
+  if (options.validation_data) check_targets(*options.validation_data);
+  if (const Type target = data.target(); options.augmentation.any() && target.shape.rank() > 1)
+    throw InputError("targets of {} a sample are not changed as augmented images are; expected no augmentation",
+                     target.str());
   if (options.validation_freq < 1)
     throw InputError("validation_freq is {}, expected a number of epochs from 1", options.validation_freq);
   for (const auto& callback : options.callbacks)
@@ -194,7 +198,7 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
 }
 
 Evaluation Model::evaluate(std::shared_ptr<const Dataset> data, const RunOptions& options) {
-  check_data(*data);
+  check_targets(*data);
   Evaluation evaluation;
   on_ranks(options, [&](RankContext& rank, Trainer& trainer, Device& device) {
     HostMemory memory(*device.backend);
@@ -208,7 +212,7 @@ Evaluation Model::evaluate(std::shared_ptr<const Dataset> data, const RunOptions
 }
 
 std::vector<float> Model::predict(std::shared_ptr<const Dataset> data, const RunOptions& options) {
-  check_data(*data);
+  check_images(*data);
   const auto classes = static_cast<size_t>(network_.output_shape().elements());
   std::vector<float> predictions;
   on_ranks(options, [&](RankContext& rank, Trainer& trainer, Device&) {

@@ -91,7 +91,7 @@ class Model {
   /// and step count are kept. Throws as check does, and what callbacks throw.
   History fit(std::shared_ptr<const Dataset> data, const FitOptions& options);
   Evaluation evaluate(std::shared_ptr<const Dataset> data, const RunOptions& options);
-  /// Class probabilities, [samples, classes].
+  /// The network's outputs, [samples, …]: class probabilities, where it ends in a softmax.
   std::vector<float> predict(std::shared_ptr<const Dataset> data, const RunOptions& options);
   /// The training step of rank 0 as text: the graph after the pass "network", "fuse", "autodiff", "place" or "reduce",
   /// or the planned "step", or "layers": a table of what lies where and what moves, or "svg": a picture of it. Throws
@@ -120,7 +120,9 @@ class Model {
   using Body = std::function<void(RankContext&, Trainer&, Device&)>;
   /// Runs `body` on each rank with its device and a trainer that holds the model's weights.
   void on_ranks(const RunOptions& options, const Body& body, const OnPass& on_pass = {});
-  void check_data(const Dataset& data) const;
+  void check_images(const Dataset& data) const;
+  /// And that the loss takes the data's targets.
+  void check_targets(const Dataset& data) const;
   void keep(RankContext& rank, Trainer& trainer, const Device& device);
 
   /// What a run leaves; taken over when all ranks have ended well.

@@ -72,6 +72,8 @@ class Trainer {
   /// Reads of it are made by all ranks together where the strategy cuts variables.
   VariableStore& variables() { return variables_; }
   const Mesh& mesh() const { return mesh_; }
+  /// What the targets of batches are, of one sample.
+  Type target() const { return options_.step.loss.target(network_.output_shape()); }
   /// What makes metrics of a result's sums.
   const Measures& measures() const { return measures_; }
   const StepPlan& training_plan();

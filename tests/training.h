@@ -21,6 +21,8 @@ class Head final : public Dataset {
   int64_t size() const override { return size_; }
   Shape image_shape() const override { return inner_->image_shape(); }
   int classes() const override { return inner_->classes(); }
+  Type target() const override { return inner_->target(); }
+  void read_target(int64_t index, std::span<std::byte> target) const override { inner_->read_target(index, target); }
   int32_t read(int64_t index, std::span<float> image) const override { return inner_->read(index, image); }
   std::string content_sha256() const override { return inner_->content_sha256(); }
 
@@ -84,6 +86,7 @@ inline void swap_lanes(Batch& batch, std::pair<int, int> lanes) {
   swap_parts(batch.labels);
   swap_parts(batch.lanes);
   swap_parts(batch.rows);
+  swap_parts(batch.targets);
 }
 
 inline void train_rank(const Network& network, const RunSpec& run, Communicator& comm, std::vector<StepTrace>& trace) {

@@ -8,7 +8,9 @@
 namespace lockstep {
 
 BatchFeed::BatchFeed(std::shared_ptr<const Dataset> dataset, FeedOptions options)
-    : dataset_(std::move(dataset)), options_(options) {
+    : dataset_(std::move(dataset)),
+      options_(options),
+      targets_(*dataset_, options.target.value_or(dataset_->target())) {
   const auto& o = options_;
   if (o.batch < 1 || o.lanes < 1 || o.batch % o.lanes != 0)
     throw Error("a batch of {} cannot be cut into {} lanes", o.batch, o.lanes);
@@ -31,7 +33,8 @@ BatchFeed::BatchFeed(std::shared_ptr<const Dataset> dataset, FeedOptions options
     ring_.push_back({.images = std::pmr::vector<float>(count * floats, o.memory),
                      .labels = std::pmr::vector<int32_t>(count, o.memory),
                      .lanes = std::pmr::vector<LaneState>(static_cast<size_t>(o.lane_count), o.memory),
-                     .rows = std::pmr::vector<int32_t>(o.once ? count : 0, o.memory)});
+                     .rows = std::pmr::vector<int32_t>(o.once ? count : 0, o.memory),
+                     .targets = std::pmr::vector<std::byte>(count * targets_.bytes(), o.memory)});
   if (o.once) labels_.assign(static_cast<size_t>(dataset_->size()), -1);
   producer_ = std::thread([this] { produce(); });
 }
@@ -97,8 +100,6 @@ int32_t BatchFeed::read(int64_t sample, int64_t epoch, std::span<float> image, s
   const int32_t label = change.resized_crop > 0
                             ? dataset_->read_crop(sample, change.choose_crop(options_.seed, epoch, sample), image)
                             : dataset_->read(sample, image);
-  if (label < 0 || label >= dataset_->classes())
-    throw InputError("sample {} has label {}, expected 0 to {}", sample, label, dataset_->classes() - 1);
   if (change.any())
     change.apply(image, dataset_->image_shape(), options_.seed, epoch, sample, scratch, dataset_->normalisation());
   return label;
@@ -144,10 +145,9 @@ void BatchFeed::fill(Batch& batch, int64_t index, Crew& crew) {
     const auto i = static_cast<size_t>(part);
     const std::span image(batch.images.data() + i * floats, floats);
     const int64_t sample = samples[i];
-    int32_t& label = batch.labels[i];
+    int32_t label = 0;
     if (sample < 0) {
       if (!options_.once) std::ranges::fill(image, 0.0F);
-      label = 0;
     } else if (!options_.once) {
       label = read(sample, batch.epoch, image, scratch[static_cast<size_t>(worker)]);
     } else {
@@ -156,6 +156,7 @@ void BatchFeed::fill(Batch& batch, int64_t index, Crew& crew) {
       if (known < 0) known = read(sample, batch.epoch, image, scratch[static_cast<size_t>(worker)]);
       label = known;
     }
+    sample < 0 ? targets_.clear(batch, i) : targets_.write(batch, i, sample, label);
   });
 }
 
