@@ -155,6 +155,10 @@ FitLength Model::check(const Dataset& data, const FitOptions& options) const {
   if (const Type target = data.target(); options.augmentation.any() && target.shape.rank() > 1)
     throw InputError("targets of {} a sample are not changed as augmented images are; expected no augmentation",
                      target.str());
+  if (const Type target = loss_.target(network_.output_shape());
+      options.augmentation.mix.any() && target.dtype != DType::f32)
+    throw InputError("mixup and cutmix blend targets, which {} cannot take; expected such as categorical_crossentropy",
+                     loss_.name());
   if (options.validation_freq < 1)
     throw InputError("validation_freq is {}, expected a number of epochs from 1", options.validation_freq);
   for (const auto& callback : options.callbacks)

@@ -85,7 +85,9 @@ class Planner {
     const int last = graph().info(built_.output).producer;
     const Node* node = last >= 0 ? &graph().nodes()[static_cast<size_t>(last)] : nullptr;
     const std::string end = options_.loss.end();
-    if (!node || node->op->name() != end)
+    const auto* curve = node ? dynamic_cast<const ActivationOp*>(node->op.get()) : nullptr;
+    const bool sigmoid = curve && curve->curve.kind == Curve::Kind::sigmoid;
+    if (!node || !(end == "sigmoid" ? sigmoid : dynamic_cast<const SoftmaxOp*>(node->op.get()) != nullptr))
       throw InputError("the model ends in '{}', expected a {}, which {} needs", graph().info(built_.output).name, end,
                        options_.loss.name());
     return node->in[0];

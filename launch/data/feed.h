@@ -22,7 +22,7 @@ namespace lockstep {
 /// One rank's part of a global batch.
 struct Batch {
   std::pmr::vector<float> images;     // [lane_count * batch / lanes, H, W, C], zeros where padded
-  std::pmr::vector<int32_t> labels;   // [lane_count * batch / lanes], 0 where padded, or where there are targets
+  std::pmr::vector<int32_t> labels;   // [lane_count * batch / lanes], 0 where padded; what Dataset::read returned
   std::pmr::vector<LaneState> lanes;  // [lane_count]
   std::pmr::vector<int32_t> rows;     // with FeedOptions::once: the sample of each image, -1 where padded; else empty
   std::pmr::vector<std::byte> targets = {};  // of FeedOptions::target, zeros where padded; empty where labels are they
@@ -68,8 +68,14 @@ class BatchFeed {
  private:
   void produce();
   void fill(Batch& batch, int64_t index, Crew& crew);
-  /// Chooses the samples of a batch: -1 where it is padded.
-  std::vector<int64_t> choose(Batch& batch, int64_t index) const;
+  /// A sample, and the one that it is blended with; -1 where it is padded.
+  struct Chosen {
+    int64_t sample = -1, partner = -1;
+  };
+  /// Chooses the samples of a batch.
+  std::vector<Chosen> choose(Batch& batch, int64_t index) const;
+  /// Blends image `i` of the batch with its partner's, and their targets.
+  void blend(Batch& batch, size_t i, int64_t partner, std::vector<float>& scratch) const;
   int32_t read(int64_t sample, int64_t epoch, std::span<float> image, std::vector<float>& scratch) const;
   bool stopping() const;
 

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "core/error.h"
-#include "launch/data/feed.h"
 
 namespace lockstep {
 
@@ -44,11 +43,9 @@ void Targets::check_label(int64_t sample, int32_t label) const {
     throw InputError("sample {} has label {}, expected 0 to {}", sample, label, data_.classes() - 1);
 }
 
-void Targets::write(Batch& batch, size_t i, int64_t sample, int32_t label) const {
+void Targets::write(std::span<std::byte> to, int64_t sample, int32_t label) const {
   if (given_ == one_class()) check_label(sample, label);
-  batch.labels[i] = given_ == one_class() ? label : 0;
   if (plain()) return;
-  const std::span to(batch.targets.data() + i * bytes(), bytes());
   if (given_ == wanted_ && given_.dtype != DType::i32) return data_.read_target(sample, to);
 
   std::vector<int32_t> labels(static_cast<size_t>(given_.shape.elements()), label);
@@ -69,11 +66,6 @@ void Targets::write(Batch& batch, size_t i, int64_t sample, int32_t label) const
     else
       numbers[k * width + static_cast<size_t>(labels[k])] = 1;
   }
-}
-
-void Targets::clear(Batch& batch, size_t i) const {
-  batch.labels[i] = 0;
-  std::fill_n(batch.targets.data() + i * bytes(), bytes(), std::byte{0});
 }
 
 }  // namespace lockstep

@@ -8,8 +8,6 @@
 
 namespace lockstep {
 
-struct Batch;
-
 /// Throws InputError that names both where the loss, of predictions that are of this shape for one sample, cannot be
 /// taken of the data's targets. Class indices are taken by losses of classes whatever these compare with, and of two
 /// classes by binary losses of one number.
@@ -24,13 +22,12 @@ class Targets {
 
   /// Whether a sample's target is the class index that Dataset::read returns, as it is.
   bool plain() const { return wanted_ == one_class() && given_ == one_class(); }
+  const Type& wanted() const { return wanted_; }
   /// Of Batch::targets, for one sample: none where it is plain.
   size_t bytes() const { return plain() ? 0 : wanted_.bytes(); }
-  /// Writes the target of `sample` as that of image `i` of the batch. `label` is what Dataset::read has returned.
-  /// Throws InputError for a class index outside the data's classes.
-  void write(Batch& batch, size_t i, int64_t sample, int32_t label) const;
-  /// Padding.
-  void clear(Batch& batch, size_t i) const;
+  /// Writes the target of `sample`, `bytes` bytes; `label` is what Dataset::read has returned. Throws InputError for a
+  /// class index outside the data's classes.
+  void write(std::span<std::byte> to, int64_t sample, int32_t label) const;
 
   static Type one_class() { return {Shape{}, DType::i32}; }
 
