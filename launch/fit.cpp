@@ -126,7 +126,7 @@ class FitLoop {
 
   FeedOptions feeding(const RankContext& rank, const Device& device) {
     FeedOptions feeding = feed_options(job_.options.run, trainer_.mesh(), job_.workers);
-    feeding.target = trainer_.target();
+    feeding.target = trainer_.sample_target();
     feeding.shuffle = job_.options.shuffle;
     feeding.augmentation = job_.options.augmentation;
     feeding.first_step = job_.first_step;
@@ -222,7 +222,7 @@ Fitted fit_rank(const FitJob& job, RankContext& rank, Trainer& trainer, Device& 
 Evaluation evaluate_rank(std::shared_ptr<const Dataset> data, const RunOptions& options, int workers, Trainer& trainer,
                          HostMemory& memory) {
   FeedOptions feeding = feed_options(options, trainer.mesh(), workers);
-  feeding.target = trainer.target();
+  feeding.target = trainer.sample_target();
   feeding.steps = (data->size() + options.batch - 1) / options.batch;
   feeding.memory = &memory;
   BatchFeed feed(std::move(data), feeding);

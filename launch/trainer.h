@@ -73,7 +73,7 @@ class Trainer {
   VariableStore& variables() { return variables_; }
   const Mesh& mesh() const { return mesh_; }
   /// What the targets of batches are, of one sample.
-  Type target() const { return options_.step.loss.target(network_.output_shape()); }
+  Type sample_target() const { return options_.step.loss.target(network_.output_shape()); }
   /// What makes metrics of a result's sums.
   const Measures& measures() const { return measures_; }
   const StepPlan& training_plan();

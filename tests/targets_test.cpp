@@ -247,8 +247,9 @@ TEST(Targets, ThatTheLossCannotTakeAreRefused) {
   EXPECT_TRUE(says(refusal(segmentation(2), "sparse_categorical_crossentropy", pixels),
                    {"3 classes", "ends in [8, 8, 2], expected [8, 8, 3]"}));
   EXPECT_EQ(refusal(segmentation(4), "sparse_categorical_crossentropy", pixels), "");
-  EXPECT_TRUE(says(refusal(segmentation(), "sparse_categorical_crossentropy", pixels, {.augmentation = {.flip = true}}),
-                   {"targets of i32[8, 8]", "expected no augmentation"}));
+  EXPECT_TRUE(says(
+      refusal(segmentation(), "sparse_categorical_crossentropy", pixels, {.augmentation = {.flip = true}, .run = {}}),
+      {"targets of i32[8, 8]", "expected no augmentation"}));
   Runtime runtime;
   Model model(segmentation(), runtime);
   model.compile({});

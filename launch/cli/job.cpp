@@ -54,6 +54,7 @@ Json configuration(const Job& job) {
           {"steps", job.length.steps},
           {"optimizer", optimizer_json(job.optimizer)},
           {"loss", o.loss},
+          {"label_smoothing", o.label_smoothing},
           {"metrics", o.metrics},
           {"schedule", o.schedule},
           {"warmup", o.warmup},

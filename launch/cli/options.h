@@ -47,6 +47,7 @@ struct Options {
 
   // Loss and metrics.
   std::string loss = "sparse_categorical_crossentropy";
+  float label_smoothing = 0;
   std::vector<std::string> metrics{"auto"};
 
   // Training.
@@ -99,7 +100,7 @@ std::vector<Metric> metrics(const Options& options);
 /// A zoo model for images of this shape and number of classes, or a JSON file's own.
 Network network(const Options& options, const Shape& image, int64_t classes);
 
-/// "test accuracy 97.50 %" and the like, of the set "test": a line a metric that is one number.
+/// "test accuracy 97.50 %" and the like, of the set "test": a line a metric, and the rows of a confusion matrix.
 void print_metrics(std::string_view set, const std::vector<MetricValue>& metrics);
 
 }  // namespace lockstep::cli
