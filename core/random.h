@@ -14,7 +14,16 @@ using PhiloxKey = std::array<uint32_t, 2>;
 PhiloxCounter philox4x32(PhiloxCounter counter, PhiloxKey key);
 
 /// What the numbers are for; each purpose has numbers of its own.
-enum class Purpose : uint32_t { Initialise = 1, Shuffle = 2, Dropout = 3, Data = 4, Rank = 5, Augment = 6, Split = 7 };
+enum class Purpose : uint32_t {
+  Initialise = 1,
+  Shuffle = 2,
+  Dropout = 3,
+  Data = 4,
+  Rank = 5,
+  Augment = 6,
+  Split = 7,
+  Mix = 8
+};
 
 /// The numbers of one purpose, layer and step (or epoch).
 class Random {

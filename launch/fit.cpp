@@ -4,6 +4,7 @@
 #include <chrono>
 #include <deque>
 
+#include "core/error.h"
 #include "core/log.h"
 #include "launch/fit_saver.h"
 #include "launch/shared_training.h"
@@ -18,16 +19,52 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// Sums that epochs and evaluations are made of. Doubles of equal floats in equal order: the same on every rank.
-struct Totals {
-  double loss = 0, correct = 0;
-  int64_t samples = 0;
-
-  static Totals of(const EpochSums& sums) {
-    if (sums.samples == 0) return {};
-    return {sums.sums.at(0), sums.sums.at(1), sums.samples};
+class Totals {
+ public:
+  /// From where an earlier run has left them.
+  explicit Totals(const Measures& measures, const EpochSums& so_far = {})
+      : measures_(&measures), sums_(measures.floats()) {
+    if (so_far.samples == 0) return;
+    if (so_far.sums.size() != 1 + sums_.size())
+      throw InputError("the epoch so far has {} sums, the metrics make {}: was it measured by others?",
+                       so_far.sums.size(), 1 + sums_.size());
+    loss_ = so_far.sums[0];
+    std::copy(so_far.sums.begin() + 1, so_far.sums.end(), sums_.begin());
+    samples_ = so_far.samples;
   }
-  EpochSums sums() const { return {{loss, correct}, samples}; }
+  void add(const StepResult& result) {
+    loss_ += double{result.loss_sum};
+    for (size_t i = 0; i < sums_.size(); ++i) sums_[i] += double{result.sums[i]};
+    samples_ += result.samples;
+  }
+  int64_t samples() const { return samples_; }
+  EpochSums sums() const {
+    EpochSums all{{loss_}, samples_};
+    all.sums.insert(all.sums.end(), sums_.begin(), sums_.end());
+    return all;
+  }
+  Evaluation means() const {
+    Evaluation means{.loss = loss_ / static_cast<double>(samples_), .samples = samples_};
+    means.metrics = measures_->values(sums_, samples_);
+    means.accuracy = accuracy_of(means.metrics);
+    return means;
+  }
+
+ private:
+  const Measures* measures_;
+  double loss_ = 0;
+  std::vector<double> sums_;
+  int64_t samples_ = 0;
 };
+
+void set_measured(Report& report, Evaluation means) {
+  report.loss = static_cast<float>(means.loss);
+  report.accuracy = static_cast<float>(means.accuracy);
+  report.metrics = std::move(means.metrics);
+  // In single precision, as logs keep them.
+  for (MetricValue& metric : report.metrics)
+    for (double& value : metric.values) value = double{static_cast<float>(value)};
+}
 
 /// A step that is under way.
 struct Started {
@@ -41,35 +78,33 @@ struct Started {
 class Meter {
  public:
   /// Goes on in an epoch of which these are the sums so far, and this its last step's numbers.
-  Meter(const EpochSums& sums, Report last) : totals_(Totals::of(sums)), last_(std::move(last)) {}
+  Meter(const Measures& measures, const EpochSums& sums, Report last)
+      : measures_(measures), totals_(measures, sums), last_(std::move(last)) {}
   Report step(const Started& started, const StepResult& result) {
     last_ = started.report;
-    last_.loss = result.loss;
-    last_.accuracy = result.accuracy;
+    Totals alone(measures_);
+    alone.add(result);
+    set_measured(last_, alone.means());
     const double seconds = seconds_since(step_start_);
     step_start_ = Clock::now();
     last_.images_per_second = static_cast<double>(started.samples) / seconds;
     last_.data_share = std::min(started.waited / seconds, 1.0);
-    totals_.loss += double{result.loss} * static_cast<double>(started.samples);
-    totals_.correct += double{result.accuracy} * static_cast<double>(started.samples);
-    totals_.samples += started.samples;
+    totals_.add(result);
     timed_ += started.samples;
     waited_ += started.waited;
     return last_;
   }
   /// Whether an epoch has steps and was not ended.
-  bool open() const { return totals_.samples > 0; }
+  bool open() const { return totals_.samples() > 0; }
   EpochSums sums() const { return totals_.sums(); }
   /// The epoch that ends with the last step.
   Report end_epoch() {
     Report report = last_;
-    const auto samples = static_cast<double>(totals_.samples);
     const double seconds = seconds_since(epoch_start_);
-    report.loss = static_cast<float>(totals_.loss / samples);
-    report.accuracy = static_cast<float>(totals_.correct / samples);
+    set_measured(report, totals_.means());
     report.images_per_second = static_cast<double>(timed_) / seconds;
     report.data_share = std::min(waited_ / seconds, 1.0);
-    totals_ = {};
+    totals_ = Totals(measures_);
     timed_ = 0;
     waited_ = 0;
     return report;
@@ -79,6 +114,7 @@ class Meter {
 
  private:
   Clock::time_point step_start_ = Clock::now(), epoch_start_ = step_start_;
+  const Measures& measures_;
   Totals totals_;
   int64_t timed_ = 0;  // samples since the epoch began here: an earlier run may have had others
   double waited_ = 0;
@@ -98,7 +134,7 @@ class FitLoop {
         ahead_(trainer.runs_ahead() ? 1 : 0),
         made_(job.position.steps),
         epochs_ended_(job.position.epochs),
-        meter_(job.position.sums, numbers(made_ - 1)),
+        meter_(trainer.measures(), job.position.sums, numbers(made_ - 1)),
         saver_(job, trainer, rank.comm, computes_with(device)) {
     if (job.options.stop_requested) stop_.emplace(rank.comm, job.options.stop_requested, job.options.stop_within);
   }
@@ -132,6 +168,7 @@ class FitLoop {
 
   FeedOptions feeding(const RankContext& rank, const Device& device) {
     FeedOptions feeding = feed_options(job_.options.run, trainer_.mesh(), job_.workers);
+    feeding.target = trainer_.sample_target();
     feeding.shuffle = job_.options.shuffle;
     feeding.augmentation = job_.options.augmentation;
     feeding.first_step = job_.first_step + job_.position.steps;
@@ -252,19 +289,13 @@ Fitted fit_rank(const FitJob& job, RankContext& rank, Trainer& trainer, Device& 
 Evaluation evaluate_rank(std::shared_ptr<const Dataset> data, const RunOptions& options, int workers, Trainer& trainer,
                          HostMemory& memory) {
   FeedOptions feeding = feed_options(options, trainer.mesh(), workers);
+  feeding.target = trainer.sample_target();
   feeding.steps = (data->size() + options.batch - 1) / options.batch;
   feeding.memory = &memory;
   BatchFeed feed(std::move(data), feeding);
-  Totals totals;
-  for (int64_t i = 0; i < feeding.steps; ++i) {
-    const Batch& batch = feed.next();
-    const StepResult sums = trainer.evaluate(batch);
-    totals.loss += sums.loss;
-    totals.correct += sums.accuracy;
-    totals.samples += batch.samples;
-  }
-  const auto samples = static_cast<double>(totals.samples);
-  return {totals.loss / samples, totals.correct / samples, totals.samples};
+  Totals totals(trainer.measures());
+  for (int64_t i = 0; i < feeding.steps; ++i) totals.add(trainer.evaluate(feed.next()));
+  return totals.means();
 }
 
 }  // namespace lockstep

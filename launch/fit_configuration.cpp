@@ -9,7 +9,7 @@ namespace {
 Json augmentation_json(const Augmentation& augmentation) {
   // All members by name: a new one does not compile until it is here, too.
   const auto& [crop, flip, rotate, zoom, vertical_flip, shear, translate, brightness, contrast, saturation, hue, cutout,
-               erase, resized_crop] = augmentation;
+               erase, resized_crop, mix] = augmentation;
   return {{"crop", crop},
           {"flip", flip},
           {"rotate", rotate},
@@ -23,7 +23,9 @@ Json augmentation_json(const Augmentation& augmentation) {
           {"hue", hue},
           {"cutout", cutout},
           {"erase", erase},
-          {"resized_crop", resized_crop}};
+          {"resized_crop", resized_crop},
+          {"mixup", mix.mixup},
+          {"cutmix", mix.cutmix}};
 }
 
 }  // namespace
@@ -40,9 +42,11 @@ Json schedule_json(const Schedule& schedule) {
   return json;
 }
 
-Json fit_configuration(const Network& network, const Optimizer& optimizer, const Dataset& data,
+Json fit_configuration(const Network& network, const CompileOptions& compiled, const Dataset& data,
                        const FitOptions& options, const FitLength& length, int lanes, int threads) {
   const RunOptions& run = options.run;
+  Json metrics = Json::array();  // their sums are part of an epoch that is under way
+  for (const Metric& metric : compiled.metrics) metrics.push_back(metric.name());
   Json schedule = schedule_json(options.schedule);
   if (options.schedule.decay != Schedule::Decay::constant) schedule["steps"] = length.steps;
   Json validation;
@@ -57,7 +61,9 @@ Json fit_configuration(const Network& network, const Optimizer& optimizer, const
           {"numerics", run.numerics == Numerics::fast ? "fast" : "reproducible"},
           {"threads", threads},
           {"precision", name_of(run.precision)},
-          {"optimizer", optimizer_json(optimizer)},
+          {"optimizer", optimizer_json(compiled.optimizer)},
+          {"loss", compiled.loss.str()},
+          {"metrics", metrics},
           {"schedule", schedule},
           {"augmentation", augmentation_json(options.augmentation)},
           {"shuffle", options.shuffle},

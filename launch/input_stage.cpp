@@ -1,5 +1,7 @@
 #include "launch/input_stage.h"
 
+#include "core/error.h"
+
 namespace lockstep {
 
 InputStage::InputStage(Backend& backend, Executor& executor, const Step& step)
@@ -96,7 +98,11 @@ void InputStage::copy_lanes(const Batch& batch, bool images, std::byte* mirror, 
         stream.copy(there, from, bytes);
     };
     if (images) copy(images_, batch.images);
-    copy(labels_, batch.labels);
+    if (labels_ && batch.targets.empty() != (executor_.tensor(labels_).type.shape.rank() == 1 &&
+                                             executor_.tensor(labels_).type.dtype == DType::i32))
+      throw Error("the step takes targets of {}; the batch has {}", executor_.tensor(labels_).type.str(),
+                  batch.targets.empty() ? "class indices" : "others");
+    batch.targets.empty() ? copy(labels_, batch.labels) : copy(labels_, batch.targets);
     copy(lane_state_, batch.lanes);
   }
 }

@@ -50,6 +50,12 @@ void MetricsWriter::write(const char* kind, const Report& r) {
     line += fmt::format(",\"{}\":{}", name, number);
   };
   for (const auto& [name, value] : measures(r)) add(name, shortest(value));
+  for (const auto& [name, values] : r.metrics) {
+    if (values.size() == 1) continue;
+    std::string all;
+    for (const double value : values) all += (all.empty() ? "" : ",") + shortest(value);
+    add(name, "[" + all + "]");
+  }
   add("lr", json_number(r.lr));
   add("images_per_second", json_number(r.images_per_second));
   add("data_share", json_number(r.data_share));

@@ -43,15 +43,13 @@ void check_alike(Communicator& comm, const Device& device) {
 }  // namespace
 
 void Model::compile(const CompileOptions& options) {
-  const std::vector<std::string> losses{"sparse_categorical_crossentropy", "categorical_crossentropy"};
-  if (std::ranges::find(losses, options.loss) == losses.end()) throw unknown("loss", options.loss, losses);
-  const std::vector<std::string> metrics{"accuracy"};
-  for (const auto& metric : options.metrics)
-    if (std::ranges::find(metrics, metric) == metrics.end()) throw unknown("metric", metric, metrics);
+  static_cast<void>(Measures(options.loss, options.metrics, network_.output_shape()));  // refuses some
   options.optimizer.check();
   if (const float lr = options.optimizer.lr(); !(lr > 0) || !std::isfinite(lr))
     throw InputError("the learning rate is {}, expected a number above 0", lr);
   compiled_ = options.optimizer;
+  loss_ = options.loss;
+  metrics_ = options.metrics;
   state_ = {.weights = std::move(state_.weights)};
 }
 
@@ -87,20 +85,23 @@ int Model::workers(const RunOptions& options) const {
   return std::max(1, runtime_.cores() / here);
 }
 
-void Model::check_data(const Dataset& data) const {
+void Model::check_images(const Dataset& data) const {
   if (data.image_shape() != network_.input_shape())
     throw InputError("the data's images are {}, the model '{}' takes {}", data.image_shape().str(), network_.name(),
                      network_.input_shape().str());
-  const Shape output = network_.output_shape();
-  if (output.rank() != 1 || output[0] < data.classes())
-    throw InputError("the data has {} classes, the model '{}' ends in {}, expected [{}]", data.classes(),
-                     network_.name(), output.str(), data.classes());
   if (data.size() == 0) throw InputError("the data set is empty");
+}
+
+void Model::check_targets(const Dataset& data) const {
+  check_images(data);
+  lockstep::check_targets(data, loss_, network_.output_shape(), network_.name());
 }
 
 void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& on_pass) {
   StepOptions step = options.step();
   step.strategy = settled(options);
+  step.loss = loss_;
+  step.metrics = metrics_;
   check_batch(step, ranks(options));
   const DeviceOptions choice{options.backend, options.comm, threads(options), step, options.engines};
   const bool splits = step.strategy.mesh.size() > 1;
@@ -148,8 +149,15 @@ void Model::keep(RankContext& rank, Trainer& trainer, const Device& device) {
 
 FitLength Model::check(const Dataset& data, const FitOptions& options) const {
   constexpr int64_t most = int64_t{1} << 31;
-  check_data(data);
-  if (options.validation_data) check_data(*options.validation_data);
+  check_targets(data);
+  if (options.validation_data) check_targets(*options.validation_data);
+  if (const Type target = data.target(); options.augmentation.any() && target.shape.rank() > 1)
+    throw InputError("targets of {} a sample are not changed as augmented images are; expected no augmentation",
+                     target.str());
+  if (const Type target = loss_.target(network_.output_shape());
+      options.augmentation.mix.any() && target.dtype != DType::f32)
+    throw InputError("mixup and cutmix blend targets, which {} cannot take; expected such as categorical_crossentropy",
+                     loss_.name());
   if (options.validation_freq < 1)
     throw InputError("validation_freq is {}, expected a number of epochs from 1", options.validation_freq);
   for (const auto& callback : options.callbacks)
@@ -214,7 +222,7 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
 }
 
 Evaluation Model::evaluate(std::shared_ptr<const Dataset> data, const RunOptions& options) {
-  check_data(*data);
+  check_targets(*data);
   Evaluation evaluation;
   on_ranks(options, [&](RankContext& rank, Trainer& trainer, Device& device) {
     HostMemory memory(*device.backend);
@@ -228,7 +236,7 @@ Evaluation Model::evaluate(std::shared_ptr<const Dataset> data, const RunOptions
 }
 
 std::vector<float> Model::predict(std::shared_ptr<const Dataset> data, const RunOptions& options) {
-  check_data(*data);
+  check_images(*data);
   const auto classes = static_cast<size_t>(network_.output_shape().elements());
   std::vector<float> predictions;
   on_ranks(options, [&](RankContext& rank, Trainer& trainer, Device&) {

@@ -20,11 +20,9 @@ namespace lockstep {
 
 struct CompileOptions {
   Optimizer optimizer = Adam{};
-  /// The one loss there is; "categorical_crossentropy" is another name of it. Labels are class indices either way, and
-  /// the network ends in a softmax.
-  std::string loss = "sparse_categorical_crossentropy";
-  /// The one metric there is, always measured.
-  std::vector<std::string> metrics = {"accuracy"};
+  Loss loss = SparseCategoricalCrossentropy{};
+  /// Measured in fit, evaluate and validations; "auto": accuracy, where the loss is one of classes.
+  std::vector<Metric> metrics = {"auto"};
 };
 
 /// How the work is shared out. The result does not depend on `ranks`; in reproducible mode it depends on `lanes`,
@@ -99,8 +97,8 @@ class Model {
   const Network& network() const { return network_; }
   std::string summary() const { return network_.summary(); }
 
-  /// Starts the optimizer anew; weights are kept. Throws InputError for a loss or metric that does not exist, with the
-  /// nearest name, and for an optimizer's option out of range.
+  /// Starts the optimizer anew; weights are kept. Throws InputError where a metric does not go with the loss, and
+  /// for an optimizer's option out of range.
   void compile(const CompileOptions& options);
   /// Throws InputError where fit would: data and network do not match, batch, lanes and ranks do not divide, a number
   /// is out of range.
@@ -117,7 +115,7 @@ class Model {
   /// Steps of a fit under way that are done already: 0 but after an interruption or `resume`.
   int64_t steps_resumed() const { return state_.fit.steps; }
   Evaluation evaluate(std::shared_ptr<const Dataset> data, const RunOptions& options);
-  /// Class probabilities, [samples, classes].
+  /// The network's outputs, [samples, …]: class probabilities, where it ends in a softmax.
   std::vector<float> predict(std::shared_ptr<const Dataset> data, const RunOptions& options);
   /// The training step of rank 0 as text: the graph after the pass "network", "fuse", "autodiff", "place" or "reduce",
   /// or the planned "step", or "layers": a table of what lies where and what moves, or "svg": a picture of it. Throws
@@ -152,7 +150,9 @@ class Model {
   using Body = std::function<void(RankContext&, Trainer&, Device&)>;
   /// Runs `body` on each rank with its device and a trainer that holds the model's weights.
   void on_ranks(const RunOptions& options, const Body& body, const OnPass& on_pass = {});
-  void check_data(const Dataset& data) const;
+  void check_images(const Dataset& data) const;
+  /// And that the loss takes the data's targets.
+  void check_targets(const Dataset& data) const;
   /// With the learning rate that callbacks have set.
   Optimizer optimizer() const;
   static void expect_steps_left(const FitPosition& position, const FitLength& length);
@@ -170,6 +170,8 @@ class Model {
   Runtime& runtime_;
   Kept kept_;
   Optimizer compiled_ = Adam{};  // as it was given; the state has the rate that callbacks have set
+  Loss loss_ = SparseCategoricalCrossentropy{};
+  std::vector<Metric> metrics_ = {"auto"};
   TrainingState state_;
   std::string weights_sha256_, engines_, exchange_, profiled_;
   std::string computed_with_;  // of a checkpoint that was resumed

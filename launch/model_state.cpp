@@ -17,7 +17,8 @@ Optimizer Model::optimizer() const {
 nlohmann::ordered_json Model::configuration(const Dataset& data, const FitOptions& options) const {
   const RunOptions& run = options.run;
   const int lanes = run.numerics == Numerics::fast ? ranks(run) : run.lanes;
-  return fit_configuration(network_, compiled_, data, options, check(data, options), lanes, threads(run));
+  return fit_configuration(network_, {compiled_, loss_, metrics_}, data, options, check(data, options), lanes,
+                           threads(run));
 }
 
 void Model::save_weights(const std::filesystem::path& path) const {

@@ -50,24 +50,53 @@ class Planner {
   /// Where `scaled`, with the loss scale, which the gradient is multiplied by.
   void add_loss(bool scaled) {
     Builder builder(graph(), options_.batch, lanes_, false);
-    step_.labels = graph().source("labels", {Shape{options_.batch}, DType::i32}, Role::LaneInput);
-    std::vector<Value> in{logits(), step_.labels, builder.lane_state()};
+    const bool takes_output = options_.loss.end().empty();
+    const Value x = f32(takes_output ? built_.output : taken_by_end());
+    Value output = takes_output ? x : Value{};
+    const Shape sample(graph().type(x).shape.dims().subspan(1));
+    const auto [target, dtype] = options_.loss.target(sample);
+    std::vector<int64_t> dims{options_.batch};
+    dims.insert(dims.end(), target.dims().begin(), target.dims().end());
+    step_.labels = graph().source("labels", {Shape(dims), dtype}, Role::LaneInput);
+    std::vector<Value> in{x, step_.labels, builder.lane_state()};
     if (scaled) in.push_back(scale_ = graph().source(std::string(loss_scale_name), loss_scale_type(), Role::State));
     graph().set_section({target_.mesh.strategy().stages() - 1});
-    const auto out = graph().add("loss", std::make_shared<CrossEntropyOp>(scaled), std::move(in));
-    graph().set_section({});
+    const auto out = graph().add("loss", options_.loss.op(scaled), in);
     step_.loss = out.at(0);
-    step_.correct = out.at(1);
+    in.resize(3);
+    const Measures measures(options_.loss, options_.metrics, sample);
+    for (const Tally& tally : measures.tallies()) {
+      const std::string name = fmt::format("metrics/{}", step_.tallies.size());
+      if (tally.of_output && !output) output = f32(built_.output);
+      in[0] = tally.of_output ? output : x;
+      step_.tallies.push_back(tally.op ? graph().add1(name, tally.op, in) : out.at(1));
+    }
+    graph().set_section({});
+  }
+  /// The loss and the metrics' tallies.
+  std::vector<Value> results() const {
+    std::vector<Value> all{step_.loss};
+    all.insert(all.end(), step_.tallies.begin(), step_.tallies.end());
+    return all;
   }
 
-  /// What the softmax at the network's end takes.
-  Value logits() {
+  /// What the network's last operator takes, which must be the loss' end.
+  Value taken_by_end() {
     const int last = graph().info(built_.output).producer;
     const Node* node = last >= 0 ? &graph().nodes()[static_cast<size_t>(last)] : nullptr;
-    if (!node || !dynamic_cast<const SoftmaxOp*>(node->op.get()))
-      throw InputError("the model ends in '{}', expected a softmax, which cross-entropy needs",
-                       graph().info(built_.output).name);
+    const std::string end = options_.loss.end();
+    const auto* curve = node ? dynamic_cast<const ActivationOp*>(node->op.get()) : nullptr;
+    const bool sigmoid = curve && curve->curve.kind == Curve::Kind::sigmoid;
+    if (!node || !(end == "sigmoid" ? sigmoid : dynamic_cast<const SoftmaxOp*>(node->op.get()) != nullptr))
+      throw InputError("the model ends in '{}', expected a {}, which {} needs", graph().info(built_.output).name, end,
+                       options_.loss.name());
     return node->in[0];
+  }
+  /// The value itself where it is f32.
+  Value f32(Value value) {
+    const ValueInfo info = graph().info(value);
+    if (info.type.dtype == DType::f32) return value;
+    return graph().add1(info.name + "/f32", std::make_shared<CastOp>(DType::f32), {value});
   }
 
   /// Cuts the graph into lanes, and each lane's work as the strategy says; `sums` are to be reduced, `whole` to be held
@@ -106,17 +135,16 @@ class Planner {
   /// Whether this rank's stage makes the value.
   bool here(Value value) const { return placed_.graph.info(value).producer >= 0; }
   /// The sums that every rank is to know, which the last stage makes.
-  void share_results(Value loss, Value correct) {
-    step_.loss = loss;
-    step_.correct = correct;
-    const int last = target_.mesh.strategy().stages() - 1;
-    if (last == 0) return;
-    const std::vector<Type> types{placed_type(loss), placed_type(correct)};
-    std::vector<Value> in;
-    if (here(loss)) in = {loss, correct};
-    const auto out = after_lanes("results", std::make_shared<ShareOp>(last, types), in);
-    step_.loss = out[0];
-    step_.correct = out[1];
+  void share_results(std::vector<Value> totals) {
+    if (const int last = target_.mesh.strategy().stages() - 1; last > 0) {
+      std::vector<Type> types;
+      for (const Value total : totals) types.push_back(placed_type(total));
+      std::vector<Value> in;
+      if (here(totals[0])) in = totals;
+      totals = after_lanes("results", std::make_shared<ShareOp>(last, types), in);
+    }
+    step_.loss = totals[0];
+    step_.tallies.assign(totals.begin() + 1, totals.end());
   }
   /// Behind the lanes, before anything that all stages exchange.
   void end_pipeline() {

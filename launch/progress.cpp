@@ -38,8 +38,8 @@ bool is_terminal(std::FILE* out) {
 }
 
 std::string numbers(const Report& r) {
-  return fmt::format("loss {:.4f}  accuracy {:.2f} %  {:.0f} images/s  waiting for data {:.0f} %", r.loss,
-                     100 * r.accuracy, r.images_per_second, 100 * r.data_share);
+  return fmt::format("loss {:.4f}  {}{:.0f} images/s  waiting for data {:.0f} %", r.loss, metrics_text(r.metrics, "  "),
+                     r.images_per_second, 100 * r.data_share);
 }
 
 std::string bar(int64_t done, int64_t of) {

@@ -77,7 +77,8 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
                    const StepTarget& target) {
   Planner planner(network, options, target, true);
   planner.add_loss(options.scales_loss());
-  std::vector<Value> others{planner.step().loss, planner.step().correct};
+  std::vector<Value> others = planner.results();
+  const size_t results = others.size();
   for (const auto& tracked : planner.built().tracked) others.push_back(tracked.sum);
   planner.passed("network");
   planner.fuse_nodes(others);
@@ -104,7 +105,8 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
   planner.graph().prune(wanted);
   planner.passed("autodiff");
   planner.fix_variables();
-  std::vector<PlacementRequest::Sum> requests{{planner.step().loss}, {planner.step().correct}};
+  std::vector<PlacementRequest::Sum> requests;
+  for (const Value result : planner.results()) requests.push_back({result});
   for (const auto& tracked : planner.built().tracked) requests.push_back({tracked.sum, tracked.moving});
   for (const Gradient& gradient : gradients) requests.push_back({gradient.gradient, gradient.parameter});
   const auto totals = planner.place(requests);
@@ -119,34 +121,34 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
   // Behind the updates, which read the scale that this step's gradients have.
   if (!scaling.empty()) planner.update("loss_scale", std::make_shared<LossScaleOp>(), scaling, {scaling[0]});
   for (size_t i = 0; i < planner.built().tracked.size(); ++i) {
-    if (!planner.here(totals[2 + i])) continue;
+    if (!planner.here(totals[results + i])) continue;
     const auto& [moving, sum, momentum] = planner.built().tracked[i];
     planner.update(planner.graph().info(moving).name + "/track", std::make_shared<MovingAverageOp>(momentum),
-                   {moving, totals[2 + i], step_state}, {moving});
+                   {moving, totals[results + i], step_state}, {moving});
   }
-  planner.share_results(totals[0], totals[1]);
+  planner.share_results({totals.begin(), totals.begin() + static_cast<ptrdiff_t>(results)});
   return planner.finish();
 }
 
 Step plan_evaluation(const Network& network, const StepOptions& options, const StepTarget& target) {
   Planner planner(network, options, target, false);
   planner.add_loss(false);
-  const std::vector<Value> wanted{planner.step().loss, planner.step().correct};
+  const std::vector<Value> wanted = planner.results();
   planner.fuse_nodes(wanted);
   planner.fix_variables();
   FixedLocations sums;
   stack_sums(planner.graph(), wanted, 0, sums);
-  const auto totals = planner.place({{wanted[0]}, {wanted[1]}});
+  std::vector<PlacementRequest::Sum> requests;
+  for (const Value result : wanted) requests.push_back({result});
+  const auto totals = planner.place(requests);
   planner.reduce(sums, 0);
-  planner.share_results(totals[0], totals[1]);
+  planner.share_results(totals);
   return planner.finish();
 }
 
 Step plan_prediction(const Network& network, const StepOptions& options, const StepTarget& target) {
   Planner planner(network, options, target, false);
-  Value output = planner.built().output;
-  if (const ValueInfo info = planner.graph().info(output); info.type.dtype != DType::f32)
-    output = planner.graph().add1(info.name + "/f32", std::make_shared<CastOp>(DType::f32), {output});
+  Value output = planner.f32(planner.built().output);
   planner.fuse_nodes({output});
   planner.fix_variables();
   output = planner.place({}, {output})[0];

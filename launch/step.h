@@ -6,6 +6,8 @@
 
 #include "core/plan/step_plan.h"
 #include "launch/variables.h"
+#include "layers/loss.h"
+#include "layers/metric.h"
 #include "layers/optimizers/optimizer.h"
 #include "layers/precision.h"
 #include "parallel/buckets.h"
@@ -20,6 +22,8 @@ struct StepOptions {
   std::optional<bool> loss_scaling = std::nullopt;  // none: where the precision is fp16
   Strategy strategy = {};
   std::vector<std::string> recompute = {};  // patterns of layers whose values backward computes again (see matches())
+  Loss loss = SparseCategoricalCrossentropy{};
+  std::vector<Metric> metrics = {"auto"};
 
   bool scales_loss() const { return loss_scaling.value_or(precision == Precision::fp16); }
 };
@@ -30,7 +34,8 @@ struct Step {
   OwnedRanges owned;                             // with a sharded optimizer
   std::vector<int64_t> coordinates;              // this rank's place along each axis of the mesh but the first
   Value images, labels, lane_state, step_state;  // inputs; invalid where the graph does not use them
-  Value loss, correct;                           // sums over the global batch, f32[1]; invalid in prediction
+  Value loss;                                    // sum over the global batch, f32[1]; invalid in prediction
+  std::vector<Value> tallies;                    // the metrics', as Measures has them; the same
   Value predictions;                             // the network's output, a lane's part; only in prediction
 };
 

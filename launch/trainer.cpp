@@ -15,9 +15,10 @@ Trainer::Trainer(const Network& network, const TrainerOptions& options, Communic
       mesh_(with_stages(network, options.step, comm.size()), comm),
       backend_(backend),
       kernels_(kernels),
+      measures_(options.step.loss, options.step.metrics, network.output_shape()),
       variables_(network, backend, options.optimizer.slots(), options.seed,
                  place_variables(network, options.step, mesh_), &mesh_, host ? host : &comm),
-      results_(backend, InputStage::slots * sizeof(StepResult), Memory::host) {
+      results_(backend, InputStage::slots * (1 + measures_.floats()) * sizeof(float), Memory::host) {
   variables_.set_loss_scale(LossScale::first(options.step.batch));
   if (options.step.strategy.shard_optimizer) {
     OwnedRanges owned = planned().owned;
@@ -94,14 +95,22 @@ std::string Trainer::profiled() const {
   return steps_timed_ > 0 ? profile_table(training_->executor.plan(), times_, steps_timed_) : "";
 }
 
-StepResult Trainer::sums(Engine& engine) const {
-  StepResult result;
-  const auto read = [&](Value value, float& to) {
-    backend_.copy(reinterpret_cast<std::byte*>(&to), engine.executor.tensor(value).data, sizeof to);
+template <class Read>
+void Trainer::read_sums(Engine& engine, float* to, Read&& read) const {
+  const auto take = [&](Value value) {
+    const Tensor from = engine.executor.tensor(value);
+    read(reinterpret_cast<std::byte*>(to), from.data, from.type.bytes());
+    to += from.elements();
   };
-  read(engine.step.loss, result.loss);
-  read(engine.step.correct, result.accuracy);
-  return result;
+  take(engine.step.loss);
+  for (const Value tally : engine.step.tallies) take(tally);
+}
+
+StepResult Trainer::result_of(const float* sums, int64_t samples) const {
+  return {.loss = sums[0] / static_cast<float>(samples),
+          .loss_sum = sums[0],
+          .sums = {sums + 1, sums + 1 + measures_.floats()},
+          .samples = samples};
 }
 
 void Trainer::enqueue(int64_t step, int64_t samples, const std::function<void(Engine&)>& feed) {
@@ -119,12 +128,8 @@ void Trainer::enqueue(int64_t step, int64_t samples, const std::function<void(En
   } catch (const Error& error) {
     throw Error("step {}: {}", step, error.what());
   }
-  auto& result = reinterpret_cast<StepResult*>(results_.data())[slot];
-  const auto read = [&](Value value, float& to) {
-    compute.copy(reinterpret_cast<std::byte*>(&to), engine.executor.tensor(value).data, sizeof to);
-  };
-  read(engine.step.loss, result.loss);
-  read(engine.step.correct, result.accuracy);
+  read_sums(engine, sums_of(slot),
+            [&](std::byte* to, const std::byte* from, size_t bytes) { compute.copy(to, from, bytes); });
   if (!done_[slot]) done_[slot] = compute.event();
   compute.record(*done_[slot]);
   last_ = {step, samples, slot};
@@ -174,10 +179,7 @@ StepResult Trainer::wait() {
   } catch (const Error& error) {
     throw Error("step {}: {}", oldest.step, error.what());
   }
-  StepResult result = reinterpret_cast<const StepResult*>(results_.data())[oldest.slot];
-  const auto samples = static_cast<float>(oldest.samples);
-  result.loss /= samples;
-  result.accuracy /= samples;
+  StepResult result = result_of(sums_of(oldest.slot), oldest.samples);
   if (!std::isfinite(result.loss))
     throw Error("step {}: the loss is {}; run again with --check-finite to see the first node that yields it",
                 oldest.step, result.loss);
@@ -197,7 +199,10 @@ StepResult Trainer::evaluate(const Batch& batch) {
                     {.seed = options_.seed, .step = static_cast<uint64_t>(batch.step), .samples = batch.samples});
   engine.executor.run();
   mesh_.check();
-  return sums(engine);
+  std::vector<float> sums(1 + measures_.floats());
+  read_sums(engine, sums.data(),
+            [&](std::byte* to, const std::byte* from, size_t bytes) { backend_.copy(to, from, bytes); });
+  return result_of(sums.data(), batch.samples);
 }
 
 std::vector<float> Trainer::predict(const Batch& batch) {

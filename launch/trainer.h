@@ -12,10 +12,12 @@
 
 namespace lockstep {
 
-/// Sums over a global batch, divided by its samples.
+/// What a step came to over the samples of its global batch.
 struct StepResult {
-  float loss = 0;
-  float accuracy = 0;
+  float loss = 0;           // their mean
+  float loss_sum = 0;       // and what it is made of
+  std::vector<float> sums;  // of the metrics' tallies, one after the other: see Trainer::measures
+  int64_t samples = 0;
 };
 
 struct TrainerOptions {
@@ -58,7 +60,7 @@ class Trainer {
   }
   /// Plans evaluation and takes its memory now. Throws InputError where that does not fit.
   void prepare_evaluation() { evaluation(); }
-  /// Sums of loss and of correct predictions over the global batch, not divided.
+  /// As of a step, without training.
   StepResult evaluate(const Batch& batch);
   /// This rank's predictions, [lane_count * batch / lanes, …], padding included.
   std::vector<float> predict(const Batch& batch);
@@ -72,6 +74,10 @@ class Trainer {
   /// Reads of it are made by all ranks together where the strategy cuts variables.
   VariableStore& variables() { return variables_; }
   const Mesh& mesh() const { return mesh_; }
+  /// What the targets of batches are, of one sample.
+  Type sample_target() const { return options_.step.loss.target(network_.output_shape()); }
+  /// What makes metrics of a result's sums.
+  const Measures& measures() const { return measures_; }
   const StepPlan& training_plan();
   /// From now on every node of the training step is waited for and timed.
   void profile();
@@ -101,15 +107,23 @@ class Trainer {
   /// For what is computed from the variables once.
   void variables_changed();
   void enqueue(int64_t step, int64_t samples, const std::function<void(Engine&)>& feed);
-  StepResult sums(Engine& engine) const;
+  /// Reads the sums of the step that the engine has done or is about to do, by `read(from, to)`, to 1 +
+  /// measures_.floats() floats.
+  template <class Read>
+  void read_sums(Engine& engine, float* to, Read&& read) const;
+  float* sums_of(size_t slot) const {
+    return reinterpret_cast<float*>(results_.data()) + slot * (1 + measures_.floats());
+  }
+  StepResult result_of(const float* sums, int64_t samples) const;
 
   const Network& network_;
   TrainerOptions options_;
   Mesh mesh_;
   Backend& backend_;
   const KernelTable& kernels_;
+  Measures measures_;
   VariableStore variables_;
-  Arena results_;  // StepResult[slots] in host memory: sums, not divided; outlives the steps that write it
+  Arena results_;  // of each slot, the sums of loss and tallies in host memory; outlives the steps that write it
   std::optional<Engine> training_, evaluation_, prediction_;
 
   /// A step that was started.

@@ -30,14 +30,15 @@ class FakeTraining final : public Training {
     std::vector<float> rates;
     callback.on_train_begin(*this);
     for (const double loss : val_losses) {
-      Report report{.epoch = epochs, .step = epochs, .loss = static_cast<float>(epochs), .accuracy = 0.5F};
+      Report report{
+          .epoch = epochs, .step = epochs, .loss = static_cast<float>(epochs), .metrics = {{"accuracy", {0.5}}}};
       callback.on_epoch_begin(*this, report);
       callback.on_step_begin(*this, report);
       report.lr = lr_;
       rates.push_back(lr_);
       callback.on_step_end(*this, report);
       ++epochs;
-      if (validates_) report.validation = Evaluation{.loss = loss, .accuracy = 1 / (1 + loss)};
+      if (validates_) report.validation = Evaluation{.loss = loss, .metrics = {{"accuracy", {1 / (1 + loss)}}}};
       callback.on_epoch_end(*this, report);
       if (stopped) break;
     }

@@ -198,12 +198,13 @@ TEST(MetricsWriter, WritesALineAtOnce) {
   metrics.step({.epoch = 0,
                 .step = 3,
                 .loss = 0.7F,
-                .accuracy = 1,
                 .lr = 0.1F,
                 .images_per_second = 1234.5,
-                .data_share = 0.25});
+                .data_share = 0.25,
+                .metrics = {{"accuracy", {1}}, {"confusion_matrix", {3, 0, 1, 2}}}});
   EXPECT_EQ(read_text(path),
-            "{\"kind\":\"step\",\"epoch\":0,\"step\":3,\"loss\":0.7,\"accuracy\":1.0,\"lr\":0.1,"
+            "{\"kind\":\"step\",\"epoch\":0,\"step\":3,\"loss\":0.7,\"accuracy\":1.0,"
+            "\"confusion_matrix\":[3.0,0.0,1.0,2.0],\"lr\":0.1,"
             "\"images_per_second\":1234.5,\"data_share\":0.25}\n");
   metrics.epoch({.epoch = 1, .step = 9, .loss = std::nanf(""), .validation = Evaluation{.loss = 0.1}});
   std::istringstream lines(read_text(path));
@@ -253,16 +254,16 @@ class Printed {
   std::FILE* file_;
 };
 
-constexpr Report after(int64_t steps) {
+Report after(int64_t steps) {
   return {.epoch = 0,
           .epochs = 2,
           .step = steps - 1,
           .step_in_epoch = steps - 1,
           .steps_per_epoch = 10,
           .loss = 0.5F,
-          .accuracy = 0.975F,
           .images_per_second = 640,
-          .data_share = 0.031};
+          .data_share = 0.031,
+          .metrics = {{"accuracy", {0.975}}}};
 }
 
 TEST(Progress, PrintsPlainLinesNowAndThen) {

@@ -188,7 +188,8 @@ TEST(Model, ANetworkWithoutASoftmaxIsRefused) {
     model.fit(prepare_data("digits").data.train, {});
     ADD_FAILURE() << "it was trained";
   } catch (const InputError& error) {
-    EXPECT_STREQ(error.what(), "the model ends in 'dense', expected a softmax, which cross-entropy needs");
+    EXPECT_STREQ(error.what(),
+                 "the model ends in 'dense', expected a softmax, which sparse_categorical_crossentropy needs");
   }
 }
 

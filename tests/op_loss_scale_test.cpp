@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "core/step_state.h"
-#include "layers/loss.h"
+#include "layers/cross_entropy.h"
 #include "layers/optimizers/loss_scale.h"
 #include "layers/optimizers/update.h"
 #include "tests/op_check.h"

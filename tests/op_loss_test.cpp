@@ -2,7 +2,7 @@
 #include <limits>
 
 #include "core/step_state.h"
-#include "layers/loss.h"
+#include "layers/cross_entropy.h"
 #include "layers/softmax.h"
 #include "tests/op_check.h"
 
@@ -145,9 +145,9 @@ TEST(CrossEntropy, SaysWhatItExpects) {
   };
   EXPECT_EQ(refusal({x, labels, state}), "");
   EXPECT_EQ(refusal({x, labels}), "got 2 inputs, expected 3");
-  EXPECT_EQ(refusal({{Shape{8, 2, 5}}, labels, state}),
-            "got f32[8, 2, 5], expected one row of classes a sample: f32[N, K]");
-  EXPECT_EQ(refusal({x, {Shape{7}, DType::i32}, state}), "the label tensor is i32[7], expected i32[8]");
+  EXPECT_EQ(refusal({{Shape{8}}, labels, state}), "got f32[8], expected a row of classes a sample: f32[N, K]");
+  EXPECT_EQ(refusal({{Shape{8, 2, 5}}, labels, state}), "the target tensor is i32[8], expected i32[8, 2]");
+  EXPECT_EQ(refusal({x, {Shape{7}, DType::i32}, state}), "the target tensor is i32[7], expected i32[8]");
   EXPECT_EQ(refusal({x, labels, {Shape{1, 8}, DType::u8}}), "the lane state is u8[1, 8], expected u8[1, 16]");
 }
 

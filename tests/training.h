@@ -21,6 +21,8 @@ class Head final : public Dataset {
   int64_t size() const override { return size_; }
   Shape image_shape() const override { return inner_->image_shape(); }
   int classes() const override { return inner_->classes(); }
+  Type target() const override { return inner_->target(); }
+  void read_target(int64_t index, std::span<std::byte> target) const override { inner_->read_target(index, target); }
   int32_t read(int64_t index, std::span<float> image) const override { return inner_->read(index, image); }
   std::string content_sha256() const override { return inner_->content_sha256(); }
 
@@ -67,7 +69,8 @@ struct RunSpec {
 
 /// What a step leaves: its loss and a hash of variables, batch norm's statistics and the optimizer's variables.
 struct StepTrace {
-  uint32_t loss = 0, accuracy = 0;
+  uint32_t loss = 0;
+  std::vector<float> sums;  // of metrics
   std::string hash;
   bool operator==(const StepTrace&) const = default;
 };
@@ -83,6 +86,7 @@ inline void swap_lanes(Batch& batch, std::pair<int, int> lanes) {
   swap_parts(batch.labels);
   swap_parts(batch.lanes);
   swap_parts(batch.rows);
+  swap_parts(batch.targets);
 }
 
 inline void train_rank(const Network& network, const RunSpec& run, Communicator& comm, std::vector<StepTrace>& trace) {
@@ -117,7 +121,7 @@ inline void train_rank(const Network& network, const RunSpec& run, Communicator&
     Batch batch = feed.next();
     swap_lanes(batch, run.swapped_lanes);
     const StepResult result = trainer.train(batch, run.optimizer.lr());
-    trace.push_back({std::bit_cast<uint32_t>(result.loss), std::bit_cast<uint32_t>(result.accuracy),
+    trace.push_back({std::bit_cast<uint32_t>(result.loss), result.sums,
                      trainer.variables().sha256() + trainer.variables().slots_sha256()});
   }
 }

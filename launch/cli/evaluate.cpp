@@ -16,11 +16,14 @@ void evaluate(const Options& options, Runtime& runtime) {
   Model model(options.run.empty() ? network(options, data.train->image_shape(), data.train->classes())
                                   : run_network(options.run),
               runtime);
+  model.compile({.loss = loss(options), .metrics = metrics(options)});
   model.set_weights(load_weights(options.weights, model.network()));
   const Evaluation result = model.evaluate(tested, run);
   if (runtime.rank() != 0) return;
-  fmt::print("{0} loss {1:.6f}\n{0} accuracy {2:.2f} %\nweights sha256 {3}\n", data.test ? "test" : "validation",
-             result.loss, 100 * result.accuracy, model.weights_sha256());
+  const char* const set = data.test ? "test" : "validation";
+  fmt::print("{} loss {:.6f}\n", set, result.loss);
+  print_metrics(set, result.metrics);
+  fmt::print("weights sha256 {}\n", model.weights_sha256());
 }
 
 }  // namespace lockstep::cli

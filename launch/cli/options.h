@@ -49,6 +49,11 @@ struct Options {
   std::string schedule = "constant";
   NamedNumbers optimizer_options, schedule_options;
 
+  // Loss and metrics.
+  std::string loss = "sparse_categorical_crossentropy";
+  float label_smoothing = 0;
+  std::vector<std::string> metrics{"auto"};
+
   // Training.
   std::optional<int64_t> epochs, steps;
   std::string augment = "none";
@@ -87,6 +92,7 @@ void add_rank_options(CLI::App& verb, Options& options);
 void add_run_options(CLI::App& verb, Options& options);  // those of ranks too
 void add_compute_options(CLI::App& verb, Options& options);
 void add_optimizer_options(CLI::App& verb, Options& options);
+void add_loss_options(CLI::App& verb, Options& options);
 void add_schedule_options(CLI::App& verb, Options& options);
 void add_training_options(CLI::App& verb, Options& options);
 void add_checkpoint_options(CLI::App& verb, Options& options);
@@ -107,7 +113,12 @@ Callbacks callbacks(const Options& options, bool validates);
 /// Makes the run's batches and lanes those of one update.
 void accumulate(const Options& options, RunOptions& run);
 CheckpointOptions checkpoints(const Options& options);
+Loss loss(const Options& options);
+std::vector<Metric> metrics(const Options& options);
 /// A zoo model for images of this shape and number of classes, or a JSON file's own.
 Network network(const Options& options, const Shape& image, int64_t classes);
+
+/// "test accuracy 97.50 %" and the like, of the set "test": a line a metric, and the rows of a confusion matrix.
+void print_metrics(std::string_view set, const std::vector<MetricValue>& metrics);
 
 }  // namespace lockstep::cli

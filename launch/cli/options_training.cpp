@@ -14,7 +14,7 @@ void add_training_options(CLI::App& verb, Options& options) {
                   "Random changes to training images: none, or some, with commas between, of crop:PIXELS, flip, "
                   "rotate:DEGREES, zoom:PERCENT, vertical_flip, shear:DEGREES, translate:PERCENT, brightness:PERCENT, "
                   "contrast:PERCENT, saturation:PERCENT, hue:DEGREES, cutout:PIXELS, erase:PERCENT, "
-                  "resized_crop:PERCENT")
+                  "resized_crop:PERCENT, mixup:ALPHA, cutmix:ALPHA")
       ->capture_default_str();
   verb.add_option("--early-stopping", options.early_stopping,
                   "Stop after so many epochs without a better validation loss, with the weights of the best epoch");

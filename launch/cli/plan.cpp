@@ -13,7 +13,7 @@ void plan(const Options& options, Runtime& runtime) {
   reading.normalise = "none";
   const Data data = prepare_data(options.data, reading).data;
   Model model(network(options, data.train->image_shape(), data.train->classes()), runtime);
-  model.compile({.optimizer = optimizer(options)});
+  model.compile({.optimizer = optimizer(options), .loss = loss(options), .metrics = metrics(options)});
   if (options.search) {
     if (options.strategy != "data")
       throw InputError("--search tries all strategies of --ranks ranks: leave --strategy {} out", options.strategy);

@@ -163,7 +163,8 @@ void complete_from_run(CLI::App& verb, const std::string& run) {
   if (data.contains("mean") && data.contains("std"))
     complete("normalise", fmt::format("{}/{}", fmt::join(data["mean"].get<std::vector<float>>(), ","),
                                       fmt::join(data["std"].get<std::vector<float>>(), ",")));
-  for (const char* name : {"data", "resize", "normalise", "channels", "on-corrupt", "validation-split", "seed"})
+  for (const char* name : {"data", "resize", "normalise", "channels", "on-corrupt", "validation-split", "seed", "loss",
+                           "label-smoothing", "metrics"})
     if (root["options"].contains(name)) complete(name, root["options"][name]);
   const std::string weights = run + "/weights.safetensors";
   complete("weights", std::filesystem::exists(weights) ? weights : run);

@@ -22,6 +22,11 @@ namespace lockstep::cli {
 
 using Json = nlohmann::ordered_json;
 
+/// A number, or an array of them.
+static Json metric_json(const std::vector<double>& values) {
+  return values.size() == 1 ? Json(values[0]) : Json(values);
+}
+
 void train(const Options& given, Runtime& runtime) {
   const std::optional<Resumed> from = resumed(given);
   Options options = given;
@@ -33,7 +38,7 @@ void train(const Options& given, Runtime& runtime) {
   const PreparedData data = prepare_data(options.data, data_options(options, runtime));
   const Data& sets = data.data;
   Model model(network(options, sets.train->image_shape(), sets.train->classes()), runtime);
-  model.compile({.optimizer = chosen});
+  model.compile({.optimizer = chosen, .loss = loss(options), .metrics = metrics(options)});
   // Most of what can be refused is refused before a folder is made; planning the step may refuse more.
   FitOptions fit{
       .epochs = options.epochs, .steps = options.steps, .augmentation = augmentation, .schedule = decay, .run = run};
@@ -111,14 +116,14 @@ void train(const Options& given, Runtime& runtime) {
   Json result{{"steps", history.steps}};
   if (!history.epochs.empty()) {
     result["train_loss"] = history.epochs.back().loss;
-    result["train_accuracy"] = history.epochs.back().accuracy;
+    for (const auto& [name, values] : history.epochs.back().metrics) result["train_" + name] = metric_json(values);
     result["images_per_second"] = history.epochs.back().images_per_second;
   }
   if (const auto& tested = sets.test ? sets.test : sets.validation) {
     const Evaluation test = model.evaluate(tested, run);
     result["loss"] = test.loss;
-    result["accuracy"] = test.accuracy;
-    if (speaks) fmt::print("{} accuracy {:.2f} %\n", sets.test ? "test" : "validation", 100 * test.accuracy);
+    for (const auto& [name, values] : test.metrics) result[name] = metric_json(values);
+    if (speaks) print_metrics(sets.test ? "test" : "validation", test.metrics);
   }
   result["weights_sha256"] = model.weights_sha256();
   if (speaks) fmt::print("weights sha256 {}\n", model.weights_sha256());

@@ -9,6 +9,7 @@
 
 #include "core/shape.h"
 #include "launch/data/dataset.h"
+#include "launch/data/mix.h"
 
 namespace lockstep {
 
@@ -34,9 +35,12 @@ struct Augmentation {
   float erase = 0;
   /// RandomResizedCrop (Szegedy et al., 2014): a part of from this share to all of the area, 3:4 to 4:3, as the image.
   float resized_crop = 0;
+  /// With others of the global batch, and their targets with them: see Mix. Done last, by whoever has the batch.
+  Mix mix = {};
 
   bool any() const {
-    return crop > 0 || flip || vertical_flip || cutout > 0 || erase > 0 || resized_crop > 0 || resamples() || colours();
+    return crop > 0 || flip || vertical_flip || cutout > 0 || erase > 0 || resized_crop > 0 || mix.any() ||
+           resamples() || colours();
   }
   /// "none", or some of "crop:PIXELS", "flip", "rotate:DEGREES" and so on, separated by commas: the names above, with
   /// shares in percent. Throws InputError that shows the form.

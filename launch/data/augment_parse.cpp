@@ -13,7 +13,7 @@ namespace {
 /// What may be written: a flag, or a number from above 0 to `most`, kept as it is or as a share.
 struct Word {
   std::string_view name, unit;
-  std::variant<bool Augmentation::*, int64_t Augmentation::*, float Augmentation::*> field;
+  std::variant<bool Augmentation::*, int64_t Augmentation::*, float Augmentation::*, float Mix::*> field;
   double most = 0;
 };
 
@@ -31,7 +31,9 @@ const Word words[] = {{"crop", "PIXELS", &Augmentation::crop, most_pixels},
                       {"hue", "DEGREES", &Augmentation::hue, 180},
                       {"cutout", "PIXELS", &Augmentation::cutout, most_pixels},
                       {"erase", "PERCENT", &Augmentation::erase, 100},
-                      {"resized_crop", "PERCENT", &Augmentation::resized_crop, 100}};
+                      {"resized_crop", "PERCENT", &Augmentation::resized_crop, 100},
+                      {"mixup", "ALPHA", &Mix::mixup, 100},
+                      {"cutmix", "ALPHA", &Mix::cutmix, 100}};
 
 bool read_word(const Word& word, std::string_view number, bool has_colon, Augmentation& result) {
   if (const auto* flag = std::get_if<bool Augmentation::*>(&word.field)) return !has_colon && (result.**flag = true);
@@ -41,6 +43,7 @@ bool read_word(const Word& word, std::string_view number, bool has_colon, Augmen
            static_cast<double>(value) <= word.most;
   };
   if (const auto* whole = std::get_if<int64_t Augmentation::*>(&word.field)) return read(result.**whole);
+  if (const auto* alpha = std::get_if<float Mix::*>(&word.field)) return read(result.mix.**alpha);
   float& value = result.*std::get<float Augmentation::*>(word.field);
   const bool good = read(value);
   if (word.unit == "PERCENT") value /= 100;
@@ -54,8 +57,9 @@ InputError malformed(const std::string& text) {
     if (!word.unit.empty()) form += fmt::format(":{}", word.unit);
   }
   return InputError(
-      "augmentation '{}', expected none, or some of {} (up to 180 degrees, shear 60, and 100 percent, zoom 90)", text,
-      form);
+      "augmentation '{}', expected none, or some of {} (up to 180 degrees, shear 60, 100 percent, zoom 90, and an "
+      "alpha of 100)",
+      text, form);
 }
 
 }  // namespace

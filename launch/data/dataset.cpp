@@ -2,7 +2,13 @@
 
 #include <algorithm>
 
+#include "core/error.h"
+
 namespace lockstep {
+
+void Dataset::read_target(int64_t, std::span<std::byte>) const {
+  throw Error("a data set whose targets are {} does not read them", target().str());
+}
 
 int32_t Dataset::read_crop(int64_t index, const ChooseCrop& choose, std::span<float> image) const {
   const Shape shape = image_shape();

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "core/shape.h"
+#include "core/tensor.h"
 
 namespace lockstep {
 
@@ -27,9 +27,15 @@ class Dataset {
   virtual int64_t size() const = 0;
   /// [H, W, C]
   virtual Shape image_shape() const = 0;
+  /// 0 where targets are numbers.
   virtual int classes() const = 0;
+  /// What a sample is to be predicted as: the class index that `read` returns, i32[]; or what `read_target` writes,
+  /// class indices of its pixels, i32[H, W], or numbers, f32[…].
+  virtual Type target() const { return {Shape{}, DType::i32}; }
+  /// Writes the target of sample `index`, where it is not what `read` returns.
+  virtual void read_target(int64_t index, std::span<std::byte> target) const;
   /// Writes sample `index` as H*W*C floats, channels-last, in [0, 1] unless normalised, and returns its label in [0,
-  /// classes).
+  /// classes); any number where that is not its target.
   virtual int32_t read(int64_t index, std::span<float> image) const = 0;
   /// As `read`, but of the part that `choose` picks, brought to image_shape(). Sets that resize their images let it
   /// pick from the image before that; here it picks from the image as `read` gives it.

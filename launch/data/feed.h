@@ -7,6 +7,7 @@
 #include <memory>
 #include <memory_resource>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -14,18 +15,20 @@
 #include "launch/data/augment.h"
 #include "launch/data/crew.h"
 #include "launch/data/dataset.h"
+#include "launch/data/targets.h"
 
 namespace lockstep {
 
 /// One rank's part of a global batch.
 struct Batch {
   std::pmr::vector<float> images;     // [lane_count * batch / lanes, H, W, C], zeros where padded
-  std::pmr::vector<int32_t> labels;   // [lane_count * batch / lanes], 0 where padded
+  std::pmr::vector<int32_t> labels;   // [lane_count * batch / lanes], 0 where padded; what Dataset::read returned
   std::pmr::vector<LaneState> lanes;  // [lane_count]
   std::pmr::vector<int32_t> rows;     // with FeedOptions::once: the sample of each image, -1 where padded; else empty
-  std::vector<size_t> fresh = {};     // with it: which images are given; the others were in earlier batches
-  int64_t samples = 0;                // real samples in the global batch
-  int64_t step = 0;                   // counts over the whole run
+  std::pmr::vector<std::byte> targets = {};  // of FeedOptions::target, zeros where padded; empty where labels are they
+  std::vector<size_t> fresh = {};            // with it: which images are given; the others were in earlier batches
+  int64_t samples = 0;                       // real samples in the global batch
+  int64_t step = 0;                          // counts over the whole run
   int64_t epoch = 0;
   int64_t step_in_epoch = 0;
   bool end_of_epoch = false;
@@ -37,6 +40,7 @@ struct FeedOptions {
   int64_t first_lane = 0, lane_count = 1;  // this rank's
   bool shuffle = false;                    // by KeyedPermutation(size, seed, epoch); else in the data set's order
   Augmentation augmentation = {};
+  std::optional<Type> target = {};  // what a sample's target is to be, see Targets; none: as the data set has it
   bool once = false;  // give each sample's image once, and the sample's id with every batch; not with augmentation
   uint64_t seed = 0;
   int64_t first_step = 0;  // what the first batch is called: steps and epochs count over the whole run
@@ -65,13 +69,20 @@ class BatchFeed {
  private:
   void produce();
   void fill(Batch& batch, int64_t index, Crew& crew);
-  /// Chooses the samples of a batch: -1 where it is padded.
-  std::vector<int64_t> choose(Batch& batch, int64_t index) const;
+  /// A sample, and the one that it is blended with; -1 where it is padded.
+  struct Chosen {
+    int64_t sample = -1, partner = -1;
+  };
+  /// Chooses the samples of a batch.
+  std::vector<Chosen> choose(Batch& batch, int64_t index) const;
+  /// Blends image `i` of the batch with its partner's, and their targets.
+  void blend(Batch& batch, size_t i, int64_t partner, std::vector<float>& scratch) const;
   int32_t read(int64_t sample, int64_t epoch, std::span<float> image, std::vector<float>& scratch) const;
   bool stopping() const;
 
   std::shared_ptr<const Dataset> dataset_;
   FeedOptions options_;
+  Targets targets_;
   int64_t steps_per_epoch_;
   std::vector<int32_t> labels_;  // with `once`: by sample, -1 where its image was not given yet; the thread's
 

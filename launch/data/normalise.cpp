@@ -28,6 +28,8 @@ class Normalised final : public Dataset {
   int64_t size() const override { return inner_->size(); }
   Shape image_shape() const override { return inner_->image_shape(); }
   int classes() const override { return inner_->classes(); }
+  Type target() const override { return inner_->target(); }
+  void read_target(int64_t index, std::span<std::byte> target) const override { inner_->read_target(index, target); }
 
   int32_t read(int64_t index, std::span<float> image) const override {
     const int32_t label = inner_->read(index, image);

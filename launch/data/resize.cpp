@@ -41,6 +41,8 @@ class Resized final : public Dataset {
   int64_t size() const override { return inner_->size(); }
   Shape image_shape() const override { return out_; }
   int classes() const override { return inner_->classes(); }
+  Type target() const override { return inner_->target(); }
+  void read_target(int64_t index, std::span<std::byte> target) const override { inner_->read_target(index, target); }
 
   uint64_t key(int64_t index) const override { return inner_->key(index); }
 

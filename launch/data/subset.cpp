@@ -15,6 +15,10 @@ class Subset final : public Dataset {
   int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
   Shape image_shape() const override { return inner_->image_shape(); }
   int classes() const override { return inner_->classes(); }
+  Type target() const override { return inner_->target(); }
+  void read_target(int64_t index, std::span<std::byte> target) const override {
+    inner_->read_target(at(index), target);
+  }
   int32_t read(int64_t index, std::span<float> image) const override { return inner_->read(at(index), image); }
   int32_t read_crop(int64_t index, const ChooseCrop& choose, std::span<float> image) const override {
     return inner_->read_crop(at(index), choose, image);

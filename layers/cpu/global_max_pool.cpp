@@ -20,10 +20,10 @@ Kernel make(const GlobalMaxPoolOp&, const Signature& signature) {
           V best = load<V>(image + c);
           IntOf<V> where = broadcast_int<V>(0);
           for (int64_t pixel = 1; pixel < pixels; ++pixel) {
-            const V x = load<V>(image + pixel * channels + c);
+            const V one = load<V>(image + pixel * channels + c);
             // Written so that a NaN is taken and kept.
-            const auto keep = best >= x || best != best;
-            best = keep ? best : x;
+            const auto keep = best >= one || best != best;
+            best = keep ? best : one;
             where = keep ? where : broadcast_int<V>(static_cast<int32_t>(pixel));
           }
           store(y + c, best);

@@ -1,12 +1,13 @@
 // A kernel cannot throw: a label outside the classes, which the CPU refuses, makes the sample's loss and its gradient
 // NaN here, so that the step's loss is NaN and the run stops.
-#include "layers/loss.h"
+#include "layers/cross_entropy.h"
 
 #include <limits>
 
 #include "core/step_state.h"
 #include "layers/cuda/context.h"
 #include "layers/cuda/rows.cuh"
+#include "layers/loss_inputs.h"
 
 namespace lockstep::cuda {
 
@@ -18,8 +19,11 @@ struct Samples {
   const float* logits;
   const int32_t* labels;
   const LaneState* lane;
-  int64_t count;
+  int64_t count;       // rows
+  int64_t per_sample;  // rows
   int64_t classes;
+
+  __device__ int64_t valid() const { return lane->valid * per_sample; }
 };
 
 struct Outcome {
@@ -50,14 +54,15 @@ __global__ void outcomes_kernel(Samples samples, Outcome* outcomes) {
   const RowThread<Threads> thread;
   if (thread.row >= samples.count) return;
   Outcome outcome{0, 0};
-  if (thread.row < samples.lane->valid)
+  if (thread.row < samples.valid())
     outcome = outcome_of<Threads>(samples.logits + thread.row * samples.classes, samples.labels[thread.row],
                                   samples.classes, scratch);
   if (thread.first == 0) outcomes[thread.row] = outcome;
 }
 
 /// One block.
-__global__ void sum_outcomes_kernel(const Outcome* outcomes, int64_t count, float* loss, float* correct) {
+__global__ void sum_outcomes_kernel(const Outcome* outcomes, int64_t count, int64_t per_sample, float* loss,
+                                    float* correct) {
   __shared__ double scratch[32];
   Outcome sum{0, 0};
   for (int64_t n = threadIdx.x; n < count; n += blockDim.x) {
@@ -67,7 +72,7 @@ __global__ void sum_outcomes_kernel(const Outcome* outcomes, int64_t count, floa
   sum.loss = block_sum(sum.loss, scratch);
   sum.correct = block_sum(sum.correct, scratch);
   if (threadIdx.x == 0) {
-    *loss = static_cast<float>(sum.loss);
+    *loss = static_cast<float>(sum.loss / static_cast<double>(per_sample));
     *correct = static_cast<float>(sum.correct);
   }
 }
@@ -80,14 +85,14 @@ __global__ void gradient_kernel(Samples samples, const float* loss_scale, float*
   if (thread.row >= samples.count) return;
   const int64_t classes = samples.classes;
   dx += thread.row * classes;
-  const bool real = thread.row < samples.lane->valid;
+  const bool real = thread.row < samples.valid();
   const int label = real ? samples.labels[thread.row] : 0;
   if (!real || label < 0 || label >= classes) {
     for (int64_t k = thread.first; k < classes; k += Threads) dx[k] = real ? nan : 0.0F;
     return;
   }
   const float scale = row_exponentials<Threads>(samples.logits + thread.row * classes, dx, classes, scratch);
-  const float outer = loss_scale ? *loss_scale : 1.0F;
+  const float outer = (loss_scale ? *loss_scale : 1.0F) / static_cast<float>(samples.per_sample);
   for (int64_t k = thread.first; k < classes; k += Threads) {
     const float probability = dx[k] * scale;
     dx[k] = (k == label ? probability - 1 : probability) * outer;
@@ -95,14 +100,19 @@ __global__ void gradient_kernel(Samples samples, const float* loss_scale, float*
 }
 
 Samples samples_of(const Args& args, const Shape& logits) {
-  return {args.in[0].as(), args.in[1].as<int32_t>(), args.in[2].as<LaneState>(), logits[0], logits[1]};
+  return {args.in[0].as(),
+          args.in[1].as<int32_t>(),
+          args.in[2].as<LaneState>(),
+          logits[0] * rows_of_sample(logits),
+          rows_of_sample(logits),
+          logits[-1]};
 }
 
 }  // namespace
 
 Kernel make(const CrossEntropyOp&, const Signature& signature, const SharedContext&) {
   const Shape logits = signature.in[0].shape;
-  return {.workspace = static_cast<size_t>(logits[0]) * sizeof(Outcome),
+  return {.workspace = static_cast<size_t>(logits[0] * rows_of_sample(logits)) * sizeof(Outcome),
           .run = [logits](Stream& stream, const Args& args) {
             const Samples samples = samples_of(args, logits);
             auto* outcomes = reinterpret_cast<Outcome*>(args.workspace);
@@ -111,7 +121,8 @@ Kernel make(const CrossEntropyOp&, const Signature& signature, const SharedConte
                 launch(stream, row_grid<Threads>(samples.count), outcomes_kernel<Threads>, samples, outcomes);
               });
             // An empty batch has sums too: 0.
-            launch(stream, {1}, sum_outcomes_kernel, outcomes, samples.count, args.out[0].as(), args.out[1].as());
+            launch(stream, {1}, sum_outcomes_kernel, outcomes, samples.count, samples.per_sample, args.out[0].as(),
+                   args.out[1].as());
           }};
 }
 

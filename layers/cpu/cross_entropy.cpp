@@ -1,4 +1,4 @@
-#include "layers/loss.h"
+#include "layers/cross_entropy.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,6 +7,7 @@
 #include "core/step_state.h"
 #include "layers/cpu/kernels.h"
 #include "layers/cpu/softmax.h"
+#include "layers/loss_inputs.h"
 #include "layers/optimizers/loss_scale.h"
 
 namespace lockstep::cpu {
@@ -17,37 +18,30 @@ namespace {
 struct Samples {
   const float* rows;
   const int32_t* labels;
-  int64_t valid;
+  int64_t per_sample;  // rows
+  int64_t valid;       // rows
   int64_t classes;
 
-  Samples(const Args& args, int64_t class_count)
+  Samples(const Args& args, const Shape& shape)
       : rows(args.in[0].as()),
         labels(args.in[1].as<int32_t>()),
-        valid(args.in[2].as<LaneState>()->valid),
-        classes(class_count) {}
+        per_sample(rows_of_sample(shape)),
+        valid(args.in[2].as<LaneState>()->valid * per_sample),
+        classes(shape[-1]) {}
   const float* row(int64_t n) const { return rows + n * classes; }
   int64_t label(int64_t n) const {
     if (labels[n] < 0 || labels[n] >= classes)
-      throw Error("the label of sample {} of the lane is {}, expected 0 to {}", n, labels[n], classes - 1);
+      throw Error("the label of sample {} of the lane is {}, expected 0 to {}", n / per_sample, labels[n], classes - 1);
     return labels[n];
   }
 };
 
-double log_sum_exp(const float* row, int64_t classes, float top) {
-  double sum = 0;
-  for_each_vec(classes, [&]<class V>(V, int64_t k) {
-    float terms[width<V>];
-    store(terms, exponential(load<V>(row + k) - broadcast<V>(top)));
-    for (float term : terms) sum += double{term};
-  });
-  return std::log(sum) + double{top};
-}
-
 }  // namespace
 
 Kernel make(const CrossEntropyOp&, const Signature& signature) {
-  return {.run = [classes = signature.in[0].shape[1]](Stream&, const Args& args) {
-    const Samples samples(args, classes);
+  return {.run = [shape = signature.in[0].shape](Stream&, const Args& args) {
+    const Samples samples(args, shape);
+    const int64_t classes = samples.classes;
     double loss = 0;
     int64_t correct = 0;
     for (int64_t n = 0; n < samples.valid; ++n) {
@@ -58,23 +52,23 @@ Kernel make(const CrossEntropyOp&, const Signature& signature) {
       correct += top - row == label && !std::isnan(*top);
       loss += log_sum_exp(row, classes, *top) - double{row[label]};
     }
-    *args.out[0].as() = static_cast<float>(loss);
+    *args.out[0].as() = static_cast<float>(loss / static_cast<double>(samples.per_sample));
     *args.out[1].as() = static_cast<float>(correct);
   }};
 }
 
 Kernel make(const CrossEntropyGradOp& op, const Signature& signature) {
-  const int64_t lane = signature.in[0].shape[0], classes = signature.in[0].shape[1];
-  return {.run = [lane, classes, scaled = op.scaled](Stream&, const Args& args) {
-    const Samples samples(args, classes);
-    const float scale = scaled ? args.in[3].as<LossScale>()->scale : 1;
+  return {.run = [shape = signature.in[0].shape, scaled = op.scaled](Stream&, const Args& args) {
+    const Samples samples(args, shape);
+    const int64_t classes = samples.classes;
+    const float scale = (scaled ? args.in[3].as<LossScale>()->scale : 1) / static_cast<float>(samples.per_sample);
     float* dx = args.out[0].as();
     for (int64_t n = 0; n < samples.valid; ++n, dx += classes) {
       softmax_row(samples.row(n), dx, classes);
       dx[samples.label(n)] -= 1;
       for_each_vec(classes, [=]<class V>(V, int64_t k) { store(dx + k, load<V>(dx + k) * broadcast<V>(scale)); });
     }
-    std::fill(dx, args.out[0].as() + lane * classes, 0.0F);
+    std::fill(dx, args.out[0].as() + shape.elements(), 0.0F);
   }};
 }
 
