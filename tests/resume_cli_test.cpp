@@ -76,14 +76,15 @@ TEST_F(ResumeCli, MetricsAndWeightsAreThoseOfAnUnbrokenRun) {
   const std::string all = small + "--schedule linear --epochs 2 ";
   const Outcome straight = run(all + "--ranks 1 --out " + path("straight"));
   ASSERT_EQ(straight.code, 0) << straight.text;
-  // Checkpoints after steps 15, 30 and 45 of 46; goes on from the first, which is within an epoch, and from the second.
+  // Checkpoints after steps 15, 30 and 45 of 46; goes on from the first in another folder, and from
+  // the second in its own.
   ASSERT_EQ(run(all + "--ranks 2 --checkpoint-every 15 --out " + path("run")).code, 0);
   EXPECT_EQ(lockstep::list_checkpoints(path("run") + "/checkpoints").size(), 3U);
   const auto expected = metrics("straight");
   for (const auto& [from, to] :
-       {std::pair{"run/checkpoints/step-000030", "run"}, {"run/checkpoints/step-000015", "other"}}) {
-    const std::string out = std::string(to) == "run" ? "" : " --out " + path(to);
-    const Outcome resumed = run(all + "--ranks 4 --checkpoint-every 1epoch --keep 1 --resume " + path(from) + out);
+       {std::pair{"run/checkpoints/step-000015", "other"}, {"run/checkpoints/step-000030", "run"}}) {
+    const std::string out = std::string(to) == "run" ? "" : " --keep 1 --out " + path(to);
+    const Outcome resumed = run(all + "--ranks 4 --checkpoint-every 1epoch --resume " + path(from) + out);
     ASSERT_EQ(resumed.code, 0) << resumed.text;
     EXPECT_EQ(resumed.line_after("weights sha256 "), straight.line_after("weights sha256 "));
     EXPECT_EQ(metrics(to), expected) << to;
