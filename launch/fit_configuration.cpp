@@ -1,5 +1,7 @@
 #include "launch/fit_configuration.h"
 
+#include "launch/metrics.h"
+
 namespace lockstep {
 
 using Json = nlohmann::ordered_json;
@@ -32,7 +34,12 @@ Json augmentation_json(const Augmentation& augmentation) {
 
 Json optimizer_json(const Optimizer& optimizer) {
   Json json{{"name", optimizer.name()}};
-  optimizer.options([&](std::string_view key, auto value) { json[std::string(key)] = value; });
+  optimizer.options([&](std::string_view key, auto value) {
+    if constexpr (std::is_same_v<decltype(value), float>)
+      json[std::string(key)] = Json::parse(json_number(value));  // 0.1, not what is nearest to it in single precision
+    else
+      json[std::string(key)] = value;
+  });
   return json;
 }
 

@@ -68,7 +68,9 @@ TEST_F(CliTrained, PredictionsAreTheModelsOnAnyNumberOfRanks) {
     for (size_t rank = 0; rank < 10; ++rank) {
       const size_t label = classes[rank]["label"];
       EXPECT_EQ(classes[rank]["probability"].get<float>(), expected[i * 10 + label]) << i;
-      if (rank > 0) EXPECT_LE(classes[rank]["probability"], classes[rank - 1]["probability"]);
+      if (rank > 0) {
+        EXPECT_LE(classes[rank]["probability"], classes[rank - 1]["probability"]);
+      }
     }
     right += classes[0]["label"] == data.test->read(static_cast<int64_t>(i), image);
   }

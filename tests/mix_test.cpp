@@ -158,8 +158,8 @@ TEST(Mix, IsTheSameForEveryNumberOfRanksLanesAndWorkers) {
 TEST(Mix, TrainsTheSameBitsForEveryNumberOfRanks) {
   const auto trained = [](int ranks, const std::string& text) {
     Runtime runtime;
-    const Data data = prepare_data("digits").data;
-    Model model(zoo_model("lenet5", {8, 8, 1}, 10), runtime);
+    const Data data = prepare_data("digits", {.resize = "28"}).data;
+    Model model(zoo_model("lenet5", {28, 28, 1}, 10), runtime);
     model.compile({.loss = "categorical_crossentropy"});
     const FitOptions fit{.steps = 4,
                          .augmentation = Augmentation::parse(text),
@@ -175,8 +175,8 @@ TEST(Mix, TrainsTheSameBitsForEveryNumberOfRanks) {
 
 TEST(Mix, NeedsALossOfDistributions) {
   Runtime runtime;
-  const Data data = prepare_data("digits").data;
-  Model model(zoo_model("lenet5", {8, 8, 1}, 10), runtime);
+  const Data data = prepare_data("digits", {.resize = "28"}).data;
+  Model model(zoo_model("lenet5", {28, 28, 1}, 10), runtime);
   model.compile({});
   EXPECT_TRUE(
       says(error_of([&] { model.check(*data.train, {.augmentation = Augmentation::parse("mixup:1"), .run = {}}); }),

@@ -222,7 +222,8 @@ TEST_F(Numpy, DamagedArchivesAreRefused) {
         const auto arrays = parse_npz(bad, name);
         // What is let pass are dates, modes and names; never other numbers.
         for (const auto& [key, array] : arrays) {
-          if (sound.contains(key)) EXPECT_TRUE(array.bytes == sound.at(key).bytes) << "byte " << i;
+          if (!sound.contains(key)) continue;
+          EXPECT_TRUE(array.bytes == sound.at(key).bytes) << "byte " << i;
         }
       } catch (const InputError&) {
         ++refused;

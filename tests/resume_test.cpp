@@ -60,7 +60,8 @@ class Resume : public ::testing::Test {
                          .acts = Callback::Acts::never}));
     fit.stop_requested = [&] { return done >= until; };
     fit.stop_within = 0;
-    Ended ended{.history = model.fit(data, fit)};
+    Ended ended;
+    ended.history = model.fit(data, fit);
     ended.sha256 = model.weights_sha256();
     return ended;
   }

@@ -199,8 +199,8 @@ TEST(Targets, MetricsAreMadeOfSumsOverAllSamples) {
 TEST(Targets, ClassesStandForDistributions) {
   const auto trained = [](Loss loss) {
     Runtime runtime;
-    const Data data = prepare_data("digits").data;
-    Model model(zoo_model("lenet5", {8, 8, 1}, 10), runtime);
+    const Data data = prepare_data("digits", {.resize = "28"}).data;
+    Model model(zoo_model("lenet5", {28, 28, 1}, 10), runtime);
     model.compile({.optimizer = SGD{.lr = 0.05F}, .loss = loss});
     return model.fit(data.train, {.steps = 12, .run = {.batch = 32, .lanes = 4}}).epochs.back();
   };

@@ -40,7 +40,8 @@ void ModelCheckpoint::on_step_end(Training& training, const Report& report) {
   checked_ = true;
   if (options_.save_best_only) monitor_.check(training, report);
   Report epoch = report;
-  if (training.validates()) epoch.validation.emplace();
+  // A validation measures what a step does.
+  if (training.validates()) epoch.validation = Evaluation{.loss = report.loss, .metrics = report.metrics};
   const std::filesystem::path path = path_of(epoch);
   if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path());
 }

@@ -80,7 +80,8 @@ std::string as_json(const Asked& asked, const std::vector<Row>& rows) {
 
 Asked open(const Options& options, const Trained& trained, Runtime& runtime) {
   const auto classes = static_cast<size_t>(trained.network.output_shape().elements());
-  Asked asked{.classes = trained.class_names};
+  Asked asked;
+  asked.classes = trained.class_names;
   if (options.files.empty()) {
     const Data data = (trained.data ? *trained.data : prepare_data(options.data, data_options(options, runtime))).data;
     asked.images = data.test ? data.test : data.validation ? data.validation : data.train;

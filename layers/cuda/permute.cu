@@ -32,7 +32,8 @@ __global__ void permute_kernel(Walk walk, const Unit* x, Unit* y, int64_t n) {
 Kernel make(const PermuteOp& op, const Signature& signature, const SharedContext&) {
   const Type& y = signature.out[0];
   const auto strides = op.strides(signature.in[0].shape);
-  Walk walk{.rank = y.shape.rank()};
+  Walk walk{};
+  walk.rank = y.shape.rank();
   std::copy(y.shape.dims().begin(), y.shape.dims().end(), walk.sizes);
   std::copy(strides.begin(), strides.end(), walk.strides);
   return {.run = [walk, n = y.shape.elements(), bytes = size_of(y.dtype)](Stream& stream, const Args& args) {
