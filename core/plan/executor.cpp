@@ -199,18 +199,23 @@ void Executor::run_entry(const Entry& entry, int lane) {
     stream.wait(*ready_[index]);
   }
   if (!beside && plan_.graph.nodes()[index].op->queue() == Queue::Exchange) wait_for(Queue::Exchange);
-  const auto begin = std::chrono::steady_clock::now();
-  kernel.run(stream, bound.args);
-  if (times_) {
-    stream.synchronize();
-    times_->seconds[index] += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    ++times_->runs[index];
-  }
+  if (times_)
+    run_timed(kernel, stream, bound.args, index);
+  else
+    kernel.run(stream, bound.args);
   if (beside) stream.record(*done_[index][slot(lane)]);
   if (check_finite_ && !bound.out.empty()) {
     stream.synchronize();
     check(plan_.graph.nodes()[index], bound, lane);
   }
+}
+
+void Executor::run_timed(const Kernel& kernel, Stream& stream, const Args& args, size_t index) {
+  const auto begin = std::chrono::steady_clock::now();
+  kernel.run(stream, args);
+  stream.synchronize();
+  times_->seconds[index] += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  ++times_->runs[index];
 }
 
 void Executor::time_nodes(NodeTimes* times) {

@@ -65,6 +65,7 @@ class Executor {
   void wait_for(Queue queue);
   void run_turn(const Turn& turn);
   void run_entry(const Entry& entry, int lane);
+  void run_timed(const Kernel& kernel, Stream& stream, const Args& args, size_t index);
   size_t slot(int lane) const { return static_cast<size_t>(lane) % static_cast<size_t>(plan_.in_flight); }
   Stream& on(Queue queue) { return *streams_[static_cast<size_t>(queue)]; }
   void check(const Node& node, const Bound& bound, int lane) const;
