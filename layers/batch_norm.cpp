@@ -140,18 +140,20 @@ std::shared_ptr<const Op> BatchNormInferenceOp::fused(FusedRelu with_relu, bool 
 void BatchNormalization::describe(Fields& fields) {
   fields.field("momentum", options.momentum);
   fields.field("epsilon", options.epsilon);
+  fields.field("beta_regularizer", options.beta_regularizer);
+  fields.field("gamma_regularizer", options.gamma_regularizer);
 }
 
 Value BatchNormalization::build(Builder& builder, std::span<const Value> in) const {
-  const auto [momentum, epsilon] = options;
+  const float momentum = options.momentum, epsilon = options.epsilon;
   if (!(momentum >= 0 && momentum <= 1)) throw InputError("got momentum {}, expected 0 to 1", momentum);
   if (!(epsilon > 0)) throw InputError("got epsilon {}, expected a number above 0", epsilon);
   const Value input = only_input(in);
   const Type& x = builder.type(input);
   expect_normalisable(x);
   const Shape channels = channels_type(x).shape;
-  const Value gamma = builder.parameter("gamma", channels, ones);
-  const Value beta = builder.parameter("beta", channels, zeros);
+  const Value gamma = builder.parameter("gamma", channels, ones, options.gamma_regularizer);
+  const Value beta = builder.parameter("beta", channels, zeros, options.beta_regularizer);
   const Value mean = builder.state("moving_mean", channels, 0);
   const Value variance = builder.state("moving_variance", channels, 1);
   if (!builder.training())

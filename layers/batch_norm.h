@@ -74,6 +74,7 @@ struct BatchNormalizationOptions {
   /// moving = momentum * moving + (1 - momentum) * batch's, as in Keras (PyTorch's momentum is 1 minus this).
   float momentum = 0.99F;
   float epsilon = 1e-3F;
+  Regularizer beta_regularizer = {}, gamma_regularizer = {};
 };
 
 /// Variables: gamma (ones), beta (zeros), trained; moving_mean (zeros), moving_variance (ones), kept.

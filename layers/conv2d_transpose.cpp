@@ -48,6 +48,8 @@ void Conv2DTranspose::describe(Fields& fields) {
   fields.field("activation", options.activation);
   fields.field("use_bias", options.use_bias);
   fields.field("dilation_rate", options.dilation_rate);
+  fields.field("kernel_regularizer", options.kernel_regularizer);
+  fields.field("bias_regularizer", options.bias_regularizer);
 }
 
 Value Conv2DTranspose::build(Builder& builder, std::span<const Value> in) const {
@@ -74,10 +76,11 @@ Value Conv2DTranspose::build(Builder& builder, std::span<const Value> in) const 
   const int64_t area = kernel_size[0] * kernel_size[1];
   // As Keras counts the fans of (height, width, filters, channels).
   const Value kernel = builder.parameter("kernel", {x[3], kernel_size[0], kernel_size[1], filters},
-                                         glorot_uniform(area * filters, area * x[3]));
+                                         glorot_uniform(area * filters, area * x[3]), options.kernel_regularizer);
   Value out = builder.add1("", std::make_shared<Conv2dDataGradOp>(conv, y), {kernel, input});
   if (options.use_bias)
-    out = builder.add1("bias_add", std::make_shared<BiasOp>(), {out, builder.parameter("bias", {filters}, zeros)});
+    out = builder.add1("bias_add", std::make_shared<BiasOp>(),
+                       {out, builder.parameter("bias", {filters}, zeros, options.bias_regularizer)});
   return builder.activate(out, options.activation);
 }
 

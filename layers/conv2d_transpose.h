@@ -14,6 +14,7 @@ struct Conv2DTransposeOptions {
   Activation activation = Activation::linear;
   bool use_bias = true;
   Size2 dilation_rate{1, 1};
+  Regularizer kernel_regularizer = {}, bias_regularizer = {};
 };
 
 /// Each pixel of [N,P,Q,K] adds its kernel to an image [N,H,W,filters], at strides: H = (P - 1) * stride + extent -

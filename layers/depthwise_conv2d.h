@@ -13,6 +13,8 @@ struct DepthwiseConv2DOptions {
   Activation activation = Activation::linear;
   bool use_bias = true;
   Size2 dilation_rate{1, 1};
+  /// `pointwise_regularizer` is SeparableConv2D's alone.
+  Regularizer depthwise_regularizer = {}, pointwise_regularizer = {}, bias_regularizer = {};
 };
 
 /// `depth_multiplier` (m) filters for each of the C channels of [N,H,W,C]: channel c makes outputs c * m to c * m + m
@@ -25,6 +27,7 @@ class DepthwiseConv2D final : public LayerOf<DepthwiseConv2D> {
   std::string_view type() const override { return "DepthwiseConv2D"; }
   std::string_view base_name() const override { return "depthwise_conv2d"; }
   void describe(Fields& fields) override;
+  /// Throws InputError for a pointwise_regularizer.
   Value build(Builder& builder, std::span<const Value> in) const override;
 
   Size2 kernel_size{1, 1};

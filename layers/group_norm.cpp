@@ -25,15 +25,24 @@ GroupNormAttributes part_of_groups(GroupNormAttributes norm, const Op::Part& par
   return norm;
 }
 
-Value build_norm(Builder& builder, Value x, int64_t axis, const GroupNormAttributes& norm) {
+void describe_options(Fields& fields, SampleNormOptions& options) {
+  fields.field("axis", options.axis);
+  fields.field("epsilon", options.epsilon);
+  fields.field("beta_regularizer", options.beta_regularizer);
+  fields.field("gamma_regularizer", options.gamma_regularizer);
+}
+
+Value build_norm(Builder& builder, Value x, NormOver over, int64_t groups, const SampleNormOptions& options) {
   const Type& type = builder.type(x);
-  if (axis != -1 && axis != type.shape.rank() - 1)
-    throw InputError("axis is {}, expected -1 (the channels) for {}", axis, type.str());
+  if (options.axis != -1 && options.axis != type.shape.rank() - 1)
+    throw InputError("axis is {}, expected -1 (the channels) for {}", options.axis, type.str());
+  const GroupNormAttributes norm{over, groups, options.epsilon};
   expect_epsilon(norm.epsilon);
   expect_channels(norm, type);
   const Shape channels{type.shape[-1]};
   return builder.add("", std::make_shared<GroupNormOp>(norm),
-                     {x, builder.parameter("gamma", channels, ones), builder.parameter("beta", channels, zeros)})[0];
+                     {x, builder.parameter("gamma", channels, ones, options.gamma_regularizer),
+                      builder.parameter("beta", channels, zeros, options.beta_regularizer)})[0];
 }
 
 }  // namespace
@@ -116,25 +125,21 @@ Op::Local GroupNormGradOp::local(const Part& part) const {
   return {std::make_shared<GroupNormGradOp>(part_of_groups(norm, part))};
 }
 
-void LayerNormalization::describe(Fields& fields) {
-  fields.field("axis", axis);
-  fields.field("epsilon", epsilon);
-}
+void LayerNormalization::describe(Fields& fields) { describe_options(fields, options); }
 
 Value LayerNormalization::build(Builder& builder, std::span<const Value> in) const {
-  return build_norm(builder, only_input(in), axis, {NormOver::channels, 1, epsilon});
+  return build_norm(builder, only_input(in), NormOver::channels, 1, options);
 }
 
 void GroupNormalization::describe(Fields& fields) {
   fields.field("groups", groups);
-  fields.field("axis", axis);
-  fields.field("epsilon", epsilon);
+  describe_options(fields, options);
 }
 
 Value GroupNormalization::build(Builder& builder, std::span<const Value> in) const {
   const Value input = only_input(in);
   const int64_t used = groups == -1 ? builder.type(input).shape[-1] : groups;
-  return build_norm(builder, input, axis, {NormOver::group, used, epsilon});
+  return build_norm(builder, input, NormOver::group, used, options);
 }
 
 }  // namespace lockstep

@@ -53,19 +53,25 @@ class GroupNormGradOp final : public Op {
   const GroupNormAttributes norm;
 };
 
+/// What layer and group normalisation have in common.
+struct SampleNormOptions {
+  int64_t axis = -1;
+  float epsilon = 1e-3F;
+  Regularizer beta_regularizer = {}, gamma_regularizer = {};
+};
+
 /// Normalises over the last dimension. Variables: gamma (ones), beta (zeros).
 class LayerNormalization final : public LayerOf<LayerNormalization> {
  public:
   LayerNormalization() = default;
-  explicit LayerNormalization(float epsilon) : epsilon(epsilon) {}
+  explicit LayerNormalization(SampleNormOptions options) : options(options) {}
   std::string_view type() const override { return "LayerNormalization"; }
   std::string_view base_name() const override { return "layer_normalization"; }
   void describe(Fields& fields) override;
   /// Throws InputError unless epsilon > 0 and the axis is the last.
   Value build(Builder& builder, std::span<const Value> in) const override;
 
-  int64_t axis = -1;
-  float epsilon = 1e-3F;
+  SampleNormOptions options;
 };
 
 /// Normalises each sample's groups of channels; -1 groups are as many as channels (instance normalisation). Variables:
@@ -73,15 +79,15 @@ class LayerNormalization final : public LayerOf<LayerNormalization> {
 class GroupNormalization final : public LayerOf<GroupNormalization> {
  public:
   GroupNormalization() = default;
-  explicit GroupNormalization(int64_t groups) : groups(groups) {}
+  explicit GroupNormalization(int64_t groups, SampleNormOptions options = {}) : groups(groups), options(options) {}
   std::string_view type() const override { return "GroupNormalization"; }
   std::string_view base_name() const override { return "group_normalization"; }
   void describe(Fields& fields) override;
   /// Throws InputError unless epsilon > 0, the axis is the last, and the channels divide into the groups.
   Value build(Builder& builder, std::span<const Value> in) const override;
 
-  int64_t groups = 32, axis = -1;
-  float epsilon = 1e-3F;
+  int64_t groups = 32;
+  SampleNormOptions options;
 };
 
 }  // namespace lockstep

@@ -66,6 +66,11 @@ std::vector<Rule> PreluGradOp::rules() const {
   return rules;
 }
 
+void PReLU::describe(Fields& fields) {
+  fields.field("shared_axes", shared_axes);
+  fields.field("alpha_regularizer", alpha_regularizer);
+}
+
 Value PReLU::build(Builder& builder, std::span<const Value> in) const {
   const Value input = only_input(in);
   const Shape x = builder.type(input).shape;
@@ -77,7 +82,7 @@ Value PReLU::build(Builder& builder, std::span<const Value> in) const {
                      fmt::join(shared_axes, ", "), builder.type(input).str());
   const int shared = static_cast<int>(first.size());
   return builder.add1("", std::make_shared<PreluOp>(x.rank(), shared),
-                      {input, builder.parameter("alpha", alpha_shape(x, shared), zeros)});
+                      {input, builder.parameter("alpha", alpha_shape(x, shared), zeros, alpha_regularizer)});
 }
 
 }  // namespace lockstep

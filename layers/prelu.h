@@ -37,14 +37,16 @@ class PreluGradOp final : public Op {
 class PReLU final : public LayerOf<PReLU> {
  public:
   PReLU() = default;
-  explicit PReLU(std::vector<int64_t> shared_axes) : shared_axes(std::move(shared_axes)) {}
+  explicit PReLU(std::vector<int64_t> shared_axes, Regularizer alpha_regularizer = {})
+      : shared_axes(std::move(shared_axes)), alpha_regularizer(alpha_regularizer) {}
   std::string_view type() const override { return "PReLU"; }
   std::string_view base_name() const override { return "p_re_lu"; }
-  void describe(Fields& fields) override { fields.field("shared_axes", shared_axes); }
+  void describe(Fields& fields) override;
   /// Throws InputError for other axes than the first ones.
   Value build(Builder& builder, std::span<const Value> in) const override;
 
   std::vector<int64_t> shared_axes;
+  Regularizer alpha_regularizer = {};
 };
 
 }  // namespace lockstep

@@ -236,9 +236,9 @@ TEST(NormLayers, HaveKerasDefaultsAndSayWhatIsWrong) {
   EXPECT_EQ(build(GroupNormalization(-1), "c"), "");
   EXPECT_EQ(graph.nodes().back().op->attributes(), "groups 64 epsilon 0.001");
   EXPECT_EQ(build(GroupNormalization(5), "d"), "64 channels do not divide into 5 groups");
-  EXPECT_EQ(build(LayerNormalization(0), "e"), "got epsilon 0, expected a number above 0");
+  EXPECT_EQ(build(LayerNormalization({.epsilon = 0}), "e"), "got epsilon 0, expected a number above 0");
   LayerNormalization other;
-  other.axis = 1;
+  other.options.axis = 1;
   EXPECT_EQ(build(other, "f"), "axis is 1, expected -1 (the channels) for f32[4, 7, 8, 64]");
   EXPECT_EQ(build(PReLU({1, 2}), "g"), "");
   EXPECT_EQ(builder.variables().back().shape, (Shape{1, 1, 64}));

@@ -228,5 +228,96 @@ TEST(Regularizers, AreReadAndWrittenByName) {
     EXPECT_TRUE(says(error_of([&] { of(bad); }), {"key 'kernel_regularizer' is", "numbers from 0"})) << bad;
 }
 
+/// Variables that can be penalised, by every layer that has any: number i by `penalty(i)`.
+constexpr std::array penalised_variables{
+    "conv/kernel",     "conv/bias",        "depthwise/kernel", "depthwise/bias",  "separable/depthwise_kernel",
+    "separable/bias",  "batch_norm/gamma", "batch_norm/beta",  "prelu/alpha",     "separable/pointwise_kernel",
+    "up/kernel",       "up/bias",          "group_norm/gamma", "group_norm/beta", "layer_norm/gamma",
+    "layer_norm/beta", "dense/kernel",     "dense/bias"};
+
+Regularizer penalty(size_t variable) {
+  const auto i = static_cast<float>(variable);
+  return L1L2(0.01F * (i + 1), 0.5F / (i + 1));
+}
+
+Network every_regularizer(bool penalised) {
+  const auto on = [&](std::string_view variable) {
+    const auto found = std::ranges::find(penalised_variables, variable);
+    return penalised ? penalty(static_cast<size_t>(found - penalised_variables.begin())) : Regularizer{};
+  };
+  Symbol x = Conv2D(4, {3, 3}, {.kernel_regularizer = on("conv/kernel"), .bias_regularizer = on("conv/bias")})
+                 .named("conv")(Input({8, 8, 1}));
+  x = DepthwiseConv2D({3, 3},
+                      {.depthwise_regularizer = on("depthwise/kernel"), .bias_regularizer = on("depthwise/bias")})
+          .named("depthwise")(x);
+  x = SeparableConv2D(6, {3, 3},
+                      {.depthwise_regularizer = on("separable/depthwise_kernel"),
+                       .pointwise_regularizer = on("separable/pointwise_kernel"),
+                       .bias_regularizer = on("separable/bias")})
+          .named("separable")(x);
+  x = BatchNormalization({.beta_regularizer = on("batch_norm/beta"), .gamma_regularizer = on("batch_norm/gamma")})
+          .named("batch_norm")(x);
+  x = PReLU({1, 2}, on("prelu/alpha")).named("prelu")(x);
+  x = Conv2DTranspose(4, {2, 2}, {.kernel_regularizer = on("up/kernel"), .bias_regularizer = on("up/bias")})
+          .named("up")(x);
+  x = GroupNormalization(2, {.beta_regularizer = on("group_norm/beta"), .gamma_regularizer = on("group_norm/gamma")})
+          .named("group_norm")(x);
+  x = LayerNormalization({.beta_regularizer = on("layer_norm/beta"), .gamma_regularizer = on("layer_norm/gamma")})
+          .named("layer_norm")(x);
+  return Network("every_regularizer", Dense(10, {.activation = Activation::softmax,
+                                                 .kernel_regularizer = on("dense/kernel"),
+                                                 .bias_regularizer = on("dense/bias")})
+                                          .named("dense")(GlobalAveragePooling2D()(x)));
+}
+
+TEST(Regularizers, AddKerasPenaltyToEveryGradient) {
+  const Network network = every_regularizer(true);
+  const Weights weights = initial_weights(network);
+  const auto gradients = [&](const Network& of) {
+    const auto comms = make_local(1);
+    const auto backend = make_cpu_backend(1);
+    Trainer trainer(of, {{batch_size, 1}, momentum, 0}, *comms[0], *backend, cpu_kernels());
+    trainer.variables().set(weights);
+    trainer.train(golden_batch(0, {}, 0), 0);
+    return trainer.variables().get_slots().at(0);  // momentum's first velocity
+  };
+  const Weights plain = gradients(every_regularizer(false)), penalised = gradients(network);
+  ASSERT_EQ(plain.size(), penalised_variables.size());
+  for (size_t v = 0; v < penalised_variables.size(); ++v) {
+    const std::string name = penalised_variables[v];
+    /// How far the difference is from the penalty's derivative, l1 sign(w) + 2 l2 w.
+    const auto off = [&](const Regularizer& by) {
+      double worst = 0;
+      for (size_t i = 0; i < weights.at(name).size(); ++i) {
+        const double w = weights.at(name)[i], g = plain.at(name)[i];
+        const double want = by.l1 * (w > 0 ? 1 : w < 0 ? -1 : 0) + 2.0 * by.l2 * w;
+        const double error = std::abs(penalised.at(name)[i] - g - want) / (1 + std::abs(g));
+        worst = error <= worst ? worst : std::isnan(error) ? INFINITY : error;
+      }
+      return worst;
+    };
+    EXPECT_LE(off(penalty(v)), 1e-6) << name;
+    EXPECT_GT(off(L1(penalty(v).l1)), 1e-4) << name;
+    EXPECT_GT(off(L2(penalty(v).l2)), 1e-4) << name;
+  }
+}
+
+TEST(Regularizers, OfEveryLayerAreInItsJson) {
+  const Network network = every_regularizer(true);
+  const auto penalties = [](const Network& of) {
+    std::vector<Regularizer> all;
+    for (const Variable& variable : of.variables()) all.push_back(variable.regularizer);
+    return all;
+  };
+  const Network again = network_from_json(network_to_json(network), "again");
+  EXPECT_EQ(penalties(again), penalties(network));
+  EXPECT_NE(penalties(network_from_json(network_to_json(every_regularizer(false)), "plain")), penalties(network));
+  EXPECT_EQ(error_of([] {
+              Network("n", DepthwiseConv2D({3, 3}, {.pointwise_regularizer = L2()})(Input({8, 8, 1})));
+            }),
+            "layer 'depthwise_conv2d': a DepthwiseConv2D has no pointwise kernel; expected depthwise_regularizer or "
+            "bias_regularizer");
+}
+
 }  // namespace
 }  // namespace lockstep::test
