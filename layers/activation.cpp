@@ -36,14 +36,14 @@ void check(const Curve& curve) {
 
 std::string_view name_of(Activation activation) { return activation_names.at(static_cast<size_t>(activation)); }
 
-void Fields::field(std::string_view key, Activation& value) {
+void Fields::field(std::string_view key, Activation& value, bool required) {
   static const auto names = [] {
     std::vector<std::string> all(activation_names.begin(), activation_names.end());
     all.insert(all.end(), {"swish", "hard_swish"});
     return all;
   }();
   int index = static_cast<int>(value);
-  choose(key, index, names);
+  choose(key, index, names, required);
   constexpr std::array aliases{Activation::swish, Activation::hard_swish};
   const auto chosen = static_cast<size_t>(index);
   value =

@@ -1,7 +1,8 @@
-// The Keras-style layers over ActivationOp. Immutable: any thread.
+// The Keras-style layers that are activations. Immutable: any thread.
 #pragma once
 
 #include "layers/activation.h"
+#include "layers/check.h"
 
 namespace lockstep {
 
@@ -13,6 +14,22 @@ class CurveLayer : public LayerOf<Derived> {
     return builder.add1("", std::make_shared<ActivationOp>(static_cast<const Derived&>(*this).curve()),
                         {in.begin(), in.end()});
   }
+};
+
+/// Keras' Activation: any activation by its name, as an argument of other layers. (In C++ `Activation` is the
+/// argument.)
+class ActivationLayer final : public LayerOf<ActivationLayer> {
+ public:
+  ActivationLayer() = default;
+  explicit ActivationLayer(Activation activation) : activation(activation) {}
+  std::string_view type() const override { return "Activation"; }
+  std::string_view base_name() const override { return "activation"; }
+  void describe(Fields& fields) override { fields.field("activation", activation, true); }
+  Value build(Builder& builder, std::span<const Value> in) const override {
+    return builder.activate(only_input(in), activation);
+  }
+
+  Activation activation = Activation::linear;
 };
 
 class Sigmoid final : public CurveLayer<Sigmoid> {

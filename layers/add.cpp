@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "layers/activation.h"
 #include "layers/check.h"
+#include "layers/merge.h"
 
 namespace lockstep {
 
@@ -23,23 +24,15 @@ std::vector<Value> AddOp::backward(Graph&, const Node&, std::span<const Value> d
 
 namespace {
 
-/// The sum of `in`, in nodes with the suffixes `suffix`, `suffix`2, …
-Value sum_of(Builder& builder, std::string_view type, std::span<const Value> in, const std::string& suffix) {
-  if (in.size() < 2)
-    throw InputError("layer '{}': {} takes at least 2 inputs, {} were given", builder.layer(), type, in.size());
-  Value sum = in[0];
-  for (size_t i = 1; i < in.size(); ++i)
-    sum = builder.add1(i == 1 ? suffix : fmt::format("{}{}", suffix, i), std::make_shared<AddOp>(), {sum, in[i]});
-  return sum;
-}
-
 Value scaled(Builder& builder, std::string_view suffix, Value x, float by) {
   return builder.add1(suffix, std::make_shared<ActivationOp>(Curve{.kind = Curve::Kind::linear, .slope = by}), {x});
 }
 
 }  // namespace
 
-Value Add::build(Builder& builder, std::span<const Value> in) const { return sum_of(builder, type(), in, ""); }
+Value Add::build(Builder& builder, std::span<const Value> in) const {
+  return merge(builder, *this, in, std::make_shared<AddOp>());
+}
 
 Value Subtract::build(Builder& builder, std::span<const Value> in) const {
   if (in.size() != 2)
@@ -48,7 +41,8 @@ Value Subtract::build(Builder& builder, std::span<const Value> in) const {
 }
 
 Value Average::build(Builder& builder, std::span<const Value> in) const {
-  return scaled(builder, "", sum_of(builder, type(), in, "sum"), 1 / static_cast<float>(in.size()));
+  return scaled(builder, "", merge(builder, *this, in, std::make_shared<AddOp>(), "sum"),
+                1 / static_cast<float>(in.size()));
 }
 
 }  // namespace lockstep

@@ -55,17 +55,17 @@ class Fields {
   virtual void field(std::string_view key, Padding& value) = 0;
   void field(std::string_view key, Interpolation& value) { choice(key, value, {"nearest", "bilinear"}); }
   /// "swish" and "hard_swish" are read as well.
-  void field(std::string_view key, Activation& value);
+  void field(std::string_view key, Activation& value, bool required = false);
 
  protected:
   /// An index into `names`.
-  virtual void choose(std::string_view key, int& index, std::span<const std::string> names) = 0;
+  virtual void choose(std::string_view key, int& index, std::span<const std::string> names, bool required) = 0;
 
  private:
   template <class Enum>
   void choice(std::string_view key, Enum& value, std::vector<std::string> names) {
     int index = static_cast<int>(value);
-    choose(key, index, names);
+    choose(key, index, names, false);
     value = static_cast<Enum>(index);
   }
 };

@@ -1,7 +1,7 @@
 #include "layers/multiply.h"
 
-#include "core/error.h"
 #include "layers/check.h"
+#include "layers/merge.h"
 
 namespace lockstep {
 
@@ -54,20 +54,14 @@ std::vector<Rule> GateGradOp::rules() const {
 }
 
 Value Multiply::build(Builder& builder, std::span<const Value> in) const {
-  if (in.size() < 2)
-    throw InputError("layer '{}': Multiply takes at least 2 inputs, {} were given", builder.layer(), in.size());
   const auto is_gate_of = [&](Value gate, Value images) {
     const Type &g = builder.type(gate), &x = builder.type(images);
     return x.shape.rank() == 4 && !(g == x) && g == gate_of(x);
   };
-  Value product = in[0];
-  for (size_t i = 1; i < in.size(); ++i) {
-    Value other = in[i];
+  return merge(builder, *this, in, [&](Value& product, Value& other) {
     if (is_gate_of(product, other)) std::swap(product, other);
-    product = builder.add1(i == 1 ? "" : fmt::format("{}", i), std::make_shared<MultiplyOp>(is_gate_of(other, product)),
-                           {product, other});
-  }
-  return product;
+    return std::make_shared<MultiplyOp>(is_gate_of(other, product));
+  });
 }
 
 }  // namespace lockstep

@@ -18,7 +18,7 @@ using Json = nlohmann::ordered_json;
 const std::map<std::string, std::function<std::shared_ptr<Layer>()>, std::less<>>& layer_types() {
   static const std::map<std::string, std::function<std::shared_ptr<Layer>()>, std::less<>> types{
       {"Input", [] { return std::make_shared<Input>(); }},
-#define LOCKSTEP_LAYER(Class) {#Class, [] { return std::make_shared<Class>(); }},
+#define LOCKSTEP_LAYER(Class) {std::string(Class().type()), [] { return std::make_shared<Class>(); }},
 #include "layers/list.inc"
   };
   return types;
@@ -46,7 +46,7 @@ class Writer final : public Fields {
   }
 
  protected:
-  void choose(std::string_view key, int& index, std::span<const std::string> names) override {
+  void choose(std::string_view key, int& index, std::span<const std::string> names, bool) override {
     json_[std::string(key)] = names[static_cast<size_t>(index)];
   }
 
@@ -175,8 +175,8 @@ class Reader final : public Fields {
   }
 
  protected:
-  void choose(std::string_view key, int& index, std::span<const std::string> names) override {
-    read(key, false, fmt::format("one of {}", fmt::join(names, ", ")), [&](const Json& j) {
+  void choose(std::string_view key, int& index, std::span<const std::string> names, bool required) override {
+    read(key, required, fmt::format("one of {}", fmt::join(names, ", ")), [&](const Json& j) {
       if (!j.is_string()) return false;
       const auto found = std::ranges::find(names, j.get<std::string>());
       if (found == names.end()) return false;

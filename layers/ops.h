@@ -18,6 +18,7 @@
 #include "layers/depthwise_conv2d.h"
 #include "layers/dropout.h"
 #include "layers/element_loss.h"
+#include "layers/extremum.h"
 #include "layers/flatten.h"
 #include "layers/global_max_pool.h"
 #include "layers/group_norm.h"

@@ -11,6 +11,7 @@
 
 #include "layers/activation_layers.h"
 #include "layers/cast.h"
+#include "layers/dense.h"
 #include "layers/network.h"
 #include "layers/relu.h"
 #include "tests/op_check.h"
@@ -268,6 +269,42 @@ TEST(Activation, IsBuiltByNameBehindALayer) {
     const bool own = activation == Activation::relu || activation == Activation::softmax;
     EXPECT_EQ(op.name(), own ? name_of(activation) : "activation");
   }
+}
+
+TEST(Activation, IsALayerByName) {
+  for (int i = 0; i <= static_cast<int>(Activation::hard_silu); ++i) {
+    const auto activation = static_cast<Activation>(i);
+    const std::string text = fmt::format(R"({{"layers": [{{"type": "Input", "shape": [4]}},
+        {{"type": "Activation", "activation": "{}"}}, {{"type": "Dense", "units": 3}}]}})",
+                                         name_of(activation));
+    const Network read = network_from_json(text, "m.json");
+    EXPECT_EQ(network_to_json(network_from_json(network_to_json(read), "again")), network_to_json(read));
+    EXPECT_EQ(read.layer_names(), (std::vector<std::string>{"input", "activation", "dense"}));
+    // The nodes that the layer before it would have had, and so the kernels and the bits.
+    const auto operators = [](const Network& network) {
+      std::vector<std::string> all;
+      const Built built = network.build(2, 1, true);
+      for (const Node& node : built.graph.nodes())
+        all.push_back(fmt::format("{} {}", node.op->name(), node.op->attributes()));
+      return all;
+    };
+    const auto behind = [](Activation own, const std::function<Symbol(Symbol)>& then) {
+      return Network("m", Dense(3)(then(Dense(4, {.activation = own})(Input({4})))));
+    };
+    const auto none = [](Symbol x) { return x; };
+    const auto layer = [&](Symbol x) { return ActivationLayer(activation)(x); };
+    EXPECT_EQ(operators(behind(Activation::linear, layer)), operators(behind(activation, none)));
+    if (activation != Activation::linear) {
+      EXPECT_NE(operators(behind(Activation::linear, layer)), operators(behind(Activation::linear, none)));
+    }
+  }
+  const auto error = [](const std::string& options) {
+    return error_of([&] {
+      network_from_json(R"({"layers": [{"type": "Input", "shape": [4]}, {"type": "Activation")" + options + "}]}", "m");
+    });
+  };
+  EXPECT_NE(error("").find("key 'activation' is missing, expected one of linear, relu"), std::string::npos);
+  EXPECT_NE(error(R"(, "activation": "rellu")").find("\"rellu\", expected one of linear, relu"), std::string::npos);
 }
 
 TEST(Activation, JsonKnowsTheNames) {

@@ -1,9 +1,12 @@
-// Multiply with and without a gate, Subtract, Average, Reshape and Permute: exact on integers, else against double
-// precision and finite differences.
+// Multiply with and without a gate, Maximum, Minimum, Subtract, Average, Reshape and Permute: exact on integers, else
+// against double precision and finite differences.
 #include <omp.h>
+
+#include <limits>
 
 #include "layers/add.h"
 #include "layers/cast.h"
+#include "layers/extremum.h"
 #include "layers/multiply.h"
 #include "layers/network.h"
 #include "layers/permute.h"
@@ -70,6 +73,66 @@ TEST(Multiply, In16BitsRoundsOnce) {
     }
 }
 
+constexpr Extremum both[]{Extremum::maximum, Extremum::minimum};
+
+TEST(Extremum, IsExactAndEqualInputsGiveTheFirstTheGradient) {
+  constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const int64_t n : {1, 7, 8, 9, 1003}) {
+    const Buffer a = integers({n}, 1), b = integers({n}, 2), dy = integers({n}, 3);
+    for (const Extremum which : both) {
+      const bool largest = which == Extremum::maximum;
+      std::vector<float> y, da, db;
+      for (size_t i = 0; i < a.as().size(); ++i) {
+        const bool first = largest ? a[i] >= b[i] : a[i] <= b[i];
+        y.push_back(first ? a[i] : b[i]);
+        da.push_back(first ? dy[i] : 0);
+        db.push_back(first ? 0 : dy[i]);
+      }
+      for (const bool in_place : {false, true}) {
+        EXPECT_TRUE(close(run_op(ExtremumOp(which), {a, b}, in_place)[0], y, 0));
+        const auto gradients = run_op(ExtremumGradOp(which), {a, b, dy}, in_place);
+        EXPECT_TRUE(close(gradients[0], da, 0));
+        EXPECT_TRUE(close(gradients[1], db, 0));
+      }
+      if (n > 9) {
+        EXPECT_FALSE(close(run_op(ExtremumOp(which), {a, a})[0], y, 0));
+        EXPECT_FALSE(close(run_op(ExtremumGradOp(which), {b, a, dy})[1], da, 0)) << "that equal ones matter is seen";
+      }
+      Buffer broken = a;
+      broken[0] = broken[static_cast<size_t>(n) - 1] = nan;  // in the body and in the tail
+      for (const auto& in : {std::vector<Buffer>{broken, b}, {b, broken}}) {
+        const Buffer out = run_op(ExtremumOp(which), in)[0];
+        for (size_t i = 0; i < a.as().size(); ++i) EXPECT_EQ(std::isnan(out[i]), std::isnan(broken[i])) << i;
+      }
+    }
+  }
+}
+
+TEST(Extremum, GradientsMatchFiniteDifferences) {
+  const Buffer a = uniform({3, 50}, 1), away = uniform({3, 50}, 2);
+  Buffer b = a;
+  for (size_t i = 0; i < 150; ++i) b[i] += away[i] + (away[i] < 0 ? -0.1F : 0.1F);
+  for (const Extremum which : both) {
+    EXPECT_TRUE(gradient_matches(std::make_shared<ExtremumOp>(which), {a, b}, {0, 1}));
+    EXPECT_FALSE(gradient_matches(std::make_shared<ExtremumOp>(which), {a, a}, {0, 1})) << "where both are equal";
+  }
+}
+
+TEST(Extremum, ChoosesIn16BitsAsIn32) {
+  if (!on_cuda()) GTEST_SKIP() << "the CPU computes in f32";
+  for (const DType dtype : {DType::f16, DType::bf16})
+    for (const Extremum which : both) {
+      const auto narrow = [&](const Buffer& wide) { return run_op(CastOp(dtype), {wide})[0]; };
+      const auto wide = [](const Buffer& of) { return run_op(CastOp(DType::f32), {of})[0]; };
+      const Buffer a = narrow(uniform({1003}, 1)), b = narrow(uniform({1003}, 2)), dy = narrow(uniform({1003}, 3));
+      EXPECT_TRUE(
+          same_bits(run_op(ExtremumOp(which), {a, b})[0], narrow(run_op(ExtremumOp(which), {wide(a), wide(b)})[0])));
+      const auto gradients = run_op(ExtremumGradOp(which), {a, b, dy}),
+                 exact = run_op(ExtremumGradOp(which), {wide(a), wide(b), wide(dy)});
+      for (const size_t k : {0U, 1U}) EXPECT_TRUE(same_bits(gradients[k], narrow(exact[k])));
+    }
+}
+
 TEST(Multiply, ThreadsDoNotChangeBits) {
   const Shape shape{8, 20, 21, 30};
   const Buffer a = uniform(shape, 1), b = uniform(shape, 2), gate = uniform(gate_of(shape), 3);
@@ -77,8 +140,12 @@ TEST(Multiply, ThreadsDoNotChangeBits) {
   const int threads = omp_get_max_threads();
   for (const int run : {0, 1}) {
     omp_set_num_threads(run == 0 ? 1 : 3);
-    results[run] = {run_op(MultiplyOp(false), {a, b})[0], run_op(MultiplyOp(true), {a, gate})[0],
-                    run_op(GateGradOp(), {a, b})[0], run_op(PermuteOp({0, 3, 1, 2}), {a})[0]};
+    results[run] = {run_op(MultiplyOp(false), {a, b})[0],
+                    run_op(MultiplyOp(true), {a, gate})[0],
+                    run_op(GateGradOp(), {a, b})[0],
+                    run_op(PermuteOp({0, 3, 1, 2}), {a})[0],
+                    run_op(ExtremumOp(Extremum::minimum), {a, b})[0],
+                    run_op(ExtremumGradOp(Extremum::maximum), {a, b, a})[1]};
   }
   omp_set_num_threads(threads);
   for (size_t i = 0; i < results[0].size(); ++i) EXPECT_TRUE(same_bits(results[0][i], results[1][i])) << i;
@@ -144,6 +211,8 @@ TEST(MergeLayers, HaveTheShapesOfKeras) {
   EXPECT_EQ(l.shape(Multiply(), {gate, gate}), (Shape{4, 1, 1, 3}));
   EXPECT_EQ(l.shape(Subtract(), {x, x}), (Shape{4, 6, 8, 3}));
   EXPECT_EQ(l.shape(Average(), {x, x, x}), (Shape{4, 6, 8, 3}));
+  EXPECT_EQ(l.shape(Maximum(), {x, x, x}), (Shape{4, 6, 8, 3}));
+  EXPECT_EQ(l.shape(Minimum(), {gate, gate}), (Shape{4, 1, 1, 3}));
   EXPECT_EQ(l.shape(Reshape({6, 8, 3}), {flat}), (Shape{4, 6, 8, 3}));
   EXPECT_EQ(l.shape(Reshape({-1, 3}), {x}), (Shape{4, 48, 3}));
   EXPECT_EQ(l.shape(Reshape({3}), {gate}), (Shape{4, 3}));
@@ -160,6 +229,8 @@ TEST(MergeLayers, SayWhatIsWrong) {
             "layer 'l5': the second input is f32[4, 6, 1, 3], expected f32[4, 6, 8, 3]");
   EXPECT_EQ(l.error(Subtract(), {x, x, x}), "layer 'l6': Subtract takes 2 inputs, 3 were given");
   EXPECT_EQ(l.error(Average(), {x}), "layer 'l7': Average takes at least 2 inputs, 1 were given");
+  EXPECT_EQ(l.error(Maximum(), {x}), "layer 'l8': Maximum takes at least 2 inputs, 1 were given");
+  EXPECT_EQ(l.error(Minimum(), {x, line}), "layer 'l9': the second input is f32[4, 6, 1, 3], expected f32[4, 6, 8, 3]");
   EXPECT_EQ(l.error(Reshape({7, -1}), {x}),
             "target_shape [7, -1] for samples of [6, 8, 3]: the numbers of elements differ");
   EXPECT_EQ(l.error(Reshape({-1, -1}), {x}), "target_shape [-1, -1] for samples of [6, 8, 3]: expected at most one -1");
@@ -170,7 +241,7 @@ TEST(MergeLayers, SayWhatIsWrong) {
   EXPECT_EQ(l.error(Permute({1, 1, 2}), {x}), "dims [1, 1, 2] for samples of [6, 8, 3], expected each of 1 to 3 once");
 }
 
-TEST(MergeLayers, SubtractAndAverageAreExactOnIntegers) {
+TEST(MergeLayers, AreExactOnIntegers) {
   const auto run = [](const Layer& layer, const std::vector<Buffer>& in) {
     Layers l;
     std::vector<Value> sources;
@@ -185,18 +256,25 @@ TEST(MergeLayers, SubtractAndAverageAreExactOnIntegers) {
     return values.at(y.id);
   };
   const Buffer a = integers({4, 9}, 1), b = integers({4, 9}, 2), c = integers({4, 9}, 3), d = integers({4, 9}, 4);
-  std::vector<float> difference, mean;
+  std::vector<float> difference, mean, largest, smallest;
   for (size_t i = 0; i < a.as().size(); ++i) {
     difference.push_back(a[i] - b[i]);
     mean.push_back((a[i] + b[i] + c[i] + d[i]) / 4);
+    largest.push_back(std::max({a[i], b[i], c[i], d[i]}));
+    smallest.push_back(std::min({a[i], b[i], c[i]}));
   }
   EXPECT_TRUE(close(run(Subtract(), {a, b}), difference, 0));
   EXPECT_TRUE(close(run(Average(), {a, b, c, d}), mean, 0));
+  EXPECT_TRUE(close(run(Maximum(), {a, b, c, d}), largest, 0));
+  EXPECT_TRUE(close(run(Minimum(), {a, b, c}), smallest, 0));
+  EXPECT_FALSE(close(run(Minimum(), {a, b, d}), smallest, 0));
 }
 
 TEST(MergeLayers, JsonThereAndBack) {
   const std::string model = R"({"name": "m", "layers": [
-    {"type": "Input", "shape": [4, 6]}, {"type": "Permute", "dims": [2, 1]}, {"type": "Reshape", "target_shape": [-1]}]})";
+    {"type": "Input", "shape": [4, 6], "name": "x"}, {"type": "Permute", "dims": [2, 1]},
+    {"type": "Reshape", "target_shape": [-1], "name": "flat"}, {"type": "Flatten", "inputs": ["x"], "name": "other"},
+    {"type": "Maximum", "inputs": ["flat", "other"], "name": "most"}, {"type": "Minimum", "inputs": ["most", "flat"]}]})";
   const std::string text = network_to_json(network_from_json(model, "m.json"));
   EXPECT_EQ(network_to_json(network_from_json(text, "again")), text);
   EXPECT_EQ(network_from_json(text, "again").output_shape(), (Shape{24}));
