@@ -57,6 +57,7 @@ class Propagation {
   PlacedGraph finish(std::vector<Value>& ends) {
     for (const auto& used : seen_pins_)
       if (!used_pins_.contains(used)) refuse_unused(original_, strategy_, *used.first, used.second);
+    for (size_t axis = 1; axis < axes(); ++axis) note_idle(axis);
     ends.clear();
     const auto enter = [&](Value value) {  // to the section that makes it
       if (const int producer = original_.info(value).producer; producer >= 0)
@@ -257,6 +258,16 @@ class Propagation {
     if (pinned) throw InputError("{}", why);
     if (original_.info(node.out[0]).primal < 0) placed_.notes.push_back(why + ": each computes all of it");
     return false;
+  }
+
+  /// Notes an axis that found no rows or columns to share.
+  void note_idle(size_t axis) {
+    const Axis& along = strategy_.mesh[axis];
+    if ((along.cut == Cut::height || along.cut == Cut::width) &&
+        std::ranges::all_of(placed_.slices, [&](const auto& by_axis) { return by_axis[axis].empty(); }))
+      placed_.notes.push_back(
+          fmt::format("mesh axis '{}' finds no images to share among its {} members: each computes all of it",
+                      along.name, along.size));
   }
 
   /// Along one axis. One reshard a value and target, however many readers there are.

@@ -19,6 +19,17 @@ std::vector<Rule> rules_of(const Graph& graph, const Node& node) {
     return false;
   };
   std::erase_if(rules, [&](const Rule& rule) { return beyond(rule.in, node.in) || beyond(rule.out, node.out); });
+  // One row is no plane to share: what is computed of means over all pixels, as a squeeze-and-excitation is, stays
+  // whole.
+  const auto cuts_one = [&](const std::vector<Placement>& placements, const std::vector<Value>& values) {
+    for (size_t k = 0; k < placements.size(); ++k)
+      if (const auto [kind, dim] = placements[k];
+          (kind == Placement::Kind::Shard || kind == Placement::Kind::Overlap) && (dim == 1 || dim == 2) &&
+          rank(values[k]) == 4 && graph.type(values[k]).shape[dim] == 1)
+        return true;
+    return false;
+  };
+  std::erase_if(rules, [&](const Rule& rule) { return cuts_one(rule.in, node.in) || cuts_one(rule.out, node.out); });
   const auto number = [&](std::vector<Placement>& placements, const std::vector<Value>& values) {
     for (size_t k = 0; k < placements.size(); ++k)
       if (placements[k].kind == Placement::Kind::Shard && placements[k].dim < 0) placements[k].dim += rank(values[k]);

@@ -8,7 +8,8 @@
 
 namespace lockstep {
 
-/// Those that the ranks of the node's values allow, with their last dimensions by number.
+/// Those that the ranks of the node's values allow, with their last dimensions by number; without those that would cut
+/// images of one row or column there.
 std::vector<Rule> rules_of(const Graph& graph, const Node& node);
 
 /// The slices of a value's dimension for the members of an axis. Throws InputError where it has too few elements, or

@@ -1,5 +1,7 @@
 // Every strategy trains a network of activations, gates, norms over samples and dropped channels as one rank does.
 #include "layers/cpu/kernels.h"
+#include "parallel/propagate.h"
+#include "parallel/rules.h"
 #include "tests/model_parallel.h"
 
 namespace lockstep::test {
@@ -15,11 +17,27 @@ Network gated() {
   x = SpatialDropout2D(0.2F)(PReLU({1, 2})(x));
   x = LayerNormalization()(Conv2D(12, {3, 3}, {.padding = Padding::same, .activation = Activation::leaky_relu})(x));
   x = Average()({HardSwish()(x), ELU()(x)});
-  x = Subtract()({x, Tanh()(x)});
+  x = Subtract()({x, ActivationLayer(Activation::tanh)(x)});
+  x = Minimum()({Maximum()({x, Conv2D(12, {1, 1})(x), Dropout(0.2F)(x)}), Conv2D(12, {1, 1})(x)});
   x = BatchNormalization()(Conv2D(8, {3, 3}, {.padding = Padding::same, .use_bias = false})(x));
   x = Permute({2, 1, 3})(ReLU({.max_value = 0.5F})(x));
   x = Dense(16, {.activation = Activation::gelu})(GlobalAveragePooling2D()(x));
   return Network("gated", Dense(10, {.activation = Activation::softmax})(x));
+}
+
+/// Where images become one pixel: a squeeze-and-excitation of 1x1 convolutions, with a norm; and rows and columns that
+/// end in one, of which others are made again.
+Network squeezed() {
+  Symbol x = Conv2D(8, {3, 3}, {.padding = Padding::same, .activation = Activation::silu})(Input({13, 11, 3}));
+  Symbol gate = Reshape({1, 1, 8})(GlobalAveragePooling2D()(x));
+  gate = GroupNormalization(2)(Conv2D(4, {1, 1}, {.activation = Activation::silu})(gate));
+  gate = Conv2D(8, {1, 1}, {.activation = Activation::sigmoid})(gate);
+  x = MaxPooling2D({2, 2})(Multiply()({x, gate}));
+  x = Conv2D(8, {3, 3}, {.strides = {3, 3}, .activation = Activation::tanh})(x);
+  x = AveragePooling2D({2, 1})(x);
+  x = UpSampling2D({4, 4}, {.interpolation = Interpolation::bilinear})(DepthwiseConv2D({1, 1})(x));
+  x = GlobalAveragePooling2D()(Conv2DTranspose(8, {3, 3}, {.strides = {2, 2}})(x));
+  return Network("squeezed", Dense(10, {.activation = Activation::softmax})(x));
 }
 
 struct Case {
@@ -27,29 +45,65 @@ struct Case {
   int ranks;
 };
 
-class EveryLayer : public ::testing::TestWithParam<Case> {};
-
-TEST_P(EveryLayer, TrainsAsOneRankDoes) {
-  const Network network = gated();
+/// Gradients are within `limit` of one rank's, and losses within 2e-5; with `data` alone, the bits are the same.
+void expect_trains_alike(const Network& network, const Case& by, double limit) {
+  SCOPED_TRACE(fmt::format("{} by {}", network.name(), by.strategy));
   StepOptions step{.batch = 8, .lanes = 2};
   const Trained one = train_by(network, step, 4, 1)[0];
-  step.strategy = parse_strategy(GetParam().strategy);
-  const auto all = train_by(network, step, 4, GetParam().ranks);
+  step.strategy = parse_strategy(by.strategy);
+  const auto all = train_by(network, step, 4, by.ranks);
   for (const Trained& rank : all) EXPECT_EQ(rank.sha256, all[0].sha256);
-  if (GetParam().strategy == "data=2") {
+  if (by.strategy == "data=2") {
     EXPECT_EQ(all[0].sha256, one.sha256);
   }
   std::string worst;
-  EXPECT_LE(difference(all[0].gradients, one.gradients, &worst), 2e-5) << worst;
+  EXPECT_LE(difference(all[0].gradients, one.gradients, &worst), limit) << worst;
   for (size_t i = 0; i < one.losses.size(); ++i)
     EXPECT_NEAR(all[0].losses[i], one.losses[i], 2e-5 * one.losses[i]) << i;
-  EXPECT_FALSE(difference(all[0].gradients, one.weights, &worst) <= 2e-5) << "anything would pass";
+  EXPECT_FALSE(difference(all[0].gradients, one.weights, &worst) <= limit) << "anything would pass";
 }
+
+class EveryLayer : public ::testing::TestWithParam<Case> {};
+
+TEST_P(EveryLayer, TrainsAsOneRankDoes) { expect_trains_alike(gated(), GetParam(), 2e-5); }
+
+TEST_P(EveryLayer, ImagesOfOnePixelStayWhole) { expect_trains_alike(squeezed(), GetParam(), 1e-5); }
 
 INSTANTIATE_TEST_SUITE_P(, EveryLayer,
                          ::testing::Values(Case{"data=2", 2}, Case{"space_h=2", 2}, Case{"space_w=2", 2},
-                                           Case{"filter=2", 2}, Case{"channel=2", 2}, Case{"space_h=2,filter=2", 4},
-                                           Case{"data=2,space_w=2", 4}));
+                                           Case{"space_h=2,space_w=2", 4}, Case{"filter=2", 2}, Case{"channel=2", 2},
+                                           Case{"space_h=2,filter=2", 4}, Case{"data=2,space_w=2", 4}));
+
+/// A 1x1 convolution of such images.
+Graph convolution(const Shape& image) {
+  Graph graph;
+  const Value x = graph.source("x", {image}, Role::LaneInput),
+              w = graph.source("w", {Shape{4, 1, 1, image[3]}}, Role::Parameter);
+  graph.add1("conv", std::make_shared<Conv2dOp>(Conv2dAttributes{}, false, false), {x, w});
+  return graph;
+}
+
+TEST(Planes, OfOneRowAreNotCutInRows) {
+  const auto cuts = [](const Shape& image, Cut cut) {
+    const Graph graph = convolution(image);
+    return std::ranges::any_of(rules_of(graph, graph.nodes()[0]), [&](const Rule& rule) { return rule.cut == cut; });
+  };
+  EXPECT_FALSE(cuts({4, 1, 5, 8}, Cut::height));
+  EXPECT_TRUE(cuts({4, 1, 5, 8}, Cut::width));
+  EXPECT_TRUE(cuts({4, 2, 1, 8}, Cut::height));
+  EXPECT_FALSE(cuts({4, 2, 1, 8}, Cut::width));
+}
+
+TEST(Planes, AnAxisThatSharesNoneIsNoted) {
+  const auto notes = [](const Shape& image) {
+    std::vector<Value> ends;
+    return propagate(convolution(image), parse_strategy("space_h=2"), {.coordinates = {0}}, ends).notes;
+  };
+  EXPECT_EQ(notes({4, 1, 6, 3}),
+            std::vector<std::string>{
+                "mesh axis 'space_h' finds no images to share among its 2 members: each computes all of it"});
+  EXPECT_EQ(notes({4, 2, 6, 3}), std::vector<std::string>{});
+}
 
 }  // namespace
 }  // namespace lockstep::test
