@@ -1,6 +1,7 @@
 // Times training steps on request: reads a number of steps a line from standard input, runs them on resident synthetic
 // data and prints the seconds they took. So a driver can interleave it with a peer that does the same. For the line
 // "bytes" it prints how many bytes rank 0's kernels read and write in a step, each input and output counted once; for
+// "flops" their floating-point operations, as profile counts them; for "peak" what one core could do in a second; for
 // "profile", what each node of rank 0 took in ten further steps; for "memory", the process' peak memory in bytes.
 #include <sys/resource.h>
 
@@ -9,6 +10,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "benchmarks/peak.h"
 #include "launch/device.h"
 #include "launch/host_memory.h"
 #include "launch/lockstep.h"
@@ -38,6 +40,14 @@ double all_traffic(const StepPlan& plan) {
     bytes += traffic(plan, node) * (entry.when == When::EachLane ? plan.lanes : 1);
   }
   return bytes;
+}
+
+double all_flops(const StepPlan& plan) {
+  double all = 0;
+  for (const Entry& entry : plan.order)
+    all += flops(plan, plan.graph.nodes()[static_cast<size_t>(entry.node)]) *
+           (entry.when == When::EachLane ? plan.lanes : 1);
+  return all;
 }
 
 /// Of this process, in bytes.
@@ -91,6 +101,10 @@ void serve(const Arguments& a) {
       std::string answer;
       if (request == "bytes") {
         answer = fmt::format("{:.0f}", all_traffic(trainer.training_plan()));
+      } else if (request == "flops") {
+        answer = fmt::format("{:.0f}", all_flops(trainer.training_plan()));
+      } else if (request == "peak") {
+        answer = fmt::format("{:.0f}", peak_flops());
       } else if (request == "memory") {
         answer = fmt::to_string(peak_memory());
       } else if (request == "profile") {

@@ -5,6 +5,7 @@
 
 #include "layers/cpu/depthwise.h"
 #include "layers/cpu/dnnl/weighted.h"
+#include "layers/cpu/eight_images.h"
 #include "layers/cpu/few_channels.h"
 #include "layers/cpu/kernels.h"
 #include "layers/cpu/parallel.h"
@@ -45,6 +46,8 @@ ConvolutionLayouts layouts(const Conv2dAttributes& conv, const Shape& x, const S
 Kernel make(const Conv2dOp& op, const Signature& s) {
   if (suits_winograd(op.conv, s.in[0].shape, s.out[0].shape))
     return winograd_forward(op.conv, s.in[0].shape, s.out[0].shape, op.bias, op.relu);
+  if (suits_eight_images(op.conv, s.in[0].shape[0], s.out[0].shape[3]))
+    return eight_images_forward(op.conv, s.in[0].shape, s.out[0].shape, op.bias, op.relu);
   const auto desc = convolution(layouts(op.conv, s.in[0].shape, s.in[1].shape, s.out[0].shape, op.bias));
   return forward_kernel(dnnl::convolution_forward(desc), desc, stored_weights(s.in[1].shape, op.conv.groups),
                         {op.bias, op.relu}, s.out[0].shape.elements());
@@ -53,6 +56,8 @@ Kernel make(const Conv2dOp& op, const Signature& s) {
 Kernel make(const Conv2dDataGradOp& op, const Signature& s) {
   if (suits_winograd(op.conv, s.out[0].shape, s.in[1].shape))
     return winograd_data_grad(op.conv, s.out[0].shape, s.in[1].shape);
+  if (op.conv.stride == Size2{1, 1} && suits_eight_images(op.conv, s.in[1].shape[0], s.out[0].shape[3]))
+    return eight_images_data_grad(op.conv, s.out[0].shape, s.in[1].shape);
   const auto desc = convolution_data_grad(layouts(op.conv, s.out[0].shape, s.in[0].shape, s.in[1].shape, false));
   return data_grad_kernel(dnnl::convolution_backward_data(desc), desc, stored_weights(s.in[0].shape, op.conv.groups));
 }
@@ -85,6 +90,8 @@ Kernel make(const Conv2dWeightGradOp& op, const Signature& s) {
   const Conv2dAttributes& conv = op.conv;
   if (suits_winograd(conv, s.in[0].shape, s.in[1].shape))
     return winograd_weight_grad(conv, s.in[0].shape, s.in[1].shape, op.bias);
+  if (suits_eight_images(conv, s.in[0].shape[0], s.in[1].shape[3]))
+    return eight_images_weight_grad(conv, s.in[0].shape, s.in[1].shape, op.bias);
   if (suits_few_channels(conv, s.in[0].shape, s.out[0].shape))
     return few_channels_weight_grad(conv, s.in[0].shape, s.in[1].shape, op.bias);
   const Size2 one{1, 1}, none{0, 0};

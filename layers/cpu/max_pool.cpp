@@ -32,6 +32,23 @@ template <class V>
   store_bytes<V>(argmax + c, where);
 }
 
+/// The same for a whole window of R x S pixels that begins at `image`.
+template <int R, int S, class V>
+[[gnu::always_inline]] inline void pool_whole(const PoolSizes& s, const float* image, bool with_relu, int64_t c,
+                                              float* y, uint8_t* argmax) {
+  V best = load<V>(image + c);
+  IntOf<V> where = broadcast_int<V>(0);
+#pragma GCC unroll 9
+  for (int place = 1; place < R * S; ++place) {
+    const V x = load<V>(image + (place / S * s.w + place % S) * s.c + c);
+    const auto keep = best >= x || best != best;
+    best = keep ? best : x;
+    where = keep ? where : broadcast_int<V>(place);
+  }
+  store(y + c, with_relu ? relu(best) : best);
+  store_bytes<V>(argmax + c, where);
+}
+
 /// One row of dx. Each pixel asks the windows over it whether it was their maximum: every element is written once, and
 /// sums are in ascending order of the windows, however rows are shared among threads.
 template <bool with_relu>
@@ -60,30 +77,33 @@ void gradient_row(const PoolSizes& s, int64_t h, std::span<const Covering> all_c
   }
 }
 
-/// Windows side by side, none over the edge before: each pixel lies in one window or in none.
-bool side_by_side(const Window& window) { return window.stride == window.size && window.pad_before == Size2{0, 0}; }
+/// Windows side by side and inside the image: each pixel lies in one window or in none.
+bool side_by_side(const Window& window) {
+  const Size2 none{0, 0};
+  return window.stride == window.size && window.pad_before == none && window.pad_after == none;
+}
 
-/// gradient_row for windows side by side: no sums, and nothing to look up.
+/// The rows of dx under a row of windows side by side: no sums, and nothing to look up.
 template <bool with_relu>
-void gradient_row_apart(const PoolSizes& s, int64_t h, const uint8_t* argmax, const float* dy, const float* y,
-                        float* dx) {
-  const int64_t p = h / s.window.size[0];
-  int64_t w = 0;
-  for (int64_t q = 0; q < s.q && p < s.p; ++q) {
-    const int64_t at = (p * s.q + q) * s.c;
-    const int64_t first_place = h % s.window.size[0] * s.window.size[1];
-    for (int64_t t = 0; t < s.window.size[1] && w < s.w; ++t, ++w) {
-      const int64_t behind = std::min(s.w - w, s.q - q);  // dx behind is computed later, dy behind is there
-      for_each_overhanging(s.c, behind * s.c, [&]<class V>(V, int64_t c) {
-        const V zero = broadcast<V>(0);
-        auto passes = load_bytes<V>(argmax + at + c) == broadcast_int<V>(static_cast<int32_t>(first_place + t));
-        V passed = passes ? load<V>(dy + at + c) : zero;
-        if constexpr (with_relu) passed = load<V>(y + at + c) > zero ? passed : zero;
-        store(dx + w * s.c + c, passed);
-      });
-    }
+void gradient_rows_apart(const PoolSizes& s, const uint8_t* argmax, const float* dy, const float* y, float* dx) {
+  const Size2 size = s.window.size;
+  for (int64_t q = 0; q < s.q; ++q) {
+    const int64_t at = q * s.c;
+    // A vector may hang over into the pixels of dx behind, which are computed later, but not into the next row.
+    const int64_t behind = std::min(s.w - (q + 1) * size[1] + 1, s.q - q);
+    for_each_overhanging(s.c, behind * s.c, [&]<class V>(V, int64_t c) {
+      const V zero = broadcast<V>(0);
+      const IntOf<V> where = load_bytes<V>(argmax + at + c);
+      V passed = load<V>(dy + at + c);
+      if constexpr (with_relu) passed = load<V>(y + at + c) > zero ? passed : zero;
+      for (int64_t r = 0; r < size[0]; ++r)
+        for (int64_t t = 0; t < size[1]; ++t) {
+          const auto passes = where == broadcast_int<V>(static_cast<int32_t>(r * size[1] + t));
+          store(dx + (r * s.w + q * size[1] + t) * s.c + c, passes ? passed : zero);
+        }
+    });
   }
-  std::fill(dx + w * s.c, dx + s.w * s.c, 0.0F);
+  for (int64_t r = 0; r < size[0]; ++r) std::fill(dx + (r * s.w + s.q * size[1]) * s.c, dx + (r + 1) * s.w * s.c, 0.0F);
 }
 
 }  // namespace
@@ -100,8 +120,17 @@ Kernel make(const MaxPoolOp& op, const Signature& signature) {
           const int64_t at = (row * s.q + q) * s.c;
           // A vector may hang over into the pixels behind, in x (which has them) and in y (which are computed later).
           const int64_t behind = std::min(s.q - q, s.w - columns.first - columns.end + 1);
+          float* y = args.out[0].as() + at;
+          uint8_t* argmax = args.out[1].as<uint8_t>() + at;
+          const bool whole = std::max(rows.begin, columns.begin) == 0 && Size2{rows.end, columns.end} == s.window.size;
+          const float* first = image + (rows.first * s.w + columns.first) * s.c;
           for_each_overhanging(s.c, behind * s.c, [&]<class V>(V, int64_t c) {
-            pool_pixel<V>(s, image, rows, columns, with_relu, c, args.out[0].as() + at, args.out[1].as<uint8_t>() + at);
+            if (whole && s.window.size == Size2{2, 2})
+              pool_whole<2, 2, V>(s, first, with_relu, c, y, argmax);
+            else if (whole && s.window.size == Size2{3, 3})
+              pool_whole<3, 3, V>(s, first, with_relu, c, y, argmax);
+            else
+              pool_pixel<V>(s, image, rows, columns, with_relu, c, y, argmax);
           });
         }
       }
@@ -111,10 +140,24 @@ Kernel make(const MaxPoolOp& op, const Signature& signature) {
 
 Kernel make(const MaxPoolGradOp& op, const Signature& signature) {
   const PoolSizes s = pool_sizes(op.window, signature.out[0].shape, signature.in[1].shape);
+  if (side_by_side(op.window))
+    return {.run = [s, with_relu = op.relu](Stream&, const Args& args) {
+      const int64_t rows = s.window.size[0], left = s.h - s.p * rows;
+      parallel_for(s.n * s.p, rows * s.w * s.c * 6, [&](int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; ++row) {
+          const int64_t at = row * s.q * s.c;
+          float* dx = args.out[0].as() + (row / s.p * s.h + row % s.p * rows) * s.w * s.c;
+          const uint8_t* argmax = args.in[0].as<uint8_t>() + at;
+          const float* y = with_relu ? args.in[2].as() + at : nullptr;
+          (with_relu ? gradient_rows_apart<true> : gradient_rows_apart<false>)(s, argmax, args.in[1].as() + at, y, dx);
+          if (row % s.p == s.p - 1) std::fill_n(dx + rows * s.w * s.c, left * s.w * s.c, 0.0F);
+        }
+      });
+    }};
   // Which windows cover a column takes divisions: looked up, not computed at every pixel.
   std::vector<Covering> columns;
   for (int64_t w = 0; w < s.w; ++w) columns.push_back(covering(s.window, 1, w, s.q));
-  return {.run = [s, with_relu = op.relu, apart = side_by_side(op.window), columns](Stream&, const Args& args) {
+  return {.run = [s, with_relu = op.relu, columns](Stream&, const Args& args) {
     parallel_for(s.n * s.h, s.w * s.c * 6, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         const int64_t out = row / s.h * s.p * s.q * s.c;
@@ -122,10 +165,7 @@ Kernel make(const MaxPoolGradOp& op, const Signature& signature) {
         const float* dy = args.in[1].as() + out;
         float* dx = args.out[0].as() + row * s.w * s.c;
         const float* y = with_relu ? args.in[2].as() + out : nullptr;
-        if (apart)
-          (with_relu ? gradient_row_apart<true> : gradient_row_apart<false>)(s, row % s.h, argmax, dy, y, dx);
-        else
-          (with_relu ? gradient_row<true> : gradient_row<false>)(s, row % s.h, columns, argmax, dy, y, dx);
+        (with_relu ? gradient_row<true> : gradient_row<false>)(s, row % s.h, columns, argmax, dy, y, dx);
       }
     });
   }};
