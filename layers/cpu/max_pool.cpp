@@ -59,21 +59,22 @@ void gradient_row(const PoolSizes& s, int64_t h, std::span<const Covering> all_c
     const Covering columns = all_columns[static_cast<size_t>(w)];
     // As in the forward pass: dx behind is computed later, dy behind is there.
     const int64_t behind = std::min(s.w - w, s.q - columns.end + 1);
-    for_each_overhanging(s.c, behind * s.c, [&]<class V>(V, int64_t c) {
-      const V zero = broadcast<V>(0);
-      V sum = zero;
-      for (int64_t p = rows.begin; p < rows.end; ++p)
-        for (int64_t q = columns.begin; q < columns.end; ++q) {
-          const int64_t at = (p * s.q + q) * s.c + c;
-          const int64_t place =
-              (rows.place - p * s.window.stride[0]) * s.window.size[1] + columns.place - q * s.window.stride[1];
-          V passed =
-              load_bytes<V>(argmax + at) == broadcast_int<V>(static_cast<int32_t>(place)) ? load<V>(dy + at) : zero;
-          if constexpr (with_relu) passed = load<V>(y + at) > zero ? passed : zero;
-          sum += passed;
-        }
-      store(dx + w * s.c + c, sum);
-    });
+    for_each_overhanging(
+        s.c, behind * s.c, [&]<class V>(V, int64_t c) __attribute__((always_inline)) {
+          const V zero = broadcast<V>(0);
+          V sum = zero;
+          for (int64_t p = rows.begin; p < rows.end; ++p)
+            for (int64_t q = columns.begin; q < columns.end; ++q) {
+              const int64_t at = (p * s.q + q) * s.c + c;
+              const int64_t place =
+                  (rows.place - p * s.window.stride[0]) * s.window.size[1] + columns.place - q * s.window.stride[1];
+              V passed =
+                  load_bytes<V>(argmax + at) == broadcast_int<V>(static_cast<int32_t>(place)) ? load<V>(dy + at) : zero;
+              if constexpr (with_relu) passed = load<V>(y + at) > zero ? passed : zero;
+              sum += passed;
+            }
+          store(dx + w * s.c + c, sum);
+        });
   }
 }
 
@@ -91,17 +92,18 @@ void gradient_rows_apart(const PoolSizes& s, const uint8_t* argmax, const float*
     const int64_t at = q * s.c;
     // A vector may hang over into the pixels of dx behind, which are computed later, but not into the next row.
     const int64_t behind = std::min(s.w - (q + 1) * size[1] + 1, s.q - q);
-    for_each_overhanging(s.c, behind * s.c, [&]<class V>(V, int64_t c) {
-      const V zero = broadcast<V>(0);
-      const IntOf<V> where = load_bytes<V>(argmax + at + c);
-      V passed = load<V>(dy + at + c);
-      if constexpr (with_relu) passed = load<V>(y + at + c) > zero ? passed : zero;
-      for (int64_t r = 0; r < size[0]; ++r)
-        for (int64_t t = 0; t < size[1]; ++t) {
-          const auto passes = where == broadcast_int<V>(static_cast<int32_t>(r * size[1] + t));
-          store(dx + (r * s.w + q * size[1] + t) * s.c + c, passes ? passed : zero);
-        }
-    });
+    for_each_overhanging(
+        s.c, behind * s.c, [&]<class V>(V, int64_t c) __attribute__((always_inline)) {
+          const V zero = broadcast<V>(0);
+          const IntOf<V> where = load_bytes<V>(argmax + at + c);
+          V passed = load<V>(dy + at + c);
+          if constexpr (with_relu) passed = load<V>(y + at + c) > zero ? passed : zero;
+          for (int64_t r = 0; r < size[0]; ++r)
+            for (int64_t t = 0; t < size[1]; ++t) {
+              const auto passes = where == broadcast_int<V>(static_cast<int32_t>(r * size[1] + t));
+              store(dx + (r * s.w + q * size[1] + t) * s.c + c, passes ? passed : zero);
+            }
+        });
   }
   for (int64_t r = 0; r < size[0]; ++r) std::fill(dx + (r * s.w + s.q * size[1]) * s.c, dx + (r + 1) * s.w * s.c, 0.0F);
 }
@@ -124,14 +126,15 @@ Kernel make(const MaxPoolOp& op, const Signature& signature) {
           uint8_t* argmax = args.out[1].as<uint8_t>() + at;
           const bool whole = std::max(rows.begin, columns.begin) == 0 && Size2{rows.end, columns.end} == s.window.size;
           const float* first = image + (rows.first * s.w + columns.first) * s.c;
-          for_each_overhanging(s.c, behind * s.c, [&]<class V>(V, int64_t c) {
-            if (whole && s.window.size == Size2{2, 2})
-              pool_whole<2, 2, V>(s, first, with_relu, c, y, argmax);
-            else if (whole && s.window.size == Size2{3, 3})
-              pool_whole<3, 3, V>(s, first, with_relu, c, y, argmax);
-            else
-              pool_pixel<V>(s, image, rows, columns, with_relu, c, y, argmax);
-          });
+          for_each_overhanging(
+              s.c, behind * s.c, [&]<class V>(V, int64_t c) __attribute__((always_inline)) {
+                if (whole && s.window.size == Size2{2, 2})
+                  pool_whole<2, 2, V>(s, first, with_relu, c, y, argmax);
+                else if (whole && s.window.size == Size2{3, 3})
+                  pool_whole<3, 3, V>(s, first, with_relu, c, y, argmax);
+                else
+                  pool_pixel<V>(s, image, rows, columns, with_relu, c, y, argmax);
+              });
         }
       }
     });
