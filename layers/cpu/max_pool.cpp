@@ -112,7 +112,8 @@ void gradient_rows_apart(const PoolSizes& s, const uint8_t* argmax, const float*
 
 Kernel make(const MaxPoolOp& op, const Signature& signature) {
   const PoolSizes s = pool_sizes(op.window, signature.in[0].shape, signature.out[0].shape);
-  return {.run = [s, with_relu = op.relu](Stream&, const Args& args) {
+  const bool two = op.window.size == Size2{2, 2}, three = op.window.size == Size2{3, 3};
+  return {.run = [s, two, three, with_relu = op.relu](Stream&, const Args& args) {
     parallel_for(s.n * s.p, s.q * s.c * 20, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         const float* image = args.in[0].as() + row / s.p * s.h * s.w * s.c;
@@ -124,13 +125,14 @@ Kernel make(const MaxPoolOp& op, const Signature& signature) {
           const int64_t behind = std::min(s.q - q, s.w - columns.first - columns.end + 1);
           float* y = args.out[0].as() + at;
           uint8_t* argmax = args.out[1].as<uint8_t>() + at;
-          const bool whole = std::max(rows.begin, columns.begin) == 0 && Size2{rows.end, columns.end} == s.window.size;
+          const bool whole = std::max(rows.begin, columns.begin) == 0 && rows.end == s.window.size[0] &&
+                             columns.end == s.window.size[1];
           const float* first = image + (rows.first * s.w + columns.first) * s.c;
           for_each_overhanging(
               s.c, behind * s.c, [&]<class V>(V, int64_t c) __attribute__((always_inline)) {
-                if (whole && s.window.size == Size2{2, 2})
+                if (whole && two)
                   pool_whole<2, 2, V>(s, first, with_relu, c, y, argmax);
-                else if (whole && s.window.size == Size2{3, 3})
+                else if (whole && three)
                   pool_whole<3, 3, V>(s, first, with_relu, c, y, argmax);
                 else
                   pool_pixel<V>(s, image, rows, columns, with_relu, c, y, argmax);
