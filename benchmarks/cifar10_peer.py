@@ -2,8 +2,8 @@
 
 usage: torchrun --nproc-per-node RANKS cifar10_peer.py DIR [EPOCHS [SEED]]
 
-DIR holds data_batch_1.bin to data_batch_5.bin and test_batch.bin. Ranks are DistributedDataParallel over gloo, each with
-its part of a global batch of 128 and that part's batch statistics; weights begin as Keras begins them, as ours do.
+DIR holds data_batch_1.bin to data_batch_5.bin and test_batch.bin. Ranks are DistributedDataParallel over gloo, each
+with its part of a global batch of 128 and that part's batch statistics; weights begin as Keras begins them, as ours do.
 """
 
 import math
@@ -81,11 +81,12 @@ def main():
             schedule.step()
         seconds, model = time.perf_counter() - start, model.eval()
         with torch.no_grad():
-            right = sum((model(normalise(a)).argmax(1) == b).sum() for a, b in zip(test[0].split(250), test[1].split(250)))
+            batches = zip(*(part.split(250) for part in test))
+            right = sum((model(normalise(images)).argmax(1) == labels).sum() for images, labels in batches)
         distributed.all_reduce(right)
         if rank == 0:
-            print(f"epoch {epoch + 1}/{epochs}  test accuracy {100 * right.item() / count:.2f} %  {len(x) / seconds:.0f} images/s",
-                  flush=True)
+            print(f"epoch {epoch + 1}/{epochs}  test accuracy {100 * right.item() / count:.2f} %  "
+                  f"{len(x) / seconds:.0f} images/s", flush=True)
     distributed.destroy_process_group()
 
 

@@ -1,6 +1,7 @@
 """Training-step throughput on the CPU, side by side: each side is a process that runs steps on request, and the sides
 take turns, so that a slow spell of a shared machine hits both. Prints a line a case: the median ratio, its range, both
-sides' median images a second, and the ratio of peak memory, of whole processes. Peers that are not installed are named.
+sides' median images a second, and the ratio of peak memory, of whole processes; and how much of the cores' fp32 peak we
+reach, where convolutions count as direct ones. Peers that are not installed are named.
 
 usage: cpu.py BUILD_FOLDER ROUNDS [CASES]     CASES: a pattern such as 'resnet*'
 """
@@ -56,6 +57,12 @@ class Side:
         """Peak of all processes together, MiB."""
         return sum(self.ask("memory")) / 2**20
 
+    def share_of_peak(self):
+        """Of what `CORES` cores could compute meanwhile: of our side, where each rank has a core."""
+        flops, peak = (self.ask(request)[0] for request in ("flops", "peak"))
+        rate = flops * CORES * statistics.median(self.rates) / self.images
+        return f"{rate / 1e9:.0f} GFLOP/s, {rate / (peak * CORES):.0%} of fp32 peak ({peak * CORES / 1e9:.0f} GFLOP/s)"
+
     def stop(self):
         for process in self.processes:
             process.stdin.close()
@@ -91,8 +98,8 @@ def peers(model, image, batch, steps):
     return sides
 
 
-def compare(title, ours, others):
-    """Interleaves, and prints a line for the fastest side of each framework."""
+def compare(title, ours, others, peak=False):
+    """Interleaves, and prints a line for the fastest side of each framework, and one for our share of the peak."""
     for _ in range(ROUNDS):
         for side in (ours, *others):
             side.measure()
@@ -107,6 +114,8 @@ def compare(title, ours, others):
               f"{ours.name} {statistics.median(ours.rates):.0f} images/s, "
               f"{best.name} {statistics.median(best.rates):.0f} images/s; memory {ours.memory() / best.memory():.2f} "
               f"({ours.memory():.0f} / {best.memory():.0f} MiB)", flush=True)
+    if peak:
+        print(f"{title}: {ours.name} {ours.share_of_peak()}", flush=True)
     for side in (ours, *others):
         side.stop()
 
@@ -123,7 +132,7 @@ def main():
             continue
         name = f"{model} {image} batch {batch}, {CORES} cores"
         compare(f"{name}, against others", Side("lockstep", batch, steps, lockstep(model, image, batch, CORES)),
-                peers(model, image, batch, steps))
+                peers(model, image, batch, steps), peak=True)
         half = lockstep(model, image, batch // 2, 1, "--lanes", "4")
         compare(f"{name}, 2 ranks against two independent runs of {batch // 2}",
                 Side("2 ranks", batch, steps, lockstep(model, image, batch, 2)),

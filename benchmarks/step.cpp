@@ -30,23 +30,16 @@ struct Arguments {
   bool resident = false;
 };
 
-/// What the kernels of a step read and write. Views and reductions, which on one rank move little, do not count.
-double all_traffic(const StepPlan& plan) {
-  double bytes = 0;
+/// What `of` says of the kernels of a step, together. Views and reductions, which on one rank move little, do not
+/// count.
+double of_step(const StepPlan& plan, double (*of)(const StepPlan&, const Node&)) {
+  double all = 0;
   for (const Entry& entry : plan.order) {
     const auto index = static_cast<size_t>(entry.node);
     const Node& node = plan.graph.nodes()[index];
     if (!plan.kernels[index].run || node.op->collective() || node.op->name() == "merge_lane") continue;
-    bytes += traffic(plan, node) * (entry.when == When::EachLane ? plan.lanes : 1);
+    all += of(plan, node) * (entry.when == When::EachLane ? plan.lanes : 1);
   }
-  return bytes;
-}
-
-double all_flops(const StepPlan& plan) {
-  double all = 0;
-  for (const Entry& entry : plan.order)
-    all += flops(plan, plan.graph.nodes()[static_cast<size_t>(entry.node)]) *
-           (entry.when == When::EachLane ? plan.lanes : 1);
   return all;
 }
 
@@ -100,9 +93,9 @@ void serve(const Arguments& a) {
       const int64_t steps = std::atoll(request.c_str());
       std::string answer;
       if (request == "bytes") {
-        answer = fmt::format("{:.0f}", all_traffic(trainer.training_plan()));
+        answer = fmt::format("{:.0f}", of_step(trainer.training_plan(), traffic));
       } else if (request == "flops") {
-        answer = fmt::format("{:.0f}", all_flops(trainer.training_plan()));
+        answer = fmt::format("{:.0f}", of_step(trainer.training_plan(), flops));
       } else if (request == "peak") {
         answer = fmt::format("{:.0f}", peak_flops());
       } else if (request == "memory") {

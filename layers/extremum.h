@@ -6,6 +6,8 @@
 namespace lockstep {
 
 enum class Extremum : unsigned char { maximum, minimum };
+/// For kernels: a minimum is a maximum of what has the other sign.
+inline float sign_of(Extremum which) { return which == Extremum::maximum ? 1.0F : -1.0F; }
 
 /// max(a, b) or min(a, b), of one shape; NaN where one is NaN.
 class ExtremumOp final : public Op {

@@ -89,13 +89,15 @@ TEST(EightImages, AreTheSumsOfProducts) {
     const std::vector<double>* expected[] = {&y, &dw, &db, &dx};
     const int64_t pixels = c.images * c.y()[1] * c.y()[2];
     const int64_t terms[] = {c.w().elements() / c.filters, pixels, pixels, c.w().elements() / c.channels};
-    for (size_t i = 0; i < all.size(); ++i) {
-      double worst = 0;
-      for (size_t j = 0; j < expected[i]->size(); ++j)
-        worst = std::max(worst, std::abs(double{all[i][j]} - (*expected[i])[j]));
-      EXPECT_LT(worst, 1e-6 * std::sqrt(static_cast<double>(terms[i])))
+    for (size_t i = 0; i < all.size(); ++i)
+      EXPECT_TRUE(close(all[i], *expected[i], 1e-6 * std::sqrt(static_cast<double>(terms[i]))))
           << "result " << i << " for x " << c.x().str() << ", w " << c.w().str();
-    }
+    EXPECT_FALSE(close(all[0], dy, 1e-2)) << "anything would pass";
+
+    const Buffer with_relu =
+        run_kernel(eight_images_forward(c.conv, c.x(), c.y(), true, true), Conv2dOp(c.conv, true, true),
+                   {{{c.x()}, {c.w()}, {Shape{c.filters}}}, {{c.y()}}}, {x, w, b})[0];
+    for (size_t i = 0; i < y.size(); ++i) EXPECT_EQ(with_relu[i], std::max(all[0][i], 0.0F)) << i;
   }
 }
 

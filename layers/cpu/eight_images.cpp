@@ -35,12 +35,16 @@ struct Sizes {
     const int64_t from = std::max<int64_t>(before[d] - (at + count - 1) * stride[d], 0);
     return {from, std::max(from, std::min(kernel[d], (d == 0 ? height : width) + before[d] - at * stride[d]))};
   }
-  /// Eight images side by side: [height][padded][channels][8]; the borders are there already.
+  /// Eight images side by side, with zeros for their borders: [height][padded][channels][8].
   void fill(const float* from, int64_t count, float* to) const {
-    parallel_for(height, width * channels * 64, [=, this](int64_t begin, int64_t end) {
-      for (int64_t h = begin; h < end; ++h)
-        interleave(from + h * width * channels, height * width * channels, count, width * channels,
-                   to + (h * padded + before[1]) * channels * 8);
+    const int64_t row = width * channels, left = before[1] * channels, all = padded * channels;
+    parallel_for(height, row * 64, [=, this](int64_t begin, int64_t end) {
+      for (int64_t h = begin; h < end; ++h) {
+        float* line = to + h * all * 8;
+        std::fill_n(line, left * 8, 0.0F);
+        interleave(from + h * row, height * row, count, row, line + left * 8);
+        std::fill(line + (left + row) * 8, line + all * 8, 0.0F);
+      }
     });
   }
 
@@ -66,8 +70,10 @@ void convolve_row(const Sizes& s, const float* x, const float* weights, const fl
                      .y = y + q * s.filters * 8,
                      .pixel_step = s.stride[1] * s.channels,
                      .y_step = s.filters,
-                     .over = {rows[1] - rows[0], (columns[1] - columns[0]) * s.channels, s.padded * s.channels,
-                              s.kernel[1] * s.channels * filters},
+                     .rows = rows[1] - rows[0],
+                     .count = (columns[1] - columns[0]) * s.channels,
+                     .row_step = s.padded * s.channels,
+                     .weight_step = s.kernel[1] * s.channels * filters,
                      .relu = relu};
     for (int64_t k = 0; k < s.filters; k += filters) {
       forward_tiles[static_cast<size_t>(pixels - 1)][static_cast<size_t>(filters - 1)](tile);
@@ -84,7 +90,6 @@ Kernel convolve(const Sizes& sizes, size_t images, bool bias, bool relu) {
   const auto run = [=, s = sizes](Stream&, const Args& args) {
     float* x = reinterpret_cast<float*>(args.workspace);
     float* lines = reinterpret_cast<float*>(args.workspace + bytes(s.input()));
-    std::fill_n(x, s.input(), 0.0F);
     for (int64_t first = 0; first < s.images; first += 8) {
       s.fill(args.in[images].as() + first * s.height * s.width * s.channels, s.group(first), x);
       parallel_for(blocks, s.rows * s.columns * s.filters * 64 / blocks, [&](int64_t begin, int64_t end) {
@@ -192,7 +197,6 @@ Kernel eight_images_weight_grad(const Conv2dAttributes& conv, const Shape& x, co
     float* dy = reinterpret_cast<float*>(args.workspace + dy_at);
     float* sums = reinterpret_cast<float*>(args.workspace + sums_at);
     const int64_t row = s.columns * s.filters, parts = s.kernel[0] * (s.filters / at.tile);
-    std::fill_n(images, s.input(), 0.0F);
     std::fill_n(sums, sums_floats, 0.0F);
     for (int64_t first = 0; first < s.images; first += 8) {
       s.fill(args.in[0].as() + first * s.height * s.width * s.channels, s.group(first), images);

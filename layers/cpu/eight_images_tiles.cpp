@@ -17,9 +17,9 @@ void forward_tile(const ForwardTile& t) {
 #pragma GCC unroll 6
     for (int p = 0; p < Pixels; ++p) sum[f][p] = broadcast<Vec>(t.bias ? t.bias[f] : 0.0F);
   const float *row = t.x, *weights = t.w;
-  for (int64_t r = 0; r < t.over.rows; ++r, row += t.over.row_step * 8, weights += t.over.weight_step) {
+  for (int64_t r = 0; r < t.rows; ++r, row += t.row_step * 8, weights += t.weight_step) {
     const float *x = row, *w = weights;
-    for (int64_t i = 0; i < t.over.count; ++i, x += 8, w += Filters) {
+    for (int64_t i = 0; i < t.count; ++i, x += 8, w += Filters) {
       Vec at[Pixels];
 #pragma GCC unroll 6
       for (int p = 0; p < Pixels; ++p) at[p] = load<Vec>(x + p * t.pixel_step * 8);

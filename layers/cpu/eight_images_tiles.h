@@ -20,29 +20,25 @@ inline int64_t tile_filters(int64_t filters) {
 /// How many pixels, or values of a kernel, are in a tile with so many filters.
 inline int64_t tile_pixels(int64_t filters) { return std::min<int64_t>(most_sums / filters, most_pixels); }
 
-/// What a tile's sums run over: `rows` stretches of `count` values that are side by side; the next stretch, and the
-/// next stretch's weights, lie `row_step` vectors and `weight_step` weights further.
-struct Stretches {
-  int64_t rows, count, row_step, weight_step;
-};
-
-/// y[p][f] = bias[f] + sum over i of x[p * pixel_step + i] * w[i][f], in ascending order, then relu; y's pixels lie
-/// `y_step` vectors apart. Steps and places of x and y are in vectors of 8.
+/// y[p * y_step + f] = bias[f] + the sum over `rows` rows of `count` values side by side, in ascending order, of
+/// x[r * row_step + p * pixel_step + i] * w[r * weight_step + i * filters + f], then relu. Here and below, x, y, dy and
+/// sums are vectors of 8.
 struct ForwardTile {
   const float *x, *w, *bias;  // bias null: zeros
   float* y;
   int64_t pixel_step, y_step;
-  Stretches over;
+  int64_t rows, count, row_step, weight_step;
   bool relu;
 };
-/// sums[i * sum_step + f] += over rows and columns, in ascending order, x[i] * dy[f]. A stretch is a row of pixels;
-/// x's pixels lie `pixel_step` vectors apart, dy's `dy_step`.
+/// sums[i * sum_step + f] += the sum over rows r and columns q, in ascending order, of
+/// x[r * x_row_step + q * pixel_step + i] * dy[r * dy_row_step + q * dy_step + f].
 struct WeightGradTile {
   const float *x, *dy;
   float* sums;
   int64_t pixel_step, dy_step, sum_step;
   int64_t rows, columns, x_row_step, dy_row_step;
 };
+
 /// table[pixels - 1][filters - 1] is the function for them, null where a tile would have too many sums.
 template <class Tile>
 using TileTable = std::array<std::array<void (*)(const Tile&), most_filters>, most_pixels>;

@@ -6,13 +6,6 @@
 
 namespace lockstep::cpu {
 
-namespace {
-
-/// The minimum is a maximum of what has the other sign.
-float sign_of(Extremum which) { return which == Extremum::maximum ? 1.0F : -1.0F; }
-
-}  // namespace
-
 Kernel make(const ExtremumOp& op, const Signature& signature) {
   return {.run = [n = signature.in[0].shape.elements(), sign = sign_of(op.which)](Stream&, const Args& args) {
     const float *a = args.in[0].as(), *b = args.in[1].as();

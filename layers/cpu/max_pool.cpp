@@ -13,40 +13,46 @@ namespace lockstep::cpu {
 
 namespace {
 
+/// The largest value so far, and its place.
+template <class V>
+struct Largest {
+  [[gnu::always_inline]] void take(V x, int64_t place) {
+    // Written so that a NaN is taken and kept.
+    const auto keep = best >= x || best != best;
+    best = keep ? best : x;
+    where = keep ? where : broadcast_int<V>(static_cast<int32_t>(place));
+  }
+  [[gnu::always_inline]] void write(bool with_relu, float* y, uint8_t* argmax) const {
+    store(y, with_relu ? relu(best) : best);
+    store_bytes<V>(argmax, where);
+  }
+
+  V best;
+  IntOf<V> where;
+};
+
 /// The maximum of one window, and its place there, for the channels from c on.
 template <class V>
 [[gnu::always_inline]] inline void pool_pixel(const PoolSizes& s, const float* image, const Inside& rows,
                                               const Inside& columns, bool with_relu, int64_t c, float* y,
                                               uint8_t* argmax) {
-  V best = broadcast<V>(-std::numeric_limits<float>::infinity());
-  IntOf<V> where = broadcast_int<V>(static_cast<int32_t>(rows.begin * s.window.size[1] + columns.begin));
+  Largest<V> largest{broadcast<V>(-std::numeric_limits<float>::infinity()),
+                     broadcast_int<V>(static_cast<int32_t>(rows.begin * s.window.size[1] + columns.begin))};
   for (int64_t r = rows.begin; r < rows.end; ++r)
-    for (int64_t t = columns.begin; t < columns.end; ++t) {
-      const V x = load<V>(image + ((rows.first + r) * s.w + columns.first + t) * s.c + c);
-      // Written so that a NaN is taken and kept.
-      const auto keep = best >= x || best != best;
-      best = keep ? best : x;
-      where = keep ? where : broadcast_int<V>(static_cast<int32_t>(r * s.window.size[1] + t));
-    }
-  store(y + c, with_relu ? relu(best) : best);
-  store_bytes<V>(argmax + c, where);
+    for (int64_t t = columns.begin; t < columns.end; ++t)
+      largest.take(load<V>(image + ((rows.first + r) * s.w + columns.first + t) * s.c + c), r * s.window.size[1] + t);
+  largest.write(with_relu, y + c, argmax + c);
 }
 
 /// The same for a whole window of R x S pixels that begins at `image`.
 template <int R, int S, class V>
 [[gnu::always_inline]] inline void pool_whole(const PoolSizes& s, const float* image, bool with_relu, int64_t c,
                                               float* y, uint8_t* argmax) {
-  V best = load<V>(image + c);
-  IntOf<V> where = broadcast_int<V>(0);
+  Largest<V> largest{load<V>(image + c), broadcast_int<V>(0)};
 #pragma GCC unroll 9
-  for (int place = 1; place < R * S; ++place) {
-    const V x = load<V>(image + (place / S * s.w + place % S) * s.c + c);
-    const auto keep = best >= x || best != best;
-    best = keep ? best : x;
-    where = keep ? where : broadcast_int<V>(place);
-  }
-  store(y + c, with_relu ? relu(best) : best);
-  store_bytes<V>(argmax + c, where);
+  for (int place = 1; place < R * S; ++place)
+    largest.take(load<V>(image + (place / S * s.w + place % S) * s.c + c), place);
+  largest.write(with_relu, y + c, argmax + c);
 }
 
 /// One row of dx. Each pixel asks the windows over it whether it was their maximum: every element is written once, and

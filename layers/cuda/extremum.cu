@@ -7,9 +7,6 @@ namespace lockstep::cuda {
 
 namespace {
 
-/// The minimum is a maximum of what has the other sign.
-float sign_of(Extremum which) { return which == Extremum::maximum ? 1.0F : -1.0F; }
-
 /// A thread an element. da may be a.
 template <class T>
 __global__ void extremum_grad_kernel(int64_t n, float sign, const T* a, const T* b, const T* dy, T* da, T* db) {
