@@ -28,10 +28,15 @@ void AppendFile::write(std::string_view bytes) {
   }
 }
 
-bool AppendFile::empty() const {
+int64_t AppendFile::size() const {
   struct stat status {};
   if (::fstat(descriptor_, &status) != 0) throw Error("cannot read '{}': {}", path_, std::strerror(errno));
-  return status.st_size == 0;
+  return status.st_size;
+}
+
+void AppendFile::cut(int64_t bytes) {
+  if (size() > bytes && ::ftruncate(descriptor_, bytes) != 0)
+    throw Error("cannot shorten '{}': {}", path_, std::strerror(errno));
 }
 
 }  // namespace lockstep

@@ -20,8 +20,10 @@ class AppendFile {
 
   /// Throws Error with the system's reason.
   void write(std::string_view bytes);
-  /// Whether nothing is in it.
-  bool empty() const;
+  /// In bytes.
+  int64_t size() const;
+  /// What lies behind so many bytes is removed.
+  void cut(int64_t bytes);
 
  private:
   std::string path_;

@@ -8,7 +8,7 @@
 #include <memory>
 
 #include "launch/report.h"
-#include "launch/variables.h"
+#include "launch/state.h"
 
 namespace lockstep {
 
@@ -30,6 +30,8 @@ class Training {
   virtual int ranks() const = 0;
   /// Whether epochs of this fit end with a validation.
   virtual bool validates() const = 0;
+  /// At the end of a fit: whether it was interrupted (see FitOptions::stop_requested), and another goes on with it.
+  virtual bool interrupted() const = 0;
   /// The full learning rate, which the schedule scales step by step; Report::lr is what a step had of it.
   virtual float lr() const = 0;
 
@@ -61,11 +63,14 @@ class Callback {
 
   virtual Acts acts() const { return Acts::on_steps; }
 
-  /// What it must know again where a fit is interrupted and goes on, perhaps in another process; empty: nothing. Taken
-  /// between steps.
-  virtual std::string state() const { return {}; }
-  /// Behind on_train_begin of a fit that goes on, what `state` gave; only where it was not empty.
-  virtual void restore(const std::string& state) { static_cast<void>(state); }
+  /// What finds its state again: the n-th callback of a name has that of the n-th of this name before.
+  virtual std::string name() const { return "callback"; }
+  /// Where it changes what is trained: by which options, as text. A fit goes on only with callbacks that have the same.
+  virtual std::string decides_by() const { return {}; }
+  /// What it must know again where a fit is interrupted and goes on. Taken between steps.
+  virtual CallbackState state() const { return {}; }
+  /// Behind on_train_begin of a fit that goes on, what `state` gave; only where that was something.
+  virtual void restore(const CallbackState& state) { static_cast<void>(state); }
 
   /// The points of `on_epochs`. At an epoch's end its report holds the epoch's means and its validation.
   virtual void on_train_begin(Training& training) { static_cast<void>(training); }
@@ -81,6 +86,11 @@ class Callback {
 };
 
 using Callbacks = std::vector<std::shared_ptr<Callback>>;
+
+/// What TrainingState::callbacks holds of them.
+std::vector<std::pair<std::string, CallbackState>> states_of(const Callbacks& callbacks);
+/// Gives each what it has there.
+void restore_states(const Callbacks& callbacks, const std::vector<std::pair<std::string, CallbackState>>& states);
 
 /// What LambdaCallback calls; those that are empty are left out.
 struct LambdaOptions {

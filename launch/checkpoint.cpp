@@ -22,10 +22,11 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-constexpr const char *weights_file = "weights.safetensors", *optimizer_file = "optimizer.safetensors";
+constexpr const char *weights_file = "weights.safetensors", *optimizer_file = "optimizer.safetensors",
+                     *callbacks_file = "callbacks.safetensors";
 constexpr const char *manifest_file = "manifest.json", *seal_file = "manifest.sha256";
 constexpr const char* format = "lockstep checkpoint";
-constexpr int version = 1;
+constexpr int version = 2;
 const Shape loss_scale_shape{2};
 
 WrittenFile write_optimizer(const fs::path& path, const Network& network, const Checkpoint& checkpoint) {
@@ -40,6 +41,27 @@ WrittenFile write_optimizer(const fs::path& path, const Network& network, const 
   const std::array<float, 2> values{scale.scale, scale.good_steps};
   tensors.push_back({std::string(loss_scale_name), loss_scale_shape, values});
   return write_safetensors(path, tensors);
+}
+
+std::string callback_key(size_t callback, const std::string& variable) {
+  return std::to_string(callback) + "/" + variable;
+}
+
+/// Weights that callbacks keep: "<place among the callbacks>/<variable>".
+WrittenFile write_callbacks(const fs::path& path, const Network& network, const TrainingState& state) {
+  std::vector<NamedTensor> tensors;
+  for (size_t i = 0; i < state.callbacks.size(); ++i)
+    if (const Weights& kept = state.callbacks[i].second.weights; !kept.empty())
+      for (const Variable& variable : network.variables())
+        tensors.push_back({callback_key(i, variable.name), variable.shape, kept.at(variable.name)});
+  return write_safetensors(path, tensors);
+}
+
+Json callbacks_json(const TrainingState& state) {
+  Json all = Json::array();
+  for (const auto& [name, kept] : state.callbacks)
+    all.push_back({{"name", name}, {"state", kept.text}, {"weights", !kept.weights.empty()}});
+  return all;
 }
 
 Json file_json(const WrittenFile& file) { return {{"bytes", file.bytes}, {"sha256", file.sha256}}; }
@@ -57,7 +79,7 @@ Json manifest_json(const Network& network, const Checkpoint& checkpoint) {
           {"epoch_sums", {{"sums", state.fit.sums.sums}, {"samples", state.fit.sums.samples}}},
           {"lr", state.lr.value()},
           {"slots", checkpoint.slot_names},
-          {"callbacks", state.callbacks},
+          {"callbacks", callbacks_json(state)},
           {"configuration", checkpoint.configuration},
           {"run", checkpoint.run},
           {"weights_sha256", weights_sha256(network, state.weights)}};
@@ -71,7 +93,8 @@ void write_checkpoint(const fs::path& folder, const Network& network, const Chec
   fs::create_directories(part);
   Json manifest = manifest_json(network, checkpoint);
   manifest["files"] = {{weights_file, file_json(write_weights(part / weights_file, network, checkpoint.state.weights))},
-                       {optimizer_file, file_json(write_optimizer(part / optimizer_file, network, checkpoint))}};
+                       {optimizer_file, file_json(write_optimizer(part / optimizer_file, network, checkpoint))},
+                       {callbacks_file, file_json(write_callbacks(part / callbacks_file, network, checkpoint.state))}};
   const std::string text = manifest.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   write_atomically(part / manifest_file, text);
   write_atomically(part / seal_file, fmt::format("{}  {}\n", sha256(text), manifest_file));  // as sha256sum has it
@@ -140,7 +163,7 @@ StoredCheckpoint::StoredCheckpoint(fs::path folder) : folder_(std::move(folder))
     throw InputError("{}: version {}, expected {}; it was written by Lockstep {}", path.string(), found, version,
                      manifest_.value("lockstep", "?"));
   try {
-    for (const char* name : {weights_file, optimizer_file}) {
+    for (const char* name : {weights_file, optimizer_file, callbacks_file}) {
       const Json& file = manifest_.at("files").at(name);
       files_[name] =
           read_sealed(folder_ / name, file.at("bytes").get<uint64_t>(), file.at("sha256").get<std::string>());
@@ -184,7 +207,15 @@ TrainingState StoredCheckpoint::state(const Network& network) const {
                  .step_in_epoch = manifest_.at("step_in_epoch").get<int64_t>(),
                  .sums = {sums.at("sums").get<std::vector<double>>(), sums.at("samples").get<int64_t>()}};
     state.lr = manifest_.at("lr").get<float>();
-    state.callbacks = manifest_.at("callbacks").get<std::vector<std::string>>();
+    const Safetensors kept = file(callbacks_file);
+    for (const Json& callback : manifest_.at("callbacks")) {
+      CallbackState mine{callback.at("state").get<std::string>()};
+      if (callback.at("weights").get<bool>())
+        for (const Variable& variable : network.variables())
+          mine.weights[variable.name] =
+              kept.get(callback_key(state.callbacks.size(), variable.name), variable.shape, owner);
+      state.callbacks.emplace_back(callback.at("name").get<std::string>(), std::move(mine));
+    }
   } catch (const Json::exception& error) {
     throw InputError("{}: {}", (folder_ / manifest_file).string(), error.what());
   }

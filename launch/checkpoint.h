@@ -1,6 +1,6 @@
 // A checkpoint: a folder from which training goes on with the same bits, on any number of ranks and with any strategy.
-// It holds whole variables (weights.safetensors), the optimizer's (optimizer.safetensors), what they belong to
-// (manifest.json), and hashes of all of it. Any thread.
+// It holds whole variables (weights.safetensors), the optimizer's (optimizer.safetensors), those that callbacks keep
+// (callbacks.safetensors), what they belong to (manifest.json), and hashes of all of it. Any thread.
 #pragma once
 
 #include <filesystem>

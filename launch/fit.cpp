@@ -141,7 +141,7 @@ class FitLoop {
 
   Fitted run() {
     training_.call(on_epochs, [&](Callback& c) { c.on_train_begin(training_); });
-    if (rank_.comm.rank() == 0) restore_callbacks();
+    if (rank_.comm.rank() == 0) restore_states(job_.options.callbacks, job_.callbacks);
     while (made_ < job_.length.steps && !fitted_.history.interrupted && start_step()) {
       const bool saves = saver_.due(made_, made_ / job_.length.steps_per_epoch, started_.back().ends_epoch);
       finish_steps(saves || must_finish() ? 0 : ahead_);
@@ -151,6 +151,7 @@ class FitLoop {
     }
     finish_steps(0);
     if (fitted_.history.interrupted) {
+      training_.interrupt();
       saver_.save(position(), training_.lr());
     } else if (meter_.open()) {
       end_epoch();
@@ -194,12 +195,6 @@ class FitLoop {
             .step_in_epoch = step % per_epoch,
             .steps_per_epoch = per_epoch,
             .lr = job_.options.schedule.at(training_.lr(), step, job_.length.steps)};
-  }
-
-  void restore_callbacks() {
-    const auto& kept = job_.callbacks;
-    for (size_t i = 0; i < std::min(kept.size(), job_.options.callbacks.size()); ++i)
-      if (!kept[i].empty()) job_.options.callbacks[i]->restore(kept[i]);
   }
 
   FitPosition position() const {

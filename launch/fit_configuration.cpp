@@ -59,6 +59,9 @@ Json fit_configuration(const Network& network, const CompileOptions& compiled, c
   Json validation;
   if (options.validation_data)
     validation = {{"sha256", options.validation_data->content_sha256()}, {"freq", options.validation_freq}};
+  Json callbacks = Json::array();
+  for (const auto& callback : options.callbacks)
+    if (std::string text = callback->decides_by(); !text.empty()) callbacks.push_back(std::move(text));
   return {{"model", network.name()},
           {"data", {{"sha256", data.content_sha256()}, {"samples", data.size()}}},
           {"validation", validation},
@@ -74,6 +77,7 @@ Json fit_configuration(const Network& network, const CompileOptions& compiled, c
           {"schedule", schedule},
           {"augmentation", augmentation_json(options.augmentation)},
           {"shuffle", options.shuffle},
+          {"callbacks", callbacks},
           {"network", Json::parse(network_to_json(network))}};
 }
 

@@ -30,7 +30,7 @@ void FitSaver::save(const FitPosition& position, float lr) {
   state.steps_done = job_.first_step + position.steps;
   state.epochs_done = job_.first_epoch + position.epochs;
   state.fit = position;
-  for (const auto& callback : job_.options.callbacks) state.callbacks.push_back(callback->state());
+  state.callbacks = states_of(job_.options.callbacks);
   checkpoint.slot_names = job_.slot_names;
   checkpoint.configuration = *job_.configuration;
   checkpoint.run = {{"ranks", host_.size()}, {"computed_with", computed_with_}};

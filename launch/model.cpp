@@ -211,7 +211,7 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
   state_.epochs_done = job.first_epoch + fitted.position.epochs;
   if (fitted.history.interrupted) {
     state_.fit = std::move(fitted.position);
-    for (const auto& callback : options.callbacks) state_.callbacks.push_back(callback->state());
+    state_.callbacks = states_of(options.callbacks);
   }
   computed_with_.clear();
   weights_sha256_ = std::move(kept_.sha256);

@@ -19,12 +19,14 @@ class SharedTraining final : public Training {
   /// Whether a callback may act at points of `level`.
   bool acts(Callback::Acts level) const { return most_ >= level; }
   bool stopped() const { return stopped_; }
+  void interrupt() { interrupted_ = true; }
   /// A step was started.
   void started() { ++steps_; }
 
   const Network& network() const override { return network_; }
   int ranks() const override { return host_.size(); }
   bool validates() const override { return validates_; }
+  bool interrupted() const override { return interrupted_; }
   float lr() const override { return lr_; }
   void set_lr(float lr) override;
   void stop() override;
@@ -57,7 +59,7 @@ class SharedTraining final : public Training {
   const Callbacks& callbacks_;
   Callback::Acts most_ = Callback::Acts::never;
   float lr_;
-  bool validates_, stopped_ = false;
+  bool validates_, stopped_ = false, interrupted_ = false;
   bool may_act_ = false;  // the callback that is being called
   int64_t steps_;
 };

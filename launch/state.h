@@ -11,6 +11,13 @@
 
 namespace lockstep {
 
+/// What a callback must know again where a fit is interrupted and goes on, perhaps in another process.
+struct CallbackState {
+  std::string text = {};
+  Weights weights = {};  // of the network's variables; none, or all
+  bool any() const { return !text.empty() || !weights.empty(); }
+};
+
 /// Sums that an epoch's report is made of: of the loss, then of the metrics. Doubles of equal floats in equal order:
 /// the same on every rank.
 struct EpochSums {
@@ -32,7 +39,8 @@ struct TrainingState {
   std::optional<float> lr = {};              // the full learning rate; none: the optimizer's
   int64_t steps_done = 0, epochs_done = 0;   // since compile; of a fit that has not ended, too
   FitPosition fit = {};                      // all 0 between two fits
-  std::vector<std::string> callbacks = {};   // what they keep of a fit that has not ended, in their order
+  /// What callbacks keep of a fit that has not ended, by Callback::name, in their order.
+  std::vector<std::pair<std::string, CallbackState>> callbacks = {};
 };
 
 }  // namespace lockstep

@@ -4,7 +4,7 @@
 namespace lockstep {
 
 /// l1 * sum |w| + l2 * sum w^2 is added to the loss that is minimised (Keras' regularizers.L1L2; PyTorch's
-/// weight_decay d is l2 = d / 2). 0 and 0: none.
+/// weight_decay d is l2 = d / 2). 0 and 0: none. The loss that is reported is that of the data alone, without it.
 struct Regularizer {
   float l1 = 0, l2 = 0;
   bool any() const { return l1 > 0 || l2 > 0; }

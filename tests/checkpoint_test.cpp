@@ -217,8 +217,8 @@ void change_manifest(const fs::path& path, const std::string& from, const std::s
 
 TEST_F(CheckpointFile, OtherVersionsAndFormatsAreRefused) {
   fs::path path = write(8);
-  change_manifest(path, "\"version\": 1", "\"version\": 2");
-  EXPECT_TRUE(says(error_of([&] { open_checkpoint(path); }), {"version 2, expected 1", "written by Lockstep"}));
+  change_manifest(path, "\"version\": 2", "\"version\": 3");
+  EXPECT_TRUE(says(error_of([&] { open_checkpoint(path); }), {"version 3, expected 2", "written by Lockstep"}));
   path = write(9);
   change_manifest(path, "\"format\": \"lockstep checkpoint\"", "\"format\": \"other\"");
   EXPECT_TRUE(says(error_of([&] { open_checkpoint(path); }), {"no manifest of a lockstep checkpoint"}));

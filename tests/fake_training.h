@@ -16,6 +16,7 @@ class FakeTraining final : public Training {
   const Network& network() const override { return network_; }
   int ranks() const override { return 1; }
   bool validates() const override { return validates_; }
+  bool interrupted() const override { return false; }
   float lr() const override { return lr_; }
   void set_lr(float lr) override { lr_ = lr; }
   void stop() override { stopped = true; }

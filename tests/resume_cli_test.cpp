@@ -94,6 +94,24 @@ TEST_F(ResumeCli, MetricsAndWeightsAreThoseOfAnUnbrokenRun) {
   EXPECT_TRUE(fs::exists(path("other/checkpoints/step-000046"))) << "behind the second epoch";
 }
 
+TEST_F(ResumeCli, CallbacksGoOnToo) {
+  // A rate so high that validations get worse, and it is lowered.
+  const std::string all = small +
+                          "--optimizer momentum --lr 0.05 --epochs 12 --validation-split 0.2 --early-stopping 2 "
+                          "--reduce-on-plateau 0.5,1 --checkpoint-best --csv ";
+  const Outcome straight = run(all + "--out " + path("straight"));
+  ASSERT_EQ(straight.code, 0) << straight.text;
+  ASSERT_LT(metrics("straight").back()["lr"], 0.05);
+  // 18 steps an epoch; what the first run wrote behind its last checkpoint is taken off.
+  ASSERT_EQ(run(all + "--steps 115 --checkpoint-every 100 --out " + path("run")).code, 0);
+  const Outcome resumed = run(all + "--ranks 2 --resume " + path("run"));
+  ASSERT_EQ(resumed.code, 0) << resumed.text;
+  EXPECT_EQ(resumed.line_after("weights sha256 "), straight.line_after("weights sha256 "));
+  EXPECT_EQ(metrics("run"), metrics("straight"));
+  for (const char* file : {"/log.csv", "/best.safetensors"})
+    EXPECT_EQ(read_text(path("run") + file), read_text(path("straight") + file)) << file;
+}
+
 TEST_F(ResumeCli, AKilledRunsLastCheckpointAlwaysLoads) {
   const Outcome outcome = run_command(LOCKSTEP_SOURCE_DIR "/tests/kill_checkpoints " LOCKSTEP_BINARY_DIR " 6");
   EXPECT_EQ(outcome.code, 0) << outcome.text;

@@ -26,7 +26,7 @@ void CSVLogger::on_epoch_end(Training& training, const Report& report) {
   names.emplace_back("lr");
   values.push_back(shortest(double{report.lr}));
   const std::string header = fmt::format("{}\n", fmt::join(names, options_.separator));
-  file_->write((file_->empty() ? header : "") + fmt::format("{}\n", fmt::join(values, options_.separator)));
+  file_->write((file_->size() == 0 ? header : "") + fmt::format("{}\n", fmt::join(values, options_.separator)));
 }
 
 }  // namespace lockstep

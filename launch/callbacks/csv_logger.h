@@ -10,7 +10,9 @@ namespace lockstep {
 
 struct CSVLoggerOptions {
   std::string separator = ",";
-  bool append = false;  // to what is there, under its header; else a file that is there is refused
+  /// To what is there, under its header; else a file that is there is refused. Where a fit goes on, lines of epochs
+  /// that it makes again are taken off.
+  bool append = false;
 };
 
 /// Columns: epoch (from 0 over the whole run), the measures, lr. NA stands where an epoch was not validated.
@@ -23,6 +25,9 @@ class CSVLogger final : public Callback {
   void on_train_begin(Training& training) override;
   /// Writes at once. Throws Error where the file cannot be written.
   void on_epoch_end(Training& training, const Report& report) override;
+  std::string name() const override { return "CSVLogger"; }
+  CallbackState state() const override { return {file_ ? std::to_string(file_->size()) : ""}; }
+  void restore(const CallbackState& state) override { file_->cut(std::stoll(state.text)); }
 
  private:
   std::filesystem::path path_;

@@ -25,6 +25,10 @@ class EarlyStopping final : public Callback {
   void on_step_end(Training& training, const Report& report) override;
   void on_epoch_end(Training& training, const Report& report) override;
   void on_train_end(Training& training) override;
+  std::string name() const override { return "EarlyStopping"; }
+  std::string decides_by() const override;
+  CallbackState state() const override;
+  void restore(const CallbackState& state) override;
 
   /// The epoch, counted from 0 over the whole run, that the last fit was stopped at; none where it was not. On rank 0.
   std::optional<int64_t> stopped_epoch() const { return stopped_epoch_; }

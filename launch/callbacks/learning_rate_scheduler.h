@@ -14,6 +14,8 @@ class LearningRateScheduler final : public Callback {
   using Function = std::function<float(int64_t epoch, float lr)>;
   explicit LearningRateScheduler(Function schedule) : schedule_(std::move(schedule)) {}
   Acts acts() const override { return Acts::on_epochs; }
+  std::string name() const override { return "LearningRateScheduler"; }
+  std::string decides_by() const override { return name(); }
   void on_epoch_begin(Training& training, const Report& report) override {
     training.set_lr(schedule_(report.epoch, training.lr()));
   }

@@ -3,6 +3,7 @@
 #include <fmt/args.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "launch/weights_file.h"
@@ -56,6 +57,16 @@ void ModelCheckpoint::on_epoch_end(Training& training, const Report& report) {
   const std::string path = path_of(report);
   write_weights(path, training.network(), training.weights());
   written_ = path;
+}
+
+CallbackState ModelCheckpoint::state() const {
+  return {nlohmann::json{{"best", measure_json(best_)}, {"written", written_}}.dump()};
+}
+
+void ModelCheckpoint::restore(const CallbackState& state) {
+  const auto json = nlohmann::json::parse(state.text);
+  best_ = measure_of(json.at("best"));
+  written_ = json.at("written").get<std::string>();
 }
 
 }  // namespace lockstep

@@ -24,6 +24,9 @@ class ModelCheckpoint final : public Callback {
   /// Throws InputError where the path or the measure cannot be, before an epoch is spent.
   void on_step_end(Training& training, const Report& report) override;
   void on_epoch_end(Training& training, const Report& report) override;
+  std::string name() const override { return "ModelCheckpoint"; }
+  CallbackState state() const override;
+  void restore(const CallbackState& state) override;
 
   /// Written last; empty where nothing was. On rank 0.
   const std::string& written() const { return written_; }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 
@@ -20,6 +21,20 @@ bool lower_is_better(std::string_view name) {
 }
 
 }  // namespace
+
+std::string_view name_of(MonitorMode mode) {
+  constexpr std::array<std::string_view, 3> names{"auto", "min", "max"};
+  return names[static_cast<size_t>(mode)];
+}
+
+nlohmann::json measure_json(const std::optional<double>& value) {
+  return value ? nlohmann::json(fmt::format("{}", *value)) : nlohmann::json();
+}
+
+std::optional<double> measure_of(const nlohmann::json& json) {
+  if (json.is_null()) return {};
+  return std::stod(json.get<std::string>());
+}
 
 Monitor::Monitor(std::string owner, std::string name, MonitorMode mode, double min_delta)
     : owner_(std::move(owner)),

@@ -1,6 +1,7 @@
 // The measure that a callback watches, and which of two values of it is the better one. One thread.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 
@@ -10,6 +11,11 @@ namespace lockstep {
 
 /// automatic: losses and errors are better lower, all else higher.
 enum class MonitorMode { automatic, min, max };
+std::string_view name_of(MonitorMode mode);
+
+/// A measure in a callback's state, as text that gives the same number back, infinities too; null for none.
+nlohmann::json measure_json(const std::optional<double>& value);
+std::optional<double> measure_of(const nlohmann::json& json);
 
 class Monitor {
  public:

@@ -1,6 +1,7 @@
 #include "launch/callbacks/reduce_lr_on_plateau.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/log.h"
@@ -45,6 +46,23 @@ void ReduceLROnPlateau::on_epoch_end(Training& training, const Report& report) {
   log().info("epoch {}: the learning rate is lowered to {}", report.epoch + 1, training.lr());
   cooldown_ = options_.cooldown;
   wait_ = 0;
+}
+
+std::string ReduceLROnPlateau::decides_by() const {
+  return fmt::format("{}(monitor={}, factor={}, patience={}, mode={}, min_delta={}, cooldown={}, min_lr={})", name(),
+                     options_.monitor, options_.factor, options_.patience, name_of(options_.mode), options_.min_delta,
+                     options_.cooldown, options_.min_lr);
+}
+
+CallbackState ReduceLROnPlateau::state() const {
+  return {nlohmann::json{{"best", measure_json(best_)}, {"wait", wait_}, {"cooldown", cooldown_}}.dump()};
+}
+
+void ReduceLROnPlateau::restore(const CallbackState& state) {
+  const auto json = nlohmann::json::parse(state.text);
+  best_ = measure_of(json.at("best"));
+  wait_ = json.at("wait").get<int64_t>();
+  cooldown_ = json.at("cooldown").get<int64_t>();
 }
 
 }  // namespace lockstep

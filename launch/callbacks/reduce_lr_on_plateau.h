@@ -24,6 +24,10 @@ class ReduceLROnPlateau final : public Callback {
   void on_train_begin(Training& training) override;
   void on_step_end(Training& training, const Report& report) override;
   void on_epoch_end(Training& training, const Report& report) override;
+  std::string name() const override { return "ReduceLROnPlateau"; }
+  std::string decides_by() const override;
+  CallbackState state() const override;
+  void restore(const CallbackState& state) override;
 
  private:
   ReduceLROnPlateauOptions options_;

@@ -27,7 +27,7 @@ ReduceLROnPlateauOptions plateau_options(const std::string& text) {
 
 }  // namespace
 
-Callbacks callbacks(const Options& options, bool validates) {
+Callbacks callbacks(const Options& options, bool validates, bool goes_on) {
   const std::pair<const char*, bool> watch[] = {{"--early-stopping", options.early_stopping.has_value()},
                                                 {"--reduce-on-plateau", !options.reduce_on_plateau.empty()},
                                                 {"--checkpoint-best", options.checkpoint_best}};
@@ -49,7 +49,8 @@ Callbacks callbacks(const Options& options, bool validates) {
   if (options.checkpoint_best)
     all.push_back(std::make_shared<ModelCheckpoint>(options.out + "/best.safetensors",
                                                     ModelCheckpointOptions{.save_best_only = true}));
-  if (options.csv) all.push_back(std::make_shared<CSVLogger>(options.out + "/log.csv"));
+  if (options.csv)
+    all.push_back(std::make_shared<CSVLogger>(options.out + "/log.csv", CSVLoggerOptions{.append = goes_on}));
   if (options.tensorboard)
     all.push_back(std::make_shared<TensorBoard>(options.out + "/tensorboard", TensorBoardOptions{.histogram_freq = 1}));
   return all;

@@ -108,8 +108,9 @@ RunOptions run_options(const Options& options, const Runtime& runtime);
 Optimizer optimizer(const Options& options);
 Schedule schedule(const Options& options);
 DataOptions data_options(const Options& options, const Runtime& runtime);
-/// Those that the options ask for; `validates`: whether epochs end with a validation.
-Callbacks callbacks(const Options& options, bool validates);
+/// Those that the options ask for; `validates`: whether epochs end with a validation; `goes_on`: with a run from
+/// before.
+Callbacks callbacks(const Options& options, bool validates, bool goes_on);
 /// Makes the run's batches and lanes those of one update.
 void accumulate(const Options& options, RunOptions& run);
 CheckpointOptions checkpoints(const Options& options);

@@ -43,7 +43,7 @@ void train(const Options& given, Runtime& runtime) {
   FitOptions fit{
       .epochs = options.epochs, .steps = options.steps, .augmentation = augmentation, .schedule = decay, .run = run};
   fit.validation_data = sets.validation;
-  fit.callbacks = callbacks(options, sets.validation != nullptr);
+  fit.callbacks = callbacks(options, sets.validation != nullptr, from.has_value());
   fit.checkpoints = checkpoints(options);
   const FitLength length = model.check(*sets.train, fit);
   if (from) model.resume(from->checkpoint, *sets.train, fit);
