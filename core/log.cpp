@@ -2,8 +2,6 @@
 
 #include <spdlog/sinks/stdout_sinks.h>
 
-#include <algorithm>
-
 #include "core/error.h"
 
 namespace lockstep {
@@ -19,9 +17,13 @@ spdlog::logger& log() {
   return logger;
 }
 
+const std::vector<std::string>& log_levels() {
+  static const std::vector<std::string> names{"debug", "info", "warning", "error"};
+  return names;
+}
+
 void set_log_level(const std::string& level) {
-  const std::vector<std::string> names{"debug", "info", "warning", "error"};
-  if (std::ranges::find(names, level) == names.end()) throw unknown("log level", level, names);
+  static_cast<void>(index_of("log level", level, log_levels()));  // refuses others
   log().set_level(spdlog::level::from_str(level));
 }
 

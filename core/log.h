@@ -4,6 +4,7 @@
 #include <spdlog/logger.h>
 
 #include <string>
+#include <vector>
 
 namespace lockstep {
 
@@ -13,5 +14,6 @@ spdlog::logger& log();
 /// Shows messages from `level` on: debug, info, warning (as at the start) or error.
 /// Throws InputError with the nearest name.
 void set_log_level(const std::string& level);
+const std::vector<std::string>& log_levels();
 
 }  // namespace lockstep

@@ -64,13 +64,22 @@ std::filesystem::path timed_choices(const Device& device) {
 
 }  // namespace
 
+const std::vector<std::string>& backend_names() {
+  static const std::vector<std::string> names{"auto", "cpu", "cuda"};
+  return names;
+}
+
+const std::vector<std::string>& comm_names() {
+  static const std::vector<std::string> names{"auto", "local", "mpi", "nccl"};
+  return names;
+}
+
 BackendChoice backend_from_name(const std::string& name) {
-  return static_cast<BackendChoice>(index_of("backend", name, std::vector<std::string>{"auto", "cpu", "cuda"}));
+  return static_cast<BackendChoice>(index_of("backend", name, backend_names()));
 }
 
 CommChoice comm_from_name(const std::string& name) {
-  return static_cast<CommChoice>(
-      index_of("communicator", name, std::vector<std::string>{"auto", "local", "mpi", "nccl"}));
+  return static_cast<CommChoice>(index_of("communicator", name, comm_names()));
 }
 
 bool uses_cuda(BackendChoice choice) {

@@ -23,6 +23,8 @@ enum class CommChoice : unsigned char { automatic, local, mpi, nccl };
 /// Each throws InputError with the nearest name.
 BackendChoice backend_from_name(const std::string& name);
 CommChoice comm_from_name(const std::string& name);
+const std::vector<std::string>& backend_names();
+const std::vector<std::string>& comm_names();
 
 struct DeviceOptions {
   BackendChoice backend = BackendChoice::automatic;

@@ -9,8 +9,6 @@ namespace lockstep {
 
 namespace {
 
-const std::vector<std::string> names{"torch", "keras"};
-
 /// Values of `shape` with its dimensions in another order: dimension i of the result is dimension `order[i]`.
 ExportedTensor permuted(const std::vector<float>& values, const Shape& shape, const std::vector<size_t>& order) {
   std::vector<int64_t> dims, strides(order.size(), 1), at(order.size(), 0);
@@ -113,8 +111,13 @@ ExportedTensor for_keras(const Variable& variable, const std::vector<float>& val
 
 }  // namespace
 
+const std::vector<std::string>& export_format_names() {
+  static const std::vector<std::string> names{"torch", "keras"};
+  return names;
+}
+
 ExportFormat export_format_from_name(const std::string& name) {
-  return static_cast<ExportFormat>(index_of("format", name, names));
+  return static_cast<ExportFormat>(index_of("format", name, export_format_names()));
 }
 
 std::vector<ExportedTensor> export_weights(const Network& network, const Weights& weights, ExportFormat format) {

@@ -22,6 +22,7 @@ enum class ExportFormat {
 
 /// "torch" or "keras". Throws InputError with the nearest name.
 ExportFormat export_format_from_name(const std::string& name);
+const std::vector<std::string>& export_format_names();
 
 struct ExportedTensor {
   std::string name;

@@ -85,11 +85,18 @@ double mean_over_classes(std::span<const double> matrix, size_t classes, Kind ki
 
 }  // namespace
 
+const std::vector<std::string>& Metric::names() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> list;
+    for (const Named& one : all()) list.push_back(one.name);
+    return list;
+  }();
+  return names;
+}
+
 Metric::Metric(const std::string& name) : name_(name) {
   const size_t colon = name.find(':');
-  std::vector<std::string> names;
-  for (const Named& one : all()) names.push_back(one.name);
-  kind_ = all()[index_of("metric", name.substr(0, colon), names)].kind;
+  kind_ = all()[index_of("metric", name.substr(0, colon), names())].kind;
   if (kind_ == Kind::top_k) k_ = 5;
   if (colon == std::string::npos) return;
   const char* const end = name.data() + name.size();

@@ -45,6 +45,8 @@ class Metric {
   Metric(const char* name) : Metric(std::string(name)) {}                            // NOLINT
   Metric(TopKCategoricalAccuracy top) : Metric("top_k:" + std::to_string(top.k)) {}  // NOLINT
 
+  static const std::vector<std::string>& names();
+
   /// As given: what reports call its value.
   const std::string& name() const { return name_; }
   Kind kind() const { return kind_; }

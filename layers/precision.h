@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "core/dtype.h"
 
@@ -17,6 +18,7 @@ enum class Precision : unsigned char {
 
 /// "fp32", "tf32", "bf16" or "fp16". Throws InputError with the nearest name.
 Precision precision_from_name(const std::string& name);
+const std::vector<std::string>& precision_names();
 std::string name_of(Precision precision);
 /// The element type of activations.
 DType compute_type(Precision precision);

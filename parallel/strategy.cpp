@@ -54,16 +54,16 @@ int64_t Strategy::ranks_per_lane() const {
   return ranks;
 }
 
-static const std::vector<std::string>& schedule_names() {
+const std::vector<std::string>& pipeline_schedule_names() {
   static const std::vector<std::string> all{"1f1b", "gpipe"};
   return all;
 }
 
 PipelineSchedule schedule_from_name(const std::string& name) {
-  return static_cast<PipelineSchedule>(index_of("pipeline schedule", name, schedule_names()));
+  return static_cast<PipelineSchedule>(index_of("pipeline schedule", name, pipeline_schedule_names()));
 }
 
-std::string name_of(PipelineSchedule schedule) { return schedule_names()[static_cast<size_t>(schedule)]; }
+std::string name_of(PipelineSchedule schedule) { return pipeline_schedule_names()[static_cast<size_t>(schedule)]; }
 
 size_t Strategy::stage_axis() const {
   for (size_t axis = 1; axis < mesh.size(); ++axis)

@@ -39,6 +39,7 @@ enum class PipelineSchedule : unsigned char {
 
 /// "1f1b" and "gpipe". Throws InputError with the nearest name.
 PipelineSchedule schedule_from_name(const std::string& name);
+const std::vector<std::string>& pipeline_schedule_names();
 std::string name_of(PipelineSchedule schedule);
 
 struct Strategy {

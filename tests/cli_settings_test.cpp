@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "core/log.h"
+#include "launch/lockstep.h"
 #include "tests/run_command.h"
 #include "tests/temporary_folder.h"
 
@@ -139,8 +141,48 @@ TEST_F(CliSettings, BashCompletesCommandsOptionsAndValues) {
   EXPECT_EQ(complete("lockstep train --batch \"\"").text, "\n") << "a number cannot be guessed";
   EXPECT_EQ(complete("lockstep summary --bat").text, "\n") << "an option of others";
   EXPECT_EQ(complete("lockstep completion z").text, "zsh\n");
+  EXPECT_EQ(complete("lockstep data info im").text, "images:\n");
+  EXPECT_EQ(complete("lockstep predict --format \"\"").text, "text\ncsv\njson\n");
+  EXPECT_EQ(complete("lockstep export --format \"\"").text, "torch\nkeras\njson\n");
+  EXPECT_EQ(complete("lockstep train --resize 224:2").text, "\n") << "a number cannot be guessed";
   file("{}");
   EXPECT_EQ(complete("lockstep train --config " + path("con")).text, path("config.json") + "\n");
+}
+
+std::string lines(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += name + "\n";
+  return text;
+}
+
+TEST_F(CliSettings, BashCompletesTheNamesThatOptionsAreCheckedBy) {
+  using namespace lockstep;
+  const std::vector<std::pair<std::string, std::vector<std::string>>> all{
+      {"optimizer", Optimizer::names()},       {"schedule", Schedule::names()}, {"loss", Loss::names()},
+      {"precision", precision_names()},        {"backend", backend_names()},    {"comm", comm_names()},
+      {"pipeline", pipeline_schedule_names()}, {"log", log_levels()},           {"on-corrupt", on_corrupt_names()},
+      {"numerics", {"reproducible", "fast"}}};
+  for (const auto& [option, names] : all) {
+    EXPECT_EQ(complete("lockstep train --" + option + " \"\"").text, lines(names));
+    // The check knows the same ones, and no other. What is done at corrupt files is asked for image files alone.
+    const std::string data = option == "on-corrupt" ? "images:/nowhere" : "digits";
+    const Outcome other = run("train --data " + data + " --steps 1 --" + option + " no_such_name");
+    EXPECT_EQ(other.code, 2) << option;
+    for (const std::string& name : names) EXPECT_TRUE(other.says(name)) << other.text;
+  }
+}
+
+TEST_F(CliSettings, BashCompletesListsWordByWord) {
+  EXPECT_EQ(complete("lockstep train --metrics mean_i").text, "mean_iou\n");
+  EXPECT_EQ(complete("lockstep train --metrics accuracy,f1,mean_i").text, "accuracy,f1,mean_iou\n");
+  EXPECT_EQ(complete("lockstep evaluate --metrics = accuracy,mean_i").text, "accuracy,mean_iou\n");
+  EXPECT_EQ(complete("lockstep train --augment cro").text, "crop:\n");
+  EXPECT_EQ(complete("lockstep train --augment crop : 2").text, "\n") << "a number cannot be guessed";
+  EXPECT_EQ(complete("lockstep train --augment crop : 2,ro").text, "2,rotate:\n");
+  EXPECT_EQ(complete("lockstep train --augment = crop : 2,rotate : 10,cutm").text, "10,cutmix:\n");
+  file("{}");
+  EXPECT_EQ(complete("lockstep train --data idx : " + path("con")).text, path("config.json") + "\n");
+  EXPECT_EQ(complete("lockstep pack idx : " + path("con")).text, path("config.json") + "\n");
 }
 
 TEST_F(CliSettings, OtherShellsTakeTheirScripts) {

@@ -19,8 +19,7 @@ namespace {
 struct Values {
   std::vector<std::string> words;
   bool files = false, folders = false;
-
-  bool empty() const { return words.empty() && !files && !folders; }
+  bool list = false;  // of several words, with commas between
 };
 
 struct Described {
@@ -34,11 +33,15 @@ struct Command {
 
 struct Commands {
   std::vector<Command> all;
-  std::map<std::string, Values> values;  // by option, "--model"; those that take none are not among them
+  // By command and option, "train --model", of those that take any; what a command takes without an option, by command.
+  std::map<std::string, Values> values;
 };
 
-Values values_of(const std::string& type) {
-  Values values;
+const std::vector<std::string> shells{"bash", "zsh", "fish"};
+
+Values values_of(std::string type) {
+  Values values{.list = type.ends_with(several)};
+  if (values.list) type.resize(type.size() - std::string_view(several).size());
   if (type.find('|') == std::string::npos && type != "FILE" && type != "DIR") return values;
   for (size_t at = 0; at <= type.size();) {
     const size_t end = std::min(type.find('|', at), type.size());
@@ -58,9 +61,15 @@ void describe(const CLI::App& app, const std::string& name, Commands& commands) 
   Command command{{name, app.get_description()}, {}};
   for (const CLI::Option* option : app.get_options()) {
     const bool positional = option->get_lnames().empty();
-    const std::string words = positional ? name : "--" + option->get_lnames()[0];
-    if (!positional) command.options.push_back({words, option->get_description()});
-    if (option->get_items_expected_max() > 0) commands.values.emplace(words, values_of(option->get_type_name()));
+    const std::string own = positional ? "" : "--" + option->get_lnames()[0];
+    if (!positional) command.options.push_back({own, option->get_description()});
+    if (option->get_items_expected_max() == 0) continue;
+    const Values values = values_of(option->get_type_name());
+    Values& all = commands.values[positional ? name : name + " " + own];  // a command may have several positionals
+    all.words.insert(all.words.end(), values.words.begin(), values.words.end());
+    all.files |= values.files;
+    all.folders |= values.folders;
+    all.list |= values.list;
   }
   commands.all.push_back(command);
   for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; }))
@@ -90,12 +99,13 @@ std::string quoted(std::string text) {
   return "'" + text + "'";
 }
 
-/// The shell's pattern of all options that take a value which cannot be guessed; empty where there is none.
-std::string without_words(const Commands& commands) {
-  std::vector<std::string> names;
+/// Prints the shell's branches for commands' options: what to do, by patterns of command and option. What nothing can
+/// be offered for has a branch that does nothing.
+void print_option_branches(const Commands& commands, std::string (*act)(const Values&)) {
+  std::map<std::string, std::vector<std::string>> patterns;  // by what to do
   for (const auto& [option, values] : commands.values)
-    if (option.starts_with("--") && values.empty()) names.push_back(option);
-  return fmt::format("{}", fmt::join(names, "|"));
+    if (option.find("--") != std::string::npos) patterns[act(values)].push_back(quoted(option));
+  for (const auto& [action, options] : patterns) fmt::print("    {}) {} ;;\n", fmt::join(options, "|"), action);
 }
 
 std::string bash_values(const Values& values) {
@@ -103,16 +113,26 @@ std::string bash_values(const Values& values) {
   if (!values.words.empty()) how += fmt::format("-W {} ", quoted(fmt::format("{}", fmt::join(values.words, " "))));
   if (values.files) how += "-f ";
   if (values.folders) how += "-d ";
-  return fmt::format("COMPREPLY=($(compgen {}-- \"$word\"))", how);
+  if (how.empty()) return "";
+  // What stands behind the colon of a list's word is a number, elsewhere a path.
+  if (values.list)
+    return fmt::format(
+        R"(((colon)) && [[ $word != *,* ]] || COMPREPLY=($(compgen -P "${{word%"${{word##*,}}"}}" {}-- "${{word##*,}}")))",
+        how);
+  const bool colons = std::ranges::any_of(values.words, [](const std::string& one) { return one.ends_with(":"); });
+  const std::string all = fmt::format("COMPREPLY=($(compgen {}-- \"$word\"))", how);
+  if (!colons) return all;
+  return fmt::format(R"(if ((colon)); then COMPREPLY=($(compgen -f -- "$word")); else {}; fi)", all);
 }
 
 /// Prints the script. The words before the cursor are taken apart at "=" and ":" by bash itself.
 void print_bash(const Commands& commands) {
   fmt::print(R"(# Completes the command line of lockstep, in bash.
 _lockstep() {{
-  local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD - 1]}} verb=
-  [[ $word == = || $word == : ]] && {{ before=$word; word=; }}
-  [[ $before == = ]] && before=${{COMP_WORDS[COMP_CWORD - 1 - (${{#word}} > 0)]}}
+  local word=${{COMP_WORDS[COMP_CWORD]}} at=$((COMP_CWORD - 1)) colon=0 verb=
+  [[ $word == = || $word == : ]] && {{ at=$COMP_CWORD; word=; }}
+  while ((at > 1)) && [[ ${{COMP_WORDS[at]}} == : ]]; do colon=1 at=$((at - 2)); done
+  [[ ${{COMP_WORDS[at]}} == = ]] && at=$((at - 1))
   COMPREPLY=()
   compopt -o filenames 2>/dev/null
   ((COMP_CWORD > 1)) && verb=${{COMP_WORDS[1]}}
@@ -121,10 +141,9 @@ _lockstep() {{
   for (const Command& command : commands.all)
     if (command.verb.name.find(' ') != std::string::npos)
       fmt::print("    {}) ((COMP_CWORD > 2)) && verb={} ;;\n", quoted(command.verb.name), quoted(command.verb.name));
-  fmt::print("  esac\n  case $before in\n    :) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n");
-  for (const auto& [option, values] : commands.values)
-    if (option.starts_with("--") && !values.empty()) fmt::print("    {}) {} ;;\n", option, bash_values(values));
-  fmt::print("    {}) ;;\n    *) case $verb in\n", without_words(commands));
+  fmt::print("  esac\n  case \"$verb ${{COMP_WORDS[at]}}\" in\n");
+  print_option_branches(commands, bash_values);
+  fmt::print("    *) case $verb in\n");
   for (const Command& command : commands.all) {
     Values values;
     if (const auto found = commands.values.find(command.verb.name); found != commands.values.end())
@@ -142,7 +161,7 @@ complete -F _lockstep lockstep
 }
 
 std::string zsh_values(const Values& values) {
-  std::string how;
+  std::string how = values.list ? "compset -P '*,'; " : "";
   if (!values.words.empty()) how += fmt::format("compadd -- {}; ", fmt::join(values.words, " "));
   if (values.files) how += "_files; ";
   if (values.folders && !values.files) how += "_files -/; ";
@@ -166,10 +185,9 @@ _lockstep() {{
   for (const Command& command : commands.all)
     if (command.verb.name.find(' ') != std::string::npos)
       fmt::print("    {}) ((CURRENT > 3)) && verb={} ;;\n", quoted(command.verb.name), quoted(command.verb.name));
-  fmt::print("  esac\n  case $words[CURRENT-1] in\n");
-  for (const auto& [option, values] : commands.values)
-    if (option.starts_with("--") && !values.empty()) fmt::print("    {}) {}return ;;\n", option, zsh_values(values));
-  fmt::print("    {}) return ;;\n  esac\n  case $verb in\n", without_words(commands));
+  fmt::print("  esac\n  case \"$verb $words[CURRENT-1]\" in\n");
+  print_option_branches(commands, [](const Values& values) { return zsh_values(values) + "return"; });
+  fmt::print("  esac\n  case $verb in\n");
   for (const Command& command : commands.all) {
     const auto found = commands.values.find(command.verb.name);
     fmt::print("    {})\n      verbs=(\n{})\n      options=(\n{})\n      {};;\n", quoted(command.verb.name),
@@ -188,7 +206,8 @@ compdef _lockstep lockstep
 std::string fish_values(const Values& values, bool option) {
   const bool paths = values.files || values.folders;
   std::string how = option ? (paths ? " -r -F" : " -x") : (paths ? " -F" : "");
-  if (!values.words.empty()) how += " -a " + quoted(fmt::format("{}", fmt::join(values.words, " ")));
+  const std::string words = fmt::format("{}", fmt::join(values.words, " "));
+  if (!words.empty()) how += " -a " + quoted(values.list ? fmt::format("(__fish_append , {})", words) : words);
   return how;
 }
 
@@ -214,7 +233,7 @@ void print_fish(const Commands& commands) {
     if (const auto found = commands.values.find(command.verb.name); found != commands.values.end())
       fmt::print("{}{}\n", where, fish_values(found->second, false));
     for (const Described& option : command.options) {
-      const auto found = commands.values.find(option.name);
+      const auto found = commands.values.find(command.verb.name + " " + option.name);
       fmt::print("{} -l {}{} -d {}\n", where, option.name.substr(2),
                  found == commands.values.end() ? "" : fish_values(found->second, true), quoted(option.help));
     }
@@ -224,7 +243,7 @@ void print_fish(const Commands& commands) {
 }  // namespace
 
 void add_completion_options(CLI::App& verb, Options& options) {
-  verb.add_option("shell", options.shell, "The shell that the script is for")->type_name("bash|zsh|fish");
+  verb.add_option("shell", options.shell, "The shell that the script is for")->type_name(alternatives(shells));
 }
 
 void completion(const Options& options, Runtime& runtime) {
@@ -234,8 +253,7 @@ void completion(const Options& options, Runtime& runtime) {
   add_verbs(program, unused);
   Commands commands;
   describe(program, "", commands);
-  if (options.shell.empty()) throw InputError("a shell is missing, expected bash, zsh or fish");
-  const std::vector<std::string> shells{"bash", "zsh", "fish"};
+  if (options.shell.empty()) throw InputError("a shell is missing, expected {}", alternatives(shells));
   constexpr std::array print{print_bash, print_zsh, print_fish};
   print[index_of("shell", options.shell, shells)](commands);
 }

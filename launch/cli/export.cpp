@@ -12,8 +12,9 @@ namespace lockstep::cli {
 
 void export_model(const Options& options, Runtime& runtime) {
   runtime.run_on_first([&] {
-    const std::vector<std::string> formats{"torch", "keras", "json"};
-    const bool json = index_of("format", options.format.empty() ? formats[0] : options.format, formats) == 2;
+    const std::vector<std::string>& formats = export_formats();
+    const std::string format = options.format.empty() ? formats[0] : options.format;
+    const bool json = index_of("format", format, formats) == export_format_names().size();
     const Network network = options.run.empty() ? open_trained(options, runtime).network : run_network(options.run);
     if (json) {
       const std::string text = network_to_json(network) + "\n";
@@ -25,8 +26,8 @@ void export_model(const Options& options, Runtime& runtime) {
     }
     if (options.output.empty()) throw InputError("--output is missing, expected the safetensors file to write");
     if (options.weights.empty()) throw InputError("--weights or --run is missing, expected trained weights");
-    const auto tensors = export_weights(network, load_weights(options.weights, network),
-                                        export_format_from_name(options.format.empty() ? formats[0] : options.format));
+    const auto tensors =
+        export_weights(network, load_weights(options.weights, network), export_format_from_name(format));
     std::vector<NamedTensor> named;
     for (const ExportedTensor& tensor : tensors) named.push_back({tensor.name, tensor.shape, tensor.values});
     const WrittenFile written = write_safetensors(options.output, named);

@@ -81,6 +81,14 @@ struct Options {
   std::string settings;  // all of the verb's options, as JSON that --config takes
 };
 
+/// The values that an option can have, as its type in the help says them: "auto|cpu|cuda".
+std::string alternatives(const std::vector<std::string>& names);
+/// Ends a type of which several may be given, with commas between.
+constexpr const char* several = ",...";
+/// What --format takes.
+const std::vector<std::string>& prediction_formats();
+const std::vector<std::string>& export_formats();  // those of weights, then that of the model
+
 /// Each adds the options of one topic, under its heading in the help.
 void add_model_options(CLI::App& verb, Options& options);
 void add_data_options(CLI::App& verb, Options& options);

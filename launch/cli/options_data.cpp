@@ -21,7 +21,7 @@ void add_reading_options(CLI::App& verb, Options& options) {
       ->type_name("SIDE|HxW|SIDE:SHORTER");
   verb.add_option("--channels", options.channels, "Of image files: 3, or 1 for grey")->capture_default_str();
   verb.add_option("--on-corrupt", options.on_corrupt, "What to do at image files that cannot be decoded")
-      ->type_name("stop|skip")
+      ->type_name(alternatives(on_corrupt_names()))
       ->capture_default_str();
   verb.add_option("--workers", options.workers,
                   "Threads a rank that read and augment images (default: 1 on the CPU, else cores/ranks); the bits are "

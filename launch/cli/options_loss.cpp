@@ -12,14 +12,15 @@ namespace lockstep::cli {
 
 void add_loss_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Loss and metrics");
-  verb.add_option("--loss", options.loss, fmt::format("{}", fmt::join(Loss::names(), ", ")))->capture_default_str();
+  verb.add_option("--loss", options.loss, "What is minimised")
+      ->type_name(alternatives(Loss::names()))
+      ->capture_default_str();
   verb.add_option("--label-smoothing", options.label_smoothing,
                   "Of cross-entropies of distributions: so much of the targets' weight is shared by all classes")
       ->capture_default_str();
-  verb.add_option(
-          "--metrics", options.metrics,
-          "With commas between: accuracy, top_k:K, precision, recall, f1_score, confusion_matrix, mean_iou, mse, "
-          "mae; auto is accuracy where there are classes; none")
+  verb.add_option("--metrics", options.metrics,
+                  "One, or some with commas between; top_k:3 and the like; auto is accuracy where there are classes")
+      ->type_name("none|" + alternatives(Metric::names()) + several)
       ->delimiter(',')
       ->capture_default_str();
 }

@@ -1,5 +1,4 @@
 // How weights change: the optimizer, and the learning rate over a run.
-#include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 #include <bit>
 #include <cmath>
@@ -71,8 +70,8 @@ void add(CLI::App& verb, std::span<const Named> all, NamedNumbers& given) {
 
 void add_optimizer_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Optimizer");
-  verb.add_option("--optimizer", options.optimizer,
-                  fmt::format("{} (momentum is sgd with momentum 0.9)", fmt::join(Optimizer::names(), ", ")))
+  verb.add_option("--optimizer", options.optimizer, "What changes the weights; momentum is sgd with momentum 0.9")
+      ->type_name(alternatives(Optimizer::names()))
       ->capture_default_str();
   verb.add_option("--lr", options.lr, "Learning rate (default: the optimizer's)");
   verb.add_option("--scale-lr", options.scale_lr,
@@ -86,8 +85,8 @@ void add_optimizer_options(CLI::App& verb, Options& options) {
 
 void add_schedule_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Optimizer");
-  verb.add_option("--schedule", options.schedule,
-                  fmt::format("Of the learning rate, by update: {}", fmt::join(Schedule::names(), ", ")))
+  verb.add_option("--schedule", options.schedule, "Of the learning rate, by update")
+      ->type_name(alternatives(Schedule::names()))
       ->capture_default_str();
   add(verb, schedule_options, options.schedule_options);
 }

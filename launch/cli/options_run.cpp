@@ -1,4 +1,5 @@
 // How the work is shared out and computed: ranks, lanes, strategy, devices, precision.
+#include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 #include <charconv>
 
@@ -10,13 +11,19 @@
 
 namespace lockstep::cli {
 
+namespace {
+const std::vector<std::string> numerics_names{"reproducible", "fast"};
+}
+
+std::string alternatives(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, "|")); }
+
 void add_rank_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Ranks");
   verb.add_option("--ranks", options.ranks, "Ranks as threads of this process; not with mpirun")
       ->type_name("auto|N")
       ->capture_default_str();
   verb.add_option("--log", options.log, "What to say on stderr, from this on")
-      ->type_name("debug|info|warning|error")
+      ->type_name(alternatives(log_levels()))
       ->capture_default_str();
 }
 
@@ -28,7 +35,7 @@ void add_run_options(CLI::App& verb, Options& options) {
       ->capture_default_str();
   verb.add_option("--threads", options.threads, "Compute threads a rank (default: 1; in fast mode cores/ranks)");
   verb.add_option("--numerics", options.numerics, "The same bits for every number of ranks, or not")
-      ->type_name("reproducible|fast")
+      ->type_name(alternatives(numerics_names))
       ->capture_default_str();
   verb.add_option("--strategy", options.strategy,
                   "How work is split over ranks: by axes such as data=2,space_h=2, or as a JSON file with pins has it")
@@ -36,7 +43,7 @@ void add_run_options(CLI::App& verb, Options& options) {
       ->capture_default_str();
   verb.add_option("--pipeline", options.pipeline,
                   "When a stage runs which lane; by default 1f1b, with few lanes in flight; the bits are the same")
-      ->type_name("1f1b|gpipe");
+      ->type_name(alternatives(pipeline_schedule_names()));
   verb.add_flag(
       "--shard-optimizer", options.shard_optimizer,
       "Each rank along the data axis keeps its part of the optimizer's variables alone; the bits are the same");
@@ -48,15 +55,15 @@ void add_run_options(CLI::App& verb, Options& options) {
       ->capture_default_str()
       ->check([](const std::string& text) { return text.starts_with("-") ? "expected a number from 0" : ""; });
   verb.add_option("--backend", options.backend, "Where to compute; auto: on GPUs where there are any")
-      ->type_name("auto|cpu|cuda")
+      ->type_name(alternatives(backend_names()))
       ->capture_default_str();
   verb.add_option("--precision", options.precision,
                   "What convolutions compute in: the CPU in fp32; weights are kept in fp32")
-      ->type_name("fp32|tf32|bf16|fp16")
+      ->type_name(alternatives(precision_names()))
       ->capture_default_str();
   verb.add_option("--comm", options.comm,
                   "How ranks on GPUs exchange data: mpi goes over host memory, local between threads")
-      ->type_name("auto|nccl|mpi|local")
+      ->type_name(alternatives(comm_names()))
       ->capture_default_str();
   verb.add_option("--engines", options.engines, "An engines.json of an earlier run, to use the same GPU algorithms")
       ->type_name("FILE");
@@ -72,6 +79,7 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
   set_log_level(options.log);
   RunOptions run{.batch = options.batch,
                  .lanes = options.lanes,
+                 .numerics = static_cast<Numerics>(index_of("numerics", options.numerics, numerics_names)),
                  .threads = options.threads.value_or(0),
                  .workers = options.workers.value_or(0),
                  .seed = options.seed,
@@ -90,11 +98,6 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
       throw InputError("--pipeline {}: the strategy '{}' has no stages, expected such as --strategy stage=2",
                        options.pipeline, options.strategy);
   }
-  const std::vector<std::string> modes{"reproducible", "fast"};
-  if (options.numerics == modes[1])
-    run.numerics = Numerics::fast;
-  else if (options.numerics != modes[0])
-    throw unknown("numerics", options.numerics, modes);
   accumulate(options, run);
   if (options.ranks != "auto") {
     constexpr int most = 4096;  // more threads than one process gets by with

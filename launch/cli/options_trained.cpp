@@ -2,8 +2,23 @@
 #include <CLI/CLI.hpp>
 
 #include "launch/cli/options.h"
+#include "launch/export.h"
 
 namespace lockstep::cli {
+
+const std::vector<std::string>& prediction_formats() {
+  static const std::vector<std::string> names{"text", "csv", "json"};
+  return names;
+}
+
+const std::vector<std::string>& export_formats() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all = export_format_names();
+    all.emplace_back("json");
+    return all;
+  }();
+  return names;
+}
 
 void add_weights_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Trained model");
@@ -24,7 +39,8 @@ void add_predict_options(CLI::App& verb, Options& options) {
       ->expected(0, 1 << 20);
   verb.add_option("--top", options.top, "At most so many of the most probable classes of an image")
       ->capture_default_str();
-  verb.add_option("--format", options.format, "What is written; the default is text")->type_name("text|csv|json");
+  verb.add_option("--format", options.format, "What is written; the default is text")
+      ->type_name(alternatives(prediction_formats()));
   verb.add_option("--output", options.output, "The file to write; without it, to standard output")->type_name("FILE");
 }
 
@@ -32,7 +48,7 @@ void add_export_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Export");
   verb.add_option("--format", options.format,
                   "Weights as safetensors with names and layouts of torch (the default) or keras; or the model as json")
-      ->type_name("torch|keras|json");
+      ->type_name(alternatives(export_formats()));
   verb.add_option("--output", options.output, "The file to write; json without it goes to standard output")
       ->type_name("FILE");
 }

@@ -10,11 +10,8 @@ void add_training_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Training");
   verb.add_option("--epochs", options.epochs, "Passes over the training set (default: 1, or what --steps takes)");
   verb.add_option("--steps", options.steps, "Stop after so many steps");
-  verb.add_option("--augment", options.augment,
-                  "Random changes to training images: none, or some, with commas between, of crop:PIXELS, flip, "
-                  "rotate:DEGREES, zoom:PERCENT, vertical_flip, shear:DEGREES, translate:PERCENT, brightness:PERCENT, "
-                  "contrast:PERCENT, saturation:PERCENT, hue:DEGREES, cutout:PIXELS, erase:PERCENT, "
-                  "resized_crop:PERCENT, mixup:ALPHA, cutmix:ALPHA")
+  verb.add_option("--augment", options.augment, "Random changes to training images: one, or some with commas between")
+      ->type_name("none|" + alternatives(Augmentation::forms()) + several)
       ->capture_default_str();
   verb.add_option("--early-stopping", options.early_stopping,
                   "Stop after so many epochs without a better validation loss, with the weights of the best epoch");

@@ -105,7 +105,7 @@ Asked open(const Options& options, const Trained& trained, Runtime& runtime) {
 
 void predict(const Options& options, Runtime& runtime) {
   const RunOptions run = run_options(options, runtime);
-  const std::vector<std::string> formats{"text", "csv", "json"};
+  const std::vector<std::string>& formats = prediction_formats();
   constexpr std::array write{as_text, as_csv, as_json};
   const size_t format = index_of("format", options.format.empty() ? formats[0] : options.format, formats);
   if (options.weights.empty()) throw InputError("--weights or --run is missing, expected trained weights");

@@ -45,6 +45,8 @@ struct Augmentation {
   /// "none", or some of "crop:PIXELS", "flip", "rotate:DEGREES" and so on, separated by commas: the names above, with
   /// shares in percent. Throws InputError that shows the form.
   static Augmentation parse(const std::string& text);
+  /// "crop:PIXELS", "flip", …: each of them.
+  static std::vector<std::string> forms();
   /// Throws InputError where images of this shape cannot be changed so.
   void check(const Shape& shape) const;
   /// What of an image to read; to be called where resized_crop is above 0.

@@ -1,3 +1,5 @@
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <charconv>
 #include <set>
@@ -51,18 +53,20 @@ bool read_word(const Word& word, std::string_view number, bool has_colon, Augmen
 }
 
 InputError malformed(const std::string& text) {
-  std::string form;
-  for (const Word& word : words) {
-    form += (form.empty() ? "" : ",") + std::string(word.name);
-    if (!word.unit.empty()) form += fmt::format(":{}", word.unit);
-  }
   return InputError(
       "augmentation '{}', expected none, or some of {} (up to 180 degrees, shear 60, 100 percent, zoom 90, and an "
       "alpha of 100)",
-      text, form);
+      text, fmt::join(Augmentation::forms(), ","));
 }
 
 }  // namespace
+
+std::vector<std::string> Augmentation::forms() {
+  std::vector<std::string> all;
+  for (const Word& word : words)
+    all.push_back(word.unit.empty() ? std::string(word.name) : fmt::format("{}:{}", word.name, word.unit));
+  return all;
+}
 
 Augmentation Augmentation::parse(const std::string& text) {
   Augmentation result;

@@ -1,6 +1,5 @@
 #include "launch/data/open.h"
 
-#include <array>
 #include <charconv>
 
 #include "core/error.h"
@@ -59,6 +58,11 @@ const std::vector<Kind>& kinds() {
 
 }  // namespace
 
+const std::vector<std::string>& on_corrupt_names() {
+  static const std::vector<std::string> names{"stop", "skip"};
+  return names;
+}
+
 ImageReading image_reading(const DataOptions& options) {
   ImageReading reading{.channels = options.channels,
                        .workers = options.workers,
@@ -67,8 +71,7 @@ ImageReading image_reading(const DataOptions& options) {
   parse_image_size(options.resize, reading);
   if (options.channels != 1 && options.channels != 3)
     throw InputError("--channels {}, expected 3, or 1 for grey", options.channels);
-  const std::array<std::string, 2> choices{"stop", "skip"};
-  reading.on_corrupt = static_cast<OnCorrupt>(index_of("--on-corrupt", options.on_corrupt, choices));
+  reading.on_corrupt = static_cast<OnCorrupt>(index_of("--on-corrupt", options.on_corrupt, on_corrupt_names()));
   return reading;
 }
 

@@ -33,6 +33,8 @@ Data open_data(const std::string& spec, const DataOptions& options = {});
 
 /// How image files are read with these options. Throws InputError.
 ImageReading image_reading(const DataOptions& options);
+/// Of DataOptions::on_corrupt.
+const std::vector<std::string>& on_corrupt_names();
 
 struct PreparedData {
   Data data;
