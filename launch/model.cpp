@@ -59,6 +59,17 @@ Strategy Model::settled(const RunOptions& options) const {
   return strategy;
 }
 
+StepOptions Model::step(const RunOptions& options) const {
+  return {.batch = options.batch,
+          .lanes = options.lanes,
+          .numerics = options.numerics,
+          .precision = options.precision,
+          .strategy = settled(options),
+          .recompute = options.recompute,
+          .loss = loss_,
+          .metrics = metrics_};
+}
+
 int Model::ranks(const RunOptions& options) const {
   if (runtime_.distributed()) return runtime_.size();
   if (options.ranks > 0) return options.ranks;
@@ -98,10 +109,7 @@ void Model::check_targets(const Dataset& data) const {
 }
 
 void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& on_pass) {
-  StepOptions step = options.step();
-  step.strategy = settled(options);
-  step.loss = loss_;
-  step.metrics = metrics_;
+  const StepOptions step = this->step(options);
   check_batch(step, ranks(options));
   const DeviceOptions choice{options.backend, options.comm, threads(options), step, options.engines};
   const bool splits = step.strategy.mesh.size() > 1;

@@ -43,15 +43,6 @@ struct RunOptions {
   Strategy strategy = {};                   // how the work on a lane is shared by several ranks, where it is
   std::vector<std::string> recompute = {};  // patterns of layers that backward computes again: memory for time
   std::filesystem::path engines = {};  // of an earlier run, to compute with the same algorithms; empty: chosen anew
-
-  StepOptions step() const {
-    return {.batch = batch,
-            .lanes = lanes,
-            .numerics = numerics,
-            .precision = precision,
-            .strategy = strategy,
-            .recompute = recompute};
-  }
 };
 
 /// When checkpoints are written; see checkpoint.h.
@@ -143,6 +134,8 @@ class Model {
   int ranks(const RunOptions& options) const;
   /// The strategy with as many stages as there are ranks for, where it leaves that open (see settle_stages).
   Strategy settled(const RunOptions& options) const;
+  /// The step that such a run makes, with the loss and the metrics that were compiled.
+  StepOptions step(const RunOptions& options) const;
   int threads(const RunOptions& options) const;
   int workers(const RunOptions& options) const;
 

@@ -33,6 +33,28 @@ class SilentComm final : public ForwardingComm {
   void broadcast(std::byte*, size_t, int, Stream&) override {}
 };
 
+/// Images made up, with targets that the loss takes: class 0, or zeros.
+class MadeUp final : public Dataset {
+ public:
+  MadeUp(const Network& network, const StepOptions& step)
+      : target_(step.loss.target(network.output_shape())), classes_(network.output_shape()[-1]) {
+    const Shape image = network.input_shape();
+    images_ = open_synthetic(fmt::format("{}x{}x{}/{}/{}", image[0], image[1], image[2], classes_, step.batch)).train;
+  }
+  int64_t size() const override { return images_->size(); }
+  Shape image_shape() const override { return images_->image_shape(); }
+  int classes() const override { return static_cast<int>(classes_); }
+  Type target() const override { return target_; }
+  void read_target(int64_t, std::span<std::byte> target) const override { std::ranges::fill(target, std::byte{0}); }
+  int32_t read(int64_t index, std::span<float> image) const override { return images_->read(index, image); }
+  std::string content_sha256() const override { return images_->content_sha256(); }
+
+ private:
+  Type target_;
+  int64_t classes_;
+  std::shared_ptr<const Dataset> images_;
+};
+
 using Clock = std::chrono::steady_clock;
 
 double median(std::vector<double> values) {
@@ -130,9 +152,7 @@ Prediction predict_strategy(Runtime& runtime, const Network& network, const Step
     throw InputError("a prediction times ranks as threads of one process: start it without mpirun, with --ranks {}",
                      ranks);
   check_batch(step, ranks);
-  const Shape image = network.input_shape();
-  const auto data = open_synthetic(
-      fmt::format("{}x{}x{}/{}/{}", image[0], image[1], image[2], network.output_shape()[0], step.batch));
+  const auto data = std::make_shared<MadeUp>(network, step);
   const int stages = step.strategy.stages();
   // Ranks of a pipeline have turns of their own: those that would have to share cores are timed one after the other.
   const int together = stages == 1 ? 0 : std::max(1, runtime.cores() / threads);
@@ -144,11 +164,11 @@ Prediction predict_strategy(Runtime& runtime, const Network& network, const Step
     const Mesh& mesh = trainer.mesh();
     const int lanes = step.numerics == Numerics::fast ? mesh.data_ranks() : step.lanes;
     const int own = lanes / mesh.data_ranks();
-    BatchFeed feed(data.train, {.batch = step.batch,
-                                .lanes = lanes,
-                                .first_lane = int64_t{own} * mesh.data_rank(),
-                                .lane_count = own,
-                                .steps = 1});
+    BatchFeed feed(data, {.batch = step.batch,
+                          .lanes = lanes,
+                          .first_lane = int64_t{own} * mesh.data_rank(),
+                          .lane_count = own,
+                          .steps = 1});
     RankTimes& times = all[static_cast<size_t>(rank.comm.rank())];
     times.stage = mesh.stage();
     times.lanes = own;

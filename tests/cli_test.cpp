@@ -219,6 +219,19 @@ TEST_F(Cli, APredictionIsComparedWithTheRunAndLeavesItsBits) {
   EXPECT_FALSE(nlohmann::json::parse(read(path("plain/manifest.json"))).contains("prediction"));
 }
 
+TEST_F(Cli, PredictsAndSearchesWithTheLossThatIsAsked) {
+  std::ofstream(path("one.json")) << R"({"name": "one", "layers": [{"type": "Input", "shape": [8, 8, 1]},
+      {"type": "Flatten"}, {"type": "Dense", "units": 1, "activation": "sigmoid"}]})";
+  const std::string one = "--model " + path("one.json") + " --data synthetic:8x8x1/2/64 --batch 16 --ranks 2 ";
+  const std::string loss = "--loss binary_crossentropy ", needs = "expected a softmax";
+  const Outcome trained = run("train --predict --steps 4 " + one + loss);
+  EXPECT_TRUE(trained.says("ms a step, measured ")) << trained.text;
+  EXPECT_EQ(run("train --predict --steps 4 " + one + "--loss categorical_crossentropy").code, 2);
+  const std::string search = "plan --search --link 5,1 " + one;
+  EXPECT_FALSE(run(search + loss).says(needs));
+  EXPECT_TRUE(run(search).says(needs)) << "negative control";
+}
+
 struct Bad {
   const char* arguments;
   std::vector<std::string> says;

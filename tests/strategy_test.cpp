@@ -185,6 +185,28 @@ TEST(Search, APipelineOfMoreStagesThanLayersIsRefused) {
                    {"'stage' has 8 members", "4 layers"}));
 }
 
+TEST(Search, PredictsTheStepOfEveryLossAndOptimizer) {
+  Runtime runtime;
+  const Link link{.latency = 1e-6, .bandwidth = 1e9};
+  const Conv2DOptions sigmoid{.activation = Activation::sigmoid}, softmax{.activation = Activation::softmax};
+  const auto pixels = [](const Conv2DOptions& options) {
+    return Sequential("pixels", Input({8, 6, 1}), Conv2D(3, {1, 1}, options));
+  };
+  const auto predicted = [&](const Network& network, Loss loss, const Optimizer& optimizer = SGD{}) {
+    const StepOptions step{.batch = 4, .lanes = 2, .loss = std::move(loss)};
+    return predict_strategy(runtime, network, step, optimizer, 2, 1, link);
+  };
+  EXPECT_GT(predicted(pixels(softmax), "sparse_categorical_crossentropy").compute, 0);
+  EXPECT_GT(predicted(pixels(softmax), "categorical_crossentropy").compute, 0);
+  EXPECT_GT(predicted(pixels(sigmoid), "binary_crossentropy").compute, 0);
+  EXPECT_GT(predicted(pixels({}), "mse").compute, 0);
+  EXPECT_TRUE(says(error_of<InputError>([&] { predicted(pixels(sigmoid), "categorical_crossentropy"); }),
+                   {"expected a softmax"}));
+  const size_t slots = 2 * sizeof(float) * static_cast<size_t>(small().parameters());  // of Adam
+  const Loss loss = SparseCategoricalCrossentropy{};
+  EXPECT_GE(predicted(small(), loss, Adam{}).memory, predicted(small(), loss, SGD{}).memory + slots);
+}
+
 TEST(Search, ALinkIsPricedAsTold) {
   const Link link = parse_link("5,12.5");
   EXPECT_DOUBLE_EQ(link.latency, 5e-6);

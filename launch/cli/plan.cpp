@@ -21,8 +21,8 @@ void plan(const Options& options, Runtime& runtime) {
       throw InputError("--search times ranks on the CPU, which computes in fp32: expected --backend cpu");
     const int ranks = model.ranks(run);
     const Link link = options.link.empty() ? measure_link(runtime, ranks) : parse_link(options.link);
-    const auto found =
-        search_strategies(runtime, model.network(), run.step(), optimizer(options), ranks, model.threads(run), link);
+    const auto found = search_strategies(runtime, model.network(), model.step(run), optimizer(options), ranks,
+                                         model.threads(run), link);
     fmt::print("{}", describe(found, link));
     return;
   }

@@ -29,7 +29,7 @@ void check_predictable(const RunOptions& run, const Runtime& runtime, int64_t st
 
 Prediction predict_run(Runtime& runtime, const Model& model, const RunOptions& run, const Optimizer& optimizer) {
   const int ranks = model.ranks(run);
-  return predict_strategy(runtime, model.network(), run.step(), optimizer, ranks, model.threads(run),
+  return predict_strategy(runtime, model.network(), model.step(run), optimizer, ranks, model.threads(run),
                           measure_link(runtime, ranks));
 }
 

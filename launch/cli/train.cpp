@@ -49,7 +49,7 @@ void train(const Options& given, Runtime& runtime) {
   if (from) model.resume(from->checkpoint, *sets.train, fit);
   const int64_t done = model.steps_resumed();
   if (options.predict) check_predictable(run, runtime, length.steps);
-  const Strategy placed = with_stages(model.network(), run.step(), model.ranks(run));
+  const Strategy placed = with_stages(model.network(), model.step(run), model.ranks(run));
   const Job job{options, run, data, model, chosen, runtime, length, placed.layer_stages};
 
   const bool speaks = runtime.rank() == 0;
