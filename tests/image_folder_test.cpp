@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <map>
 
 #include "launch/data/feed.h"
+#include "launch/data/info.h"
 #include "launch/data/open.h"
 #include "launch/data/subset.h"
 #include "tests/errors.h"
@@ -233,7 +235,8 @@ TEST_F(ImageFolder, TheBitsDoNotDependOnWorkersOrRanks) {
 
 TEST(RealImages, AntsAndBees) {
   const fs::path folder = real_data("hymenoptera_data");
-  if (!fs::exists(folder)) GTEST_SKIP() << "no ants and bees in " << folder << "; LOCKSTEP_TEST_DATA may name its parent";
+  if (!fs::exists(folder))
+    GTEST_SKIP() << "no ants and bees in " << folder << "; LOCKSTEP_TEST_DATA may name its parent";
   const Data data = open_data("images:" + folder.string(), {.resize = "64"});
   EXPECT_EQ(data.class_names, (std::vector<std::string>{"ants", "bees"}));
   EXPECT_EQ(data.train->size(), 244);
@@ -241,6 +244,48 @@ TEST(RealImages, AntsAndBees) {
   int bees = 0;
   for (int64_t i = 0; i < data.validation->size(); ++i) bees += label(*data.validation, i);
   EXPECT_EQ(bees, 83);
+}
+
+/// Counts how often each file's bytes are asked for.
+class Counted final : public ImageSource {
+ public:
+  explicit Counted(const ImageSource& inner) : reads(static_cast<size_t>(inner.size())), inner_(inner) {}
+  int64_t size() const override { return inner_.size(); }
+  std::span<const uint8_t> bytes(int64_t index, std::vector<uint8_t>& buffer) const override {
+    ++reads[static_cast<size_t>(index)];
+    return inner_.bytes(index, buffer);
+  }
+  std::string name(int64_t index) const override { return inner_.name(index); }
+  int32_t label(int64_t index) const override { return inner_.label(index); }
+  uint64_t key(int64_t index) const override { return inner_.key(index); }
+
+  mutable std::vector<std::atomic<int>> reads;
+
+ private:
+  const ImageSource& inner_;
+};
+
+TEST_F(ImageFolder, IsLookedAtReadingEachFileOnce) {
+  const Data data = open();
+  const auto& files = dynamic_cast<const EncodedImages&>(*data.train);
+  for (const bool hash_as_read : {true, false}) {
+    const auto counted = std::make_shared<const Counted>(files.source());
+    const EncodedImages set(counted, 2, {.size = {16, 16}, .workers = 3, .hash_as_read = hash_as_read});
+    const SetInfo info = look_at(set, 3);
+    EXPECT_EQ(info.sha256, files.content_sha256());
+    EXPECT_EQ(info.values.mean, measure(files).mean);
+    EXPECT_EQ(info.values.std, measure(files).std);
+    EXPECT_EQ(info.per_class, (std::vector<int64_t>{3, 3}));
+    for (const auto& reads : counted->reads) EXPECT_EQ(reads, hash_as_read ? 1 : 2);
+  }
+}
+
+TEST_F(ImageFolder, IsBroughtToAnotherSizeWithoutOpeningItAgain) {
+  const Data data = open({.keep_files = true}), other = open();
+  const auto set = dynamic_cast<const EncodedImages&>(*data.train).at_size({16, 16});
+  EXPECT_EQ(image(*set, 4), image(*other.train, 4));
+  EXPECT_EQ(set->content_sha256(), other.train->content_sha256());
+  EXPECT_NE(set->content_sha256(), data.train->content_sha256()) << "negative control";
 }
 
 }  // namespace

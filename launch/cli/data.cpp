@@ -36,18 +36,13 @@ void data(const Options& options, Runtime& runtime) {
   static_cast<void>(index_of("data's action", options.action, actions));
   DataOptions reading = data_options(options, runtime);
   reading.on_corrupt = "skip";  // so that all of them are found
+  reading.keep_files = reading.hash_as_read = true;
+  Data data = open_data(options.data, reading);
   // Image files of several sizes must be brought to one to be measured.
-  const bool files = options.data.starts_with("images:") || options.data.starts_with("packed:");
-  Data data = open_data(options.data, [&] {
-    DataOptions as_they_are = reading;
-    as_they_are.keep_files = true;
-    return as_they_are;
-  }());
   const auto* encoded = dynamic_cast<const EncodedImages*>(data.train.get());
-  if (files && encoded && !encoded->one_size() && options.resize.empty()) {
-    reading.resize = "224";
-    data = open_data(options.data, reading);
-  }
+  if (encoded && !encoded->one_size() && options.resize.empty())
+    for (auto* set : {&data.train, &data.test, &data.validation})
+      if (const auto* files = dynamic_cast<const EncodedImages*>(set->get())) *set = files->at_size({224, 224});
   fmt::print("{}, {} classes\n", options.data, data.train->classes());
   const std::pair<const char*, const Dataset*> sets[] = {
       {"train", data.train.get()}, {"test", data.test.get()}, {"validation", data.validation.get()}};

@@ -35,7 +35,14 @@ EncodedImages::EncodedImages(std::shared_ptr<const ImageSource> source, int clas
       reading_(reading),
       cache_(reading.cache ? static_cast<size_t>(source_->size()) : 0),
       one_size_(one_size),
-      left_out_(std::move(left_out)) {}
+      left_out_(std::move(left_out)),
+      hashes_(reading.hash_as_read ? static_cast<size_t>(source_->size()) : 0) {}
+
+std::shared_ptr<const EncodedImages> EncodedImages::at_size(std::array<int64_t, 2> size) const {
+  ImageReading reading = reading_;
+  reading.size = size;
+  return std::make_shared<EncodedImages>(source_, classes_, reading, one_size_, left_out_);
+}
 
 std::vector<std::string> EncodedImages::corrupt() const {
   const std::lock_guard lock(mutex_);
@@ -95,6 +102,7 @@ int64_t EncodedImages::decode_or_next(int64_t index, const ChooseCrop& choose, s
 void EncodedImages::decode(int64_t index, const ChooseCrop& choose, std::span<uint8_t> pixels) const {
   std::vector<uint8_t> buffer;
   const std::span<const uint8_t> file = source_->bytes(index, buffer);
+  if (reading_.hash_as_read) note_hash(index, file);
   const std::string name = source_->name(index);
   const ImageSize stored = image_size(file, name);
   Crop box = choose(stored.height, stored.width);
@@ -105,13 +113,21 @@ void EncodedImages::decode(int64_t index, const ChooseCrop& choose, std::span<ui
   resample(decoded, box, reading_.size[0], reading_.size[1], pixels);
 }
 
+void EncodedImages::note_hash(int64_t index, std::span<const uint8_t> file) const {
+  std::string hash = sha256(std::as_bytes(file));
+  const std::lock_guard lock(mutex_);
+  hashes_[static_cast<size_t>(index)] = std::move(hash);
+}
+
 std::string EncodedImages::content_sha256() const {
   const std::lock_guard lock(mutex_);
   if (!sha256_.empty()) return sha256_;
-  std::vector<std::string> hashes(static_cast<size_t>(size()));
+  std::vector<std::string> hashes = hashes_;
+  hashes.resize(static_cast<size_t>(size()));
   Crew(reading_.workers).each(size(), [&](int64_t i, int) {
+    std::string& hash = hashes[static_cast<size_t>(i)];
     std::vector<uint8_t> buffer;
-    hashes[static_cast<size_t>(i)] = sha256(std::as_bytes(source_->bytes(i, buffer)));
+    if (hash.empty()) hash = sha256(std::as_bytes(source_->bytes(i, buffer)));
   });
   Sha256 all;
   all.update(fmt::format("encoded images 1 {} {} {} {} {}\n", size(), image_shape().str(), reading_.shorter, classes_,

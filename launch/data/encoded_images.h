@@ -30,9 +30,10 @@ struct ImageReading {
   int64_t shorter = 0;            // see central_crop
   int channels = 3;
   OnCorrupt on_corrupt = OnCorrupt::stop;
-  int workers = 1;          // threads that compute the content hash
-  bool cache = false;       // what `read` gives is kept in memory as bytes, and not decoded again
-  bool keep_files = false;  // images of several sizes are let pass where `size` is 0x0: to be packed, not read
+  int workers = 1;            // threads that compute the content hash
+  bool cache = false;         // what `read` gives is kept in memory as bytes, and not decoded again
+  bool keep_files = false;    // images of several sizes are let pass where `size` is 0x0: to be packed, not read
+  bool hash_as_read = false;  // files are hashed as they are decoded: the content hash reads no more than the others
 };
 
 /// `read` gives the middle of each image (central_crop), `read_crop` any part, resampled (resample.h). A JPEG that is
@@ -52,7 +53,9 @@ class EncodedImages final : public Dataset {
   int32_t read(int64_t index, std::span<float> image) const override;
   int32_t read_crop(int64_t index, const ChooseCrop& choose, std::span<float> image) const override;
   uint64_t key(int64_t index) const override { return source_->key(index); }
-  /// Reads all files when it is called first.
+  /// The same files, brought to another size.
+  std::shared_ptr<const EncodedImages> at_size(std::array<int64_t, 2> size) const;
+  /// Reads all files when it is called first, but for those hashed already.
   std::string content_sha256() const override;
   const ImageSource& source() const { return *source_; }
   /// All images are of one size before anything is done to them.
@@ -64,6 +67,7 @@ class EncodedImages final : public Dataset {
   /// Writes the sample's bytes, or those of what stands in for it, and returns whose they are.
   int64_t decode_or_next(int64_t index, const ChooseCrop& choose, std::span<uint8_t> pixels) const;
   void decode(int64_t index, const ChooseCrop& choose, std::span<uint8_t> pixels) const;
+  void note_hash(int64_t index, std::span<const uint8_t> file) const;
 
   std::shared_ptr<const ImageSource> source_;
   int classes_;
@@ -74,6 +78,7 @@ class EncodedImages final : public Dataset {
   bool one_size_;
   mutable std::map<int64_t, std::string> corrupt_;  // by sample: told of already
   std::vector<std::string> left_out_;
+  mutable std::vector<std::string> hashes_;  // with hash_as_read, by sample: of the files read so far
   mutable std::string sha256_;
 };
 

@@ -13,15 +13,18 @@ SetInfo look_at(const Dataset& set, int workers) {
                .values = {},
                .sha256 = {}};
   std::vector<int32_t> labels(static_cast<size_t>(set.size()));
+  Measuring measuring(set);
   Crew crew(workers);
   std::vector<std::vector<float>> images(static_cast<size_t>(crew.workers()),
                                          std::vector<float>(static_cast<size_t>(info.image_shape.elements())));
   crew.each(set.size(), [&](int64_t i, int worker) {
-    labels[static_cast<size_t>(i)] = set.read(i, images[static_cast<size_t>(worker)]);
+    std::vector<float>& image = images[static_cast<size_t>(worker)];
+    labels[static_cast<size_t>(i)] = set.read(i, image);
+    measuring.add(i, image);
   });
   for (const int32_t label : labels) ++info.per_class.at(static_cast<size_t>(label));
   if (const auto* files = dynamic_cast<const EncodedImages*>(&set)) info.corrupt = files->corrupt();
-  info.values = measure(set, workers);
+  info.values = measuring.result();
   info.sha256 = set.content_sha256();
   return info;
 }

@@ -18,8 +18,9 @@ struct SetInfo {
   std::string sha256;
 };
 
-/// Reads every sample, on `workers` threads; the result does not depend on how many. Image files should have been
-/// opened with OnCorrupt::skip: with OnCorrupt::stop the first corrupt one throws.
+/// Reads every sample once, on `workers` threads; the result does not depend on how many. Image files should have been
+/// opened with OnCorrupt::skip: with OnCorrupt::stop the first corrupt one throws; and with hash_as_read, so that their
+/// content hash does not read them all again.
 SetInfo look_at(const Dataset& set, int workers);
 
 }  // namespace lockstep

@@ -84,42 +84,41 @@ std::vector<float> parse_list(std::string_view text) {
 
 }  // namespace
 
-Normalisation measure(const Dataset& dataset, int workers) {
+Measuring::Measuring(const Dataset& dataset)
+    : floats_(static_cast<size_t>(dataset.image_shape().elements())),
+      channels_(static_cast<size_t>(dataset.image_shape()[2])) {
   constexpr int64_t most = int64_t{1} << 28;
-  const auto floats = static_cast<size_t>(dataset.image_shape().elements());
-  const auto channels = static_cast<size_t>(dataset.image_shape()[2]);
-  const int64_t fitting = std::max<int64_t>(1, most / static_cast<int64_t>(floats));
-  const int64_t stride = (dataset.size() + fitting - 1) / fitting;
-  const int64_t count = (dataset.size() + stride - 1) / stride;
+  const int64_t fitting = std::max<int64_t>(1, most / static_cast<int64_t>(floats_));
+  stride_ = (dataset.size() + fitting - 1) / fitting;
+  sums_.resize(static_cast<size_t>((dataset.size() + stride_ - 1) / stride_) * channels_);
+  squares_.resize(sums_.size());
+}
 
-  // Each image's sums are kept, and added in the order of the samples whoever found them.
-  std::vector<double> sums(static_cast<size_t>(count) * channels), all_squares(sums.size());
-  Crew crew(workers);
-  std::vector<std::vector<float>> images(static_cast<size_t>(crew.workers()), std::vector<float>(floats));
-  crew.each(count, [&](int64_t i, int worker) {
-    std::vector<float>& image = images[static_cast<size_t>(worker)];
-    dataset.read(i * stride, image);
-    for (size_t k = 0; k < channels; ++k) {
-      double image_sum = 0;
-      double image_squares = 0;
-      for (size_t x = k; x < floats; x += channels) {
-        const double value = image[x];
-        image_sum += value;
-        image_squares += value * value;
-      }
-      sums[static_cast<size_t>(i) * channels + k] = image_sum;
-      all_squares[static_cast<size_t>(i) * channels + k] = image_squares;
+void Measuring::add(int64_t index, std::span<const float> image) {
+  if (index % stride_ != 0) return;
+  for (size_t k = 0; k < channels_; ++k) {
+    double image_sum = 0;
+    double image_squares = 0;
+    for (size_t x = k; x < floats_; x += channels_) {
+      const double value = image[x];
+      image_sum += value;
+      image_squares += value * value;
     }
-  });
-  std::vector<double> sum(channels), squares(channels);
-  for (size_t i = 0; i < sums.size(); ++i) {
-    sum[i % channels] += sums[i];
-    squares[i % channels] += all_squares[i];
+    sums_[static_cast<size_t>(index / stride_) * channels_ + k] = image_sum;
+    squares_[static_cast<size_t>(index / stride_) * channels_ + k] = image_squares;
   }
-  const int64_t pixels = count * static_cast<int64_t>(floats / channels);
+}
+
+Normalisation Measuring::result() const {
+  std::vector<double> sum(channels_), squares(channels_);
+  for (size_t i = 0; i < sums_.size(); ++i) {
+    sum[i % channels_] += sums_[i];
+    squares[i % channels_] += squares_[i];
+  }
+  const size_t pixels = sums_.size() / channels_ * (floats_ / channels_);
 
   Normalisation result;
-  for (size_t k = 0; k < channels; ++k) {
+  for (size_t k = 0; k < channels_; ++k) {
     const double mean = sum[k] / static_cast<double>(pixels);
     const double variance = squares[k] / static_cast<double>(pixels) - mean * mean;
     result.mean.push_back(static_cast<float>(mean));
@@ -127,6 +126,19 @@ Normalisation measure(const Dataset& dataset, int workers) {
     result.std.push_back(variance > 1e-12 ? static_cast<float>(std::sqrt(variance)) : 1.0F);
   }
   return result;
+}
+
+Normalisation measure(const Dataset& dataset, int workers) {
+  Measuring measuring(dataset);
+  Crew crew(workers);
+  std::vector<std::vector<float>> images(static_cast<size_t>(crew.workers()),
+                                         std::vector<float>(static_cast<size_t>(dataset.image_shape().elements())));
+  crew.each((dataset.size() + measuring.stride() - 1) / measuring.stride(), [&](int64_t i, int worker) {
+    std::vector<float>& image = images[static_cast<size_t>(worker)];
+    dataset.read(i * measuring.stride(), image);
+    measuring.add(i * measuring.stride(), image);
+  });
+  return measuring.result();
 }
 
 std::optional<Normalisation> parse_normalisation(const std::string& text, const Dataset& train, int workers) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,23 @@ struct Normalisation {
 /// keeps within it. `workers` threads read; the bits do not depend on how many. A channel that is constant gets a
 /// standard deviation of 1.
 Normalisation measure(const Dataset& dataset, int workers = 1);
+
+/// The same, of images that somebody reads for more than this. `add` may be called by several threads at once.
+class Measuring {
+ public:
+  explicit Measuring(const Dataset& dataset);
+  /// Every so manieth sample is measured.
+  int64_t stride() const { return stride_; }
+  /// Once for each sample; those in between count for nothing.
+  void add(int64_t index, std::span<const float> image);
+  Normalisation result() const;
+
+ private:
+  size_t floats_, channels_;
+  int64_t stride_;
+  // By measured image and channel: added in the samples' order, whoever found them.
+  std::vector<double> sums_, squares_;
+};
 
 /// "auto" measures `train`; "none" gives nothing; "MEAN/STD" or "M,M,M/S,S,S" (one a channel) is taken as it is.
 /// Throws InputError that shows the form.

@@ -67,7 +67,8 @@ ImageReading image_reading(const DataOptions& options) {
   ImageReading reading{.channels = options.channels,
                        .workers = options.workers,
                        .cache = options.cache,
-                       .keep_files = options.keep_files};
+                       .keep_files = options.keep_files,
+                       .hash_as_read = options.hash_as_read};
   parse_image_size(options.resize, reading);
   if (options.channels != 1 && options.channels != 3)
     throw InputError("--channels {}, expected 3, or 1 for grey", options.channels);

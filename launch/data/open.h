@@ -23,7 +23,8 @@ struct DataOptions {
   uint64_t seed = 0;                // of the split
   int workers = 1;                  // threads that unpack, look at and hash files
   bool cache = false;               // of image files: what was decoded is kept in memory, a byte a value
-  bool keep_files = false;  // image files of several sizes are let pass without `resize`: to be packed, not read
+  bool keep_files = false;    // image files of several sizes are let pass without `resize`: to be packed, not read
+  bool hash_as_read = false;  // of image files: see ImageReading
 };
 
 /// "digits", "idx:DIR", "cifar10:DIR", "cifar100:DIR", "images:DIR", "npy:IMAGES,LABELS", "npz:FILE",
