@@ -79,10 +79,10 @@ def main():
     y = jnp.arange(batch) % 10
 
     def once():
-        state[0], value, _ = step(state[0], x, y)
-        return value
+        state[0], *_ = step(state[0], x, y)
+        return state
 
-    serve(once, lambda value: value.block_until_ready())
+    serve(once, jax.block_until_ready)
 
 
 main()

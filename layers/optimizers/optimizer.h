@@ -29,8 +29,8 @@ class Optimizer {
   using Options = std::variant<SGD, Adam, AdamW, RMSprop, Adagrad, LARS, LAMB>;
   /// Implicit, so that compile({.optimizer = SGD{…}}) reads well.
   template <class One>
-  requires std::constructible_from<Options, std::in_place_type_t<One>, One> Optimizer(
-      One options, CommonOptions common = {})  // NOLINT
+  requires(!std::same_as<One, Optimizer> && std::constructible_from<Options, std::in_place_type_t<One>, One>)
+      Optimizer(One options, CommonOptions common = {})  // NOLINT
       : common(common), options_(std::in_place_type<One>, options) {}
 
   /// "sgd", "momentum" (SGD with momentum 0.9), "adam", "adamw", "rmsprop", "adagrad", "lars" or "lamb". Throws
