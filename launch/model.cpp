@@ -273,9 +273,14 @@ std::vector<float> Model::predict(std::shared_ptr<const Dataset> data, const Run
   return predictions;
 }
 
+const std::vector<std::string>& pass_names() {
+  static const std::vector<std::string> names{"network", "fuse", "autodiff", "place",
+                                              "reduce",  "step", "layers",   "svg"};
+  return names;
+}
+
 std::string Model::plan(const RunOptions& options, const std::string& pass) {
-  const std::vector<std::string> passes{"network", "fuse", "autodiff", "place", "reduce", "step", "layers", "svg"};
-  if (std::ranges::find(passes, pass) == passes.end()) throw unknown("pass", pass, passes);
+  static_cast<void>(index_of("pass", pass, pass_names()));
   std::map<std::string, std::string, std::less<>> text;
   std::mutex mutex;
   on_ranks(

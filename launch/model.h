@@ -80,6 +80,9 @@ struct History {
   bool interrupted = false;  // by FitOptions::stop_requested: then the next fit goes on in the same epoch
 };
 
+/// What Model::plan can show.
+const std::vector<std::string>& pass_names();
+
 class Model {
  public:
   /// `runtime` must outlive the model.

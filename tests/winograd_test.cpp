@@ -5,6 +5,7 @@
 #include <omp.h>
 
 #include "layers/cpu/tile_gemm.h"
+#include "layers/cpu/winograd_tiles.h"
 #include "tests/op_check.h"
 
 namespace lockstep::cpu {
@@ -15,7 +16,7 @@ using namespace test;
 Conv2dAttributes padded(int64_t before, int64_t after) { return {{3, 3}, {1, 1}, {before, before}, {after, after}}; }
 
 TEST(TileGemm, BothInstructionSetsHaveTheBitsOfOneChain) {
-  if (!__builtin_cpu_supports("avx512f")) GTEST_SKIP() << "no AVX-512 here: nothing to compare with";
+  if (!has_avx512()) GTEST_SKIP() << "no AVX-512 here: nothing to compare with";
   for (const int64_t rows : {1, 5, 6, 13, 14, 29}) {
     constexpr int64_t depth = 48, panels = 3;
     const Buffer a = uniform({depth / panel, rows, panel}, 1), b = uniform({panels, depth, panel}, 2);
@@ -36,6 +37,39 @@ TEST(TileGemm, BothInstructionSetsHaveTheBitsOfOneChain) {
     EXPECT_TRUE(same_bits(sums, others)) << rows;
     others[7] = std::nextafter(others[7], 2.0F);
     EXPECT_FALSE(same_bits(sums, others));
+  }
+}
+
+TEST(WinogradTiles, BothInstructionSetsHaveTheSameBits) {
+  if (!has_avx512()) GTEST_SKIP() << "no AVX-512 here: nothing to compare with";
+  // Odd sides: tiles hang over at all edges.
+  const TileGrid grid{.height = 9,
+                      .width = 7,
+                      .channels = 32,
+                      .rows = 9,
+                      .columns = 7,
+                      .filters = 48,
+                      .pad = {1, 1},
+                      .across = 4,
+                      .down = 5};
+  constexpr int64_t count = 2 * 5 * 4;
+  const Buffer images = uniform({2, 9, 7, 32}, 1), dy = uniform({2, 9, 7, 48}, 2), bias = uniform({48}, 3);
+  const Buffer products = uniform({places, count, 48}, 4);
+  const auto all = [&](const WinogradTiles& tiles) {
+    std::vector<Buffer> made;
+    for (const Shape& shape : {Shape{places, count, 32}, Shape{places, count, 48}, Shape{2, 9, 7, 48}})
+      made.emplace_back(Type{shape}, 0xFF);
+    tiles.inputs(grid, images.as().data(), 0, count, 0, count, made[0].as().data());
+    tiles.output_grads(grid, dy.as().data(), 0, count, 0, count, made[1].as().data());
+    tiles.outputs(grid, products.as().data(), 0, count, 0, count, bias.as().data(), true, made[2].as().data());
+    return made;
+  };
+  const auto narrow = all(winograd_tiles_8);
+  auto wide = all(winograd_tiles_16);
+  for (size_t i = 0; i < narrow.size(); ++i) {
+    EXPECT_TRUE(same_bits(narrow[i], wide[i])) << i;
+    wide[i][5] = std::nextafter(wide[i][5], 2.0F);
+    EXPECT_FALSE(same_bits(narrow[i], wide[i]));
   }
 }
 

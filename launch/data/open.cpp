@@ -20,7 +20,7 @@ namespace {
 struct Kind {
   std::string name;
   std::string_view rest;  // what is expected behind the colon
-  Data (*open)(const std::string& rest, const DataOptions& options);
+  Data (*open)(const std::string& rest, const ImageReading& reading);
 };
 
 /// "224", "224x256" or "224:256".
@@ -37,21 +37,21 @@ void parse_image_size(const std::string& text, ImageReading& reading) {
 
 const std::vector<Kind>& kinds() {
   using Text = const std::string&;
-  using Options = const DataOptions&;
+  using Reading = const ImageReading&;
   static const std::vector<Kind> all{
-      {"digits", "", [](Text, Options) { return open_digits(); }},
-      {"idx", "DIR with the directory of the IDX files", [](Text rest, Options) { return open_idx(rest); }},
+      {"digits", "", [](Text, Reading) { return open_digits(); }},
+      {"idx", "DIR with the directory of the IDX files", [](Text rest, Reading) { return open_idx(rest); }},
       {"cifar10", "DIR with the directory of the .bin files",
-       [](Text rest, Options options) { return open_cifar(rest, cifar10, options.workers); }},
+       [](Text rest, Reading reading) { return open_cifar(rest, cifar10, reading.workers); }},
       {"cifar100", "DIR with the directory of the .bin files",
-       [](Text rest, Options options) { return open_cifar(rest, cifar100, options.workers); }},
+       [](Text rest, Reading reading) { return open_cifar(rest, cifar100, reading.workers); }},
       {"images", "DIR with a folder of images a class",
-       [](Text rest, Options options) { return open_image_folder(rest, image_reading(options)); }},
-      {"npy", "IMAGES.npy,LABELS.npy", [](Text rest, Options) { return open_npy(rest); }},
-      {"npz", "FILE with x_train and y_train", [](Text rest, Options) { return open_npz(rest); }},
+       [](Text rest, Reading reading) { return open_image_folder(rest, reading); }},
+      {"npy", "IMAGES.npy,LABELS.npy", [](Text rest, Reading) { return open_npy(rest); }},
+      {"npz", "FILE with x_train and y_train", [](Text rest, Reading) { return open_npz(rest); }},
       {"packed", "FILE that lockstep pack wrote",
-       [](Text rest, Options options) { return open_packed(rest, image_reading(options)); }},
-      {"synthetic", "HxWxC/CLASSES/COUNT", [](Text rest, Options) { return open_synthetic(rest); }},
+       [](Text rest, Reading reading) { return open_packed(rest, reading); }},
+      {"synthetic", "HxWxC/CLASSES/COUNT", [](Text rest, Reading) { return open_synthetic(rest); }},
   };
   return all;
 }
@@ -77,6 +77,7 @@ ImageReading image_reading(const DataOptions& options) {
 }
 
 Data open_data(const std::string& spec, const DataOptions& options) {
+  const ImageReading reading = image_reading(options);  // whether or not there are image files: nonsense is refused
   const size_t colon = spec.find(':');
   const std::string name = spec.substr(0, colon);
   const std::string rest = colon == std::string::npos ? "" : spec.substr(colon + 1);
@@ -88,7 +89,7 @@ Data open_data(const std::string& spec, const DataOptions& options) {
       throw InputError("data '{}': {} takes nothing behind a colon", spec, name);
     if (!kind.rest.empty() && rest.empty() && name != "synthetic")
       throw InputError("data '{}', expected {}:{}", spec, name, kind.rest);
-    return kind.open(rest, options);
+    return kind.open(rest, reading);
   }
   throw unknown("data", name, names);
 }

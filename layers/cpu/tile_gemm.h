@@ -20,6 +20,8 @@ struct TileGemm {
   void (*correlate)(const float* a, int64_t a_step, const float* b, int64_t b_step, float* c, int64_t rows, int64_t m);
 };
 const TileGemm& tile_gemm();
+/// Whether the processor has what files for vectors of 16 are compiled for (x86-64-v4).
+bool has_avx512();
 
 /// The choices that there are: for AVX2 and for AVX-512.
 extern const TileGemm tile_gemm_8, tile_gemm_16;

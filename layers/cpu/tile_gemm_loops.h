@@ -14,8 +14,10 @@ template <class V>
 struct Loops {
   static constexpr int lanes = sizeof(V) / sizeof(float);
   static constexpr int across = panel / lanes;  // vectors in a row of a panel
-  static constexpr int most_rows = across == 1 ? 14 : 6;
+  // Where a row of a panel is one vector, two panels share what is loaded of a: loads would be the limit.
+  static constexpr int together = across == 1 ? 2 : 1;
   static constexpr int outer_rows = across == 1 ? 16 : 4;
+  static constexpr int most_rows(int panels) { return across == 1 ? (panels == 1 ? 14 : 12) : 6; }
 
   static V load(const float* from) {
     V v;
@@ -24,38 +26,46 @@ struct Loops {
   }
   static void store(float* to, V v) { std::memcpy(to, &v, sizeof v); }
 
-  /// `Rows` rows of one panel of c.
-  template <int Rows>
+  /// `Rows` rows of some panels of c.
+  template <int Rows, int Panels>
   static void product_block(const float* a, const float* b, float* c, int64_t rows, int64_t depth) {
-    V sum[Rows][across] = {};
+    constexpr int vectors = Panels * across;
+    V sum[Rows][vectors] = {};
     for (int64_t d = 0; d < depth; d += panel, a += rows * panel)
       for (int64_t e = 0; e < panel; ++e, b += panel) {
-        V right[across];
-        for (int v = 0; v < across; ++v) right[v] = load(b + v * lanes);
+        V right[vectors];
+        for (int v = 0; v < vectors; ++v) right[v] = load(b + v / across * depth * panel + v % across * lanes);
 #pragma GCC unroll 16
         for (int i = 0; i < Rows; ++i)
-          for (int v = 0; v < across; ++v) sum[i][v] = a[i * panel + e] * right[v] + sum[i][v];
+          for (int v = 0; v < vectors; ++v) sum[i][v] = a[i * panel + e] * right[v] + sum[i][v];
       }
     for (int i = 0; i < Rows; ++i)
-      for (int v = 0; v < across; ++v) store(c + i * panel + v * lanes, sum[i][v]);
+      for (int v = 0; v < vectors; ++v)
+        store(c + v / across * rows * panel + i * panel + v % across * lanes, sum[i][v]);
   }
 
   /// The last rows, fewer than most_rows.
-  template <int Rows>
+  template <int Rows, int Panels>
   static void product_rest(const float* a, const float* b, float* c, int64_t rows, int64_t depth, int64_t left) {
     if constexpr (Rows > 0) {
-      if (left == Rows) return product_block<Rows>(a, b, c, rows, depth);
-      product_rest<Rows - 1>(a, b, c, rows, depth, left);
+      if (left == Rows) return product_block<Rows, Panels>(a, b, c, rows, depth);
+      product_rest<Rows - 1, Panels>(a, b, c, rows, depth, left);
     }
   }
 
+  template <int Panels>
+  static void product_panels(const float* a, const float* b, float* c, int64_t rows, int64_t depth) {
+    constexpr int most = most_rows(Panels);
+    int64_t i = 0;
+    for (; i + most <= rows; i += most) product_block<most, Panels>(a + i * panel, b, c + i * panel, rows, depth);
+    product_rest<most - 1, Panels>(a + i * panel, b, c + i * panel, rows, depth, rows - i);
+  }
+
   static void product(const float* a, const float* b, float* c, int64_t rows, int64_t depth, int64_t panels) {
-    for (int64_t p = 0; p < panels; ++p, b += depth * panel, c += rows * panel) {
-      int64_t i = 0;
-      for (; i + most_rows <= rows; i += most_rows)
-        product_block<most_rows>(a + i * panel, b, c + i * panel, rows, depth);
-      product_rest<most_rows - 1>(a + i * panel, b, c + i * panel, rows, depth, rows - i);
-    }
+    int64_t p = 0;
+    for (; p + together <= panels; p += together)
+      product_panels<together>(a, b + p * depth * panel, c + p * rows * panel, rows, depth);
+    if (p < panels) product_panels<1>(a, b + p * depth * panel, c + p * rows * panel, rows, depth);
   }
 
   /// `Rows` rows of one panel of c.

@@ -31,10 +31,10 @@ template <class V>
 }
 template <class V>
 [[gnu::always_inline]] inline V broadcast(float x) {
-  if constexpr (std::is_same_v<V, Vec>)
-    return Vec{x, x, x, x, x, x, x, x};
-  else
+  if constexpr (std::is_same_v<V, float>)
     return x;
+  else
+    return x - V{};  // of any width; -0 stays -0
 }
 template <class V>
 [[gnu::always_inline]] inline IntOf<V> broadcast_int(int32_t x) {

@@ -7,22 +7,26 @@
 #include "layers/cpu/parallel.h"
 #include "layers/cpu/tile_gemm.h"
 #include "layers/cpu/vec.h"
+#include "layers/cpu/winograd_tiles.h"
 #include "layers/cpu/winograd_transforms.h"
 
 namespace lockstep::cpu {
 
 namespace {
 
-constexpr int64_t places = 16;  // of a transformed tile
-
-/// Images cut into overlapping tiles of the input and tiles of 2x2 of the output, and blocks of tiles whose
-/// transformed values stay in the cache.
-struct Tiling {
+/// With blocks of tiles whose transformed values stay in the cache.
+struct Tiling : TileGrid {
   Tiling(const Shape& x, const Shape& y, Size2 pad)
-      : height(x[1]), width(x[2]), channels(x[3]), rows(y[1]), columns(y[2]), filters(y[3]), pad(pad) {
-    across = (columns + 1) / 2;
-    down = (rows + 1) / 2;
-    tiles = y[0] * down * across;
+      : TileGrid{.height = x[1],
+                 .width = x[2],
+                 .channels = x[3],
+                 .rows = y[1],
+                 .columns = y[2],
+                 .filters = y[3],
+                 .pad = {pad[0], pad[1]},
+                 .across = (y[2] + 1) / 2,
+                 .down = (y[1] + 1) / 2},
+        tiles(y[0] * down * across) {
     constexpr int64_t cached = 1 << 17, least = 84;
     const int64_t most = std::max(cached / (places * (channels + filters)), least);
     const int64_t blocks = (tiles + most - 1) / most;
@@ -34,97 +38,29 @@ struct Tiling {
   void each_block(Body body) const {
     for (int64_t first = 0; first < tiles; first += block) body(first, std::min(block, tiles - first));
   }
-  struct At {
-    int64_t image, y, x;  // of the output
-  };
-  At at(int64_t tile) const { return {tile / (down * across), tile / across % down * 2, tile % across * 2}; }
 
-  int64_t height, width, channels, rows, columns, filters;
-  Size2 pad;
-  int64_t across, down, tiles, block;
+  int64_t tiles, block = 0;
 };
 
-/// Where the pixels of a tile lie, zeros for those outside of the image.
-template <int Side>
-struct Pixels {
-  const float* from[Side][Side];
-  int64_t inside[Side][Side];  // all bits, or none
-
-  /// `y`, `x`: of the first pixel.
-  Pixels(const float* image, int64_t height, int64_t width, int64_t channels, int64_t y, int64_t x) {
-    alignas(32) static constexpr float zeros[8] = {};
-    for (int64_t i = 0; i < Side; ++i)
-      for (int64_t j = 0; j < Side; ++j) {
-        const bool in = y + i >= 0 && y + i < height && x + j >= 0 && x + j < width;
-        from[i][j] = in ? image + ((y + i) * width + x + j) * channels : zeros;
-        inside[i][j] = in ? ~int64_t{0} : 0;
-      }
-  }
-  [[gnu::always_inline]] void load_from(int64_t channel, Vec (&d)[Side][Side]) const {
-#pragma GCC unroll 4
-    for (int i = 0; i < Side; ++i)
-#pragma GCC unroll 4
-      for (int j = 0; j < Side; ++j) d[i][j] = load<Vec>(from[i][j] + (channel & inside[i][j]));
-  }
-};
-
-/// Transforms tiles of images [.., height, width, channels] into [16][channels / 16][count][16]. A tile's first pixel
-/// is `offset` before the output's.
-template <int Side, class Transform>
-void transform_tiles(const Tiling& t, const float* images, int64_t height, int64_t width, int64_t channels,
-                     Size2 offset, int64_t first, int64_t count, float* to, Transform transform) {
-  parallel_for(count, channels * (Side * Side + places) * 4, [=, &t](int64_t begin, int64_t end) {
-    for (int64_t tile = begin; tile < end; ++tile) {
-      const auto [image, y, x] = t.at(first + tile);
-      const Pixels<Side> pixels(images + image * height * width * channels, height, width, channels, y - offset[0],
-                                x - offset[1]);
-      for (int64_t c = 0; c < channels; c += 8) {
-        Vec d[Side][Side], v[4][4];
-        pixels.load_from(c, d);
-        transform(d, v);
-        float* out = to + (c / panel * count + tile) * panel + c % panel;
-#pragma GCC unroll 16
-        for (int64_t i = 0; i < places; ++i) store(out + i * channels * count, v[i / 4][i % 4]);
-      }
-    }
-  });
+const WinogradTiles& loops() {
+  static const WinogradTiles& chosen = has_avx512() ? winograd_tiles_16 : winograd_tiles_8;
+  return chosen;
 }
 
 void transform_inputs(const Tiling& t, const float* images, int64_t first, int64_t count, float* to) {
-  transform_tiles<4>(t, images, t.height, t.width, t.channels, t.pad, first, count, to,
-                     [](const Vec(&d)[4][4], Vec(&v)[4][4]) { transform_input(d, v); });
+  parallel_for(count, t.channels * (places + places) * 4,
+               [=, &t](int64_t begin, int64_t end) { loops().inputs(t, images, first, count, begin, end, to); });
 }
 
 void transform_output_grads(const Tiling& t, const float* dy, int64_t first, int64_t count, float* to) {
-  transform_tiles<2>(t, dy, t.rows, t.columns, t.filters, {0, 0}, first, count, to,
-                     [](const Vec(&d)[2][2], Vec(&v)[4][4]) { transform_output_grad(d, v); });
+  parallel_for(count, t.filters * (4 + places) * 4,
+               [=, &t](int64_t begin, int64_t end) { loops().output_grads(t, dy, first, count, begin, end, to); });
 }
 
-/// From [16][filters / 16][count][16] to pixels of the output, with what follows them.
 void transform_outputs(const Tiling& t, const float* from, int64_t first, int64_t count, const float* bias, bool relus,
                        float* images) {
   parallel_for(count, t.filters * (4 + places) * 4, [=, &t](int64_t begin, int64_t end) {
-    for (int64_t tile = begin; tile < end; ++tile) {
-      const auto [image, y, x] = t.at(first + tile);
-      float* out = images + ((image * t.rows + y) * t.columns + x) * t.filters;
-      const bool second_row = y + 1 < t.rows, second_column = x + 1 < t.columns;
-      for (int64_t k = 0; k < t.filters; k += 8) {
-        const float* at = from + (k / panel * count + tile) * panel + k % panel;
-        Vec m[4][4], made[2][2];
-#pragma GCC unroll 16
-        for (int64_t i = 0; i < places; ++i) m[i / 4][i % 4] = load<Vec>(at + i * t.filters * count);
-        transform_output(m, made);
-        const Vec add = bias ? load<Vec>(bias + k) : broadcast<Vec>(0);
-        const auto put = [&](int i, int j) {
-          const Vec sum = bias ? made[i][j] + add : made[i][j];
-          store(out + (i * t.columns + j) * t.filters + k, relus ? relu(sum) : sum);
-        };
-        put(0, 0);
-        if (second_column) put(0, 1);
-        if (second_row) put(1, 0);
-        if (second_row && second_column) put(1, 1);
-      }
-    }
+    loops().outputs(t, from, first, count, begin, end, bias, relus, images);
   });
 }
 
