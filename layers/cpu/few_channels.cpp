@@ -54,13 +54,13 @@ Kernel few_channels_weight_grad(const Conv2dAttributes& conv, const Shape& x, co
     std::fill_n(sums, kernels * across * panel, 0.0F);
     for (int64_t n = 0; n < y[0]; ++n) {
       padded.fill(args.in[0].as() + n * x[1] * x[2] * x[3], image);
-      parallel_for(kernels, y[1] * y[2] * (across + panel) * 4, [&](int64_t begin, int64_t end) {
+      parallel_for(conv.kernel[0], y[1] * y[2] * (across + filters) * 4, [&](int64_t begin, int64_t end) {
         for (int64_t p = 0; p < y[1]; ++p)
-          for (int64_t k = begin; k < end; ++k) {
-            const int64_t row = p * conv.stride[0] + k % conv.kernel[0];
+          for (int64_t r = begin; r < end; ++r) {
+            const int64_t row = p * conv.stride[0] + r;
             tile_gemm().correlate(image + row * padded.columns * padded.channels, conv.stride[1] * padded.channels,
-                                  dy + (n * y[1] + p) * y[2] * filters + k / conv.kernel[0] * panel, filters,
-                                  sums + k * across * panel, y[2], across);
+                                  dy + (n * y[1] + p) * y[2] * filters, filters, panel, sums + r * across * panel,
+                                  conv.kernel[0] * across * panel, y[2], across, panels);
           }
       });
     }

@@ -16,8 +16,10 @@ struct TileGemm {
   void (*product)(const float* a, const float* b, float* c, int64_t rows, int64_t depth, int64_t panels);
   /// c[i][j] += sum over t of a[t][i] * b[t][j]. a: [m/16][rows][16]; b: [panels][rows][16]; c: [panels][m][16].
   void (*outer)(const float* a, const float* b, float* c, int64_t rows, int64_t m, int64_t panels);
-  /// The same for one panel of c, [m][16], and rows of a and b that are so many floats apart, and may overlap.
-  void (*correlate)(const float* a, int64_t a_step, const float* b, int64_t b_step, float* c, int64_t rows, int64_t m);
+  /// The same for rows of a and b, and panels of b and c, that are so many floats apart; rows may overlap. a:
+  /// [rows][m].
+  void (*correlate)(const float* a, int64_t a_step, const float* b, int64_t b_step, int64_t b_panel, float* c,
+                    int64_t c_panel, int64_t rows, int64_t m, int64_t panels);
 };
 const TileGemm& tile_gemm();
 /// Whether the processor has what files for vectors of 16 are compiled for (x86-64-v4).

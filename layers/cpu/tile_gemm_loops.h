@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "layers/cpu/tile_gemm.h"
 
@@ -16,8 +17,8 @@ struct Loops {
   static constexpr int across = panel / lanes;  // vectors in a row of a panel
   // Where a row of a panel is one vector, two panels share what is loaded of a: loads would be the limit.
   static constexpr int together = across == 1 ? 2 : 1;
-  static constexpr int outer_rows = across == 1 ? 16 : 4;
   static constexpr int most_rows(int panels) { return across == 1 ? (panels == 1 ? 14 : 12) : 6; }
+  static constexpr int most_outer_rows(int panels) { return across == 1 ? (panels == 1 ? 16 : 12) : 4; }
 
   static V load(const float* from) {
     V v;
@@ -25,6 +26,24 @@ struct Loops {
     return v;
   }
   static void store(float* to, V v) { std::memcpy(to, &v, sizeof v); }
+
+  /// Calls body(i, count) for blocks of no more than `Most` of n rows, with the count as a constant. They are as even
+  /// as can be: a block of few rows waits for its own sums.
+  template <int Most, class Body>
+  static void each_rows(int64_t n, Body body) {
+    const int64_t blocks = (n + Most - 1) / Most;
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t i = n * block / blocks;
+      constant_rows<Most>(i, n * (block + 1) / blocks - i, body);
+    }
+  }
+  template <int Rows, class Body>
+  static void constant_rows(int64_t i, int64_t count, const Body& body) {
+    if constexpr (Rows > 0) {
+      if (count == Rows) return body(i, std::integral_constant<int, Rows>{});
+      constant_rows<Rows - 1>(i, count, body);
+    }
+  }
 
   /// `Rows` rows of some panels of c.
   template <int Rows, int Panels>
@@ -44,21 +63,12 @@ struct Loops {
         store(c + v / across * rows * panel + i * panel + v % across * lanes, sum[i][v]);
   }
 
-  /// The last rows, fewer than most_rows.
-  template <int Rows, int Panels>
-  static void product_rest(const float* a, const float* b, float* c, int64_t rows, int64_t depth, int64_t left) {
-    if constexpr (Rows > 0) {
-      if (left == Rows) return product_block<Rows, Panels>(a, b, c, rows, depth);
-      product_rest<Rows - 1, Panels>(a, b, c, rows, depth, left);
-    }
-  }
-
   template <int Panels>
   static void product_panels(const float* a, const float* b, float* c, int64_t rows, int64_t depth) {
-    constexpr int most = most_rows(Panels);
-    int64_t i = 0;
-    for (; i + most <= rows; i += most) product_block<most, Panels>(a + i * panel, b, c + i * panel, rows, depth);
-    product_rest<most - 1, Panels>(a + i * panel, b, c + i * panel, rows, depth, rows - i);
+    each_rows<most_rows(Panels)>(
+        rows, [&](int64_t i, auto count) __attribute__((always_inline)) {
+          product_block<count(), Panels>(a + i * panel, b, c + i * panel, rows, depth);
+        });
   }
 
   static void product(const float* a, const float* b, float* c, int64_t rows, int64_t depth, int64_t panels) {
@@ -68,44 +78,46 @@ struct Loops {
     if (p < panels) product_panels<1>(a, b + p * depth * panel, c + p * rows * panel, rows, depth);
   }
 
-  /// `Rows` rows of one panel of c.
-  template <int Rows>
-  static void outer_block(const float* a, int64_t a_step, const float* b, int64_t b_step, float* c, int64_t rows) {
-    V sum[Rows][across] = {};
+  /// `Rows` rows of some panels of c.
+  template <int Rows, int Panels>
+  static void outer_block(const float* a, int64_t a_step, const float* b, int64_t b_step, int64_t b_panel, float* c,
+                          int64_t c_panel, int64_t rows) {
+    constexpr int vectors = Panels * across;
+    V sum[Rows][vectors] = {};
     for (int64_t t = 0; t < rows; ++t, a += a_step, b += b_step) {
-      V right[across];
-      for (int v = 0; v < across; ++v) right[v] = load(b + v * lanes);
+      V right[vectors];
+      for (int v = 0; v < vectors; ++v) right[v] = load(b + v / across * b_panel + v % across * lanes);
 #pragma GCC unroll 16
       for (int k = 0; k < Rows; ++k)
-        for (int v = 0; v < across; ++v) sum[k][v] = a[k] * right[v] + sum[k][v];
+        for (int v = 0; v < vectors; ++v) sum[k][v] = a[k] * right[v] + sum[k][v];
     }
     for (int k = 0; k < Rows; ++k)
-      for (int v = 0; v < across; ++v) {
-        float* to = c + k * panel + v * lanes;
+      for (int v = 0; v < vectors; ++v) {
+        float* to = c + v / across * c_panel + k * panel + v % across * lanes;
         store(to, load(to) + sum[k][v]);
       }
   }
 
-  /// The last rows, fewer than outer_rows.
-  template <int Rows>
-  static void outer_rest(const float* a, int64_t a_step, const float* b, int64_t b_step, float* c, int64_t rows,
-                         int64_t left) {
-    if constexpr (Rows > 0) {
-      if (left == Rows) return outer_block<Rows>(a, a_step, b, b_step, c, rows);
-      outer_rest<Rows - 1>(a, a_step, b, b_step, c, rows, left);
-    }
+  template <int Panels>
+  static void correlate_panels(const float* a, int64_t a_step, const float* b, int64_t b_step, int64_t b_panel,
+                               float* c, int64_t c_panel, int64_t rows, int64_t m) {
+    each_rows<most_outer_rows(Panels)>(
+        m, [&](int64_t i, auto count) __attribute__((always_inline)) {
+          outer_block<count(), Panels>(a + i, a_step, b, b_step, b_panel, c + i * panel, c_panel, rows);
+        });
   }
 
-  static void correlate(const float* a, int64_t a_step, const float* b, int64_t b_step, float* c, int64_t rows,
-                        int64_t m) {
-    int64_t i = 0;
-    for (; i + outer_rows <= m; i += outer_rows) outer_block<outer_rows>(a + i, a_step, b, b_step, c + i * panel, rows);
-    outer_rest<outer_rows - 1>(a + i, a_step, b, b_step, c + i * panel, rows, m - i);
+  static void correlate(const float* a, int64_t a_step, const float* b, int64_t b_step, int64_t b_panel, float* c,
+                        int64_t c_panel, int64_t rows, int64_t m, int64_t panels) {
+    int64_t p = 0;
+    for (; p + together <= panels; p += together)
+      correlate_panels<together>(a, a_step, b + p * b_panel, b_step, b_panel, c + p * c_panel, c_panel, rows, m);
+    if (p < panels) correlate_panels<1>(a, a_step, b + p * b_panel, b_step, b_panel, c + p * c_panel, c_panel, rows, m);
   }
 
   static void outer(const float* a, const float* b, float* c, int64_t rows, int64_t m, int64_t panels) {
-    for (int64_t p = 0; p < panels; ++p, b += rows * panel, c += m * panel)
-      for (int64_t i = 0; i < m; i += panel) correlate(a + i * rows, panel, b, panel, c + i * panel, rows, panel);
+    for (int64_t i = 0; i < m; i += panel)
+      correlate(a + i * rows, panel, b, panel, rows * panel, c + i * panel, m * panel, rows, panel, panels);
   }
 
   static constexpr TileGemm all{product, outer, correlate};
