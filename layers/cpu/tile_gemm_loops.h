@@ -2,7 +2,6 @@
 // so that a * b + c is one fused operation.
 #pragma once
 
-#include <algorithm>
 #include <cstring>
 #include <type_traits>
 
