@@ -4,13 +4,13 @@
 
 namespace lockstep {
 
-std::vector<std::pair<std::string, CallbackState>> states_of(const Callbacks& callbacks) {
-  std::vector<std::pair<std::string, CallbackState>> all;
+CallbackStates states_of(const Callbacks& callbacks) {
+  CallbackStates all;
   for (const auto& callback : callbacks) all.emplace_back(callback->name(), callback->state());
   return all;
 }
 
-void restore_states(const Callbacks& callbacks, const std::vector<std::pair<std::string, CallbackState>>& states) {
+void restore_states(const Callbacks& callbacks, const CallbackStates& states) {
   std::map<std::string, size_t> next;  // by name: behind the state that was given last
   for (const auto& callback : callbacks) {
     size_t& at = next[callback->name()];

@@ -88,9 +88,9 @@ class Callback {
 using Callbacks = std::vector<std::shared_ptr<Callback>>;
 
 /// What TrainingState::callbacks holds of them.
-std::vector<std::pair<std::string, CallbackState>> states_of(const Callbacks& callbacks);
+CallbackStates states_of(const Callbacks& callbacks);
 /// Gives each what it has there.
-void restore_states(const Callbacks& callbacks, const std::vector<std::pair<std::string, CallbackState>>& states);
+void restore_states(const Callbacks& callbacks, const CallbackStates& states);
 
 /// What LambdaCallback calls; those that are empty are left out.
 struct LambdaOptions {

@@ -15,11 +15,11 @@ struct FitJob {
   std::shared_ptr<const Dataset> data;
   const FitOptions& options;
   FitLength length;
-  int64_t first_step = 0, first_epoch = 0;                            // of the whole run: where the fit began
-  int workers = 1;                                                    // of the feeds
-  float lr = 0;                                                       // the full rate
-  FitPosition position = {};                                          // where it goes on
-  std::vector<std::pair<std::string, CallbackState>> callbacks = {};  // what they kept of a fit that goes on
+  int64_t first_step = 0, first_epoch = 0;  // of the whole run: where the fit began
+  int workers = 1;                          // of the feeds
+  float lr = 0;                             // the full rate
+  FitPosition position = {};                // where it goes on
+  CallbackStates callbacks = {};            // what they kept of a fit that goes on
   std::vector<std::string> slot_names = {};
   const nlohmann::ordered_json* configuration = nullptr;  // see fit_configuration; none where nothing is saved
 };

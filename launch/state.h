@@ -32,6 +32,9 @@ struct FitPosition {
   EpochSums sums = {};            // of these
 };
 
+/// Of several callbacks, by Callback::name, in their order.
+using CallbackStates = std::vector<std::pair<std::string, CallbackState>>;
+
 struct TrainingState {
   Weights weights = {};                      // whole variables; none: as the seed makes them
   std::vector<Weights> slots = {};           // the optimizer's, one map a slot; none: zeros
@@ -39,8 +42,7 @@ struct TrainingState {
   std::optional<float> lr = {};              // the full learning rate; none: the optimizer's
   int64_t steps_done = 0, epochs_done = 0;   // since compile; of a fit that has not ended, too
   FitPosition fit = {};                      // all 0 between two fits
-  /// What callbacks keep of a fit that has not ended, by Callback::name, in their order.
-  std::vector<std::pair<std::string, CallbackState>> callbacks = {};
+  CallbackStates callbacks = {};             // of a fit that has not ended
 };
 
 }  // namespace lockstep

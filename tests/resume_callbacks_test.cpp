@@ -1,12 +1,11 @@
 // Callbacks that decide what is trained, in a fit that is interrupted: it goes on as if it had not been.
 #include <gtest/gtest.h>
 
-#include <atomic>
-
 #include "launch/checkpoint.h"
 #include "launch/checkpoint_folder.h"
 #include "launch/lockstep.h"
 #include "tests/errors.h"
+#include "tests/interruption.h"
 #include "tests/temporary_folder.h"
 #include "tests/training.h"
 
@@ -43,12 +42,7 @@ class ResumeCallbacks : public ::testing::Test {
                                  stopping},
                    .checkpoints = {.directory = folder_.path()}};
     if (resumes) model.resume(folder_.path(), *data, fit);
-    std::atomic<int64_t> done = model.steps_resumed();
-    fit.callbacks.push_back(
-        lambda_callback({.on_step_end = [&](Training&, const Report& report) { done = report.step + 1; },
-                         .acts = Callback::Acts::never}));
-    fit.stop_requested = [&] { return done >= until; };
-    fit.stop_within = 0;
+    test::interrupt_after(until, model, fit);
     const History history = model.fit(data, fit);
     return {model.weights_sha256(), history.epochs, stopping->stopped_epoch(), stopping->best_epoch(),
             history.interrupted};
@@ -92,10 +86,7 @@ TEST_F(ResumeCallbacks, WithoutWhatTheyKeptTheFitEndsOtherwise) {
   fit(1, false, (*straight.best + 1) * steps_per_epoch + 3);
   const Network network = test::mixed_network();
   const auto stored = open_checkpoint(folder_.path());
-  Checkpoint forgets{.state = stored.state(network),
-                     .slot_names = stored.manifest()["slots"],
-                     .configuration = stored.manifest()["configuration"],
-                     .run = stored.manifest()["run"]};
+  Checkpoint forgets = test::contents(stored, network);
   for (auto& [name, state] : forgets.state.callbacks) state = {};
   write_checkpoint(stored.folder(), network, forgets);
   const Ended other = fit(1, true);

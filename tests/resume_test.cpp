@@ -2,12 +2,11 @@
 // refused.
 #include <gtest/gtest.h>
 
-#include <atomic>
-
 #include "launch/checkpoint.h"
 #include "launch/checkpoint_folder.h"
 #include "launch/lockstep.h"
 #include "tests/errors.h"
+#include "tests/interruption.h"
 #include "tests/temporary_folder.h"
 #include "tests/training.h"
 
@@ -53,13 +52,7 @@ class Resume : public ::testing::Test {
     FitOptions fit = options(run);
     const auto data = test::digits(run.samples);
     if (resumes) model.resume(folder_.path(), *data, fit);
-    std::atomic<int64_t> done = model.steps_resumed();
-    // Rank 0 alone is told to stop: the others must stop with it.
-    fit.callbacks.push_back(
-        lambda_callback({.on_step_end = [&](Training&, const Report& report) { done = report.step + 1; },
-                         .acts = Callback::Acts::never}));
-    fit.stop_requested = [&] { return done >= until; };
-    fit.stop_within = 0;
+    test::interrupt_after(until, model, fit);
     Ended ended;
     ended.history = model.fit(data, fit);
     ended.sha256 = model.weights_sha256();
@@ -137,10 +130,7 @@ TEST_F(Resume, WithoutTheOptimizersVariablesTheBitsDiffer) {
   fit({}, false, 7);
   const Network network = test::mixed_network();
   const auto stored = open_checkpoint(folder_.path());
-  Checkpoint forgets{.state = stored.state(network),
-                     .slot_names = stored.manifest()["slots"],
-                     .configuration = stored.manifest()["configuration"],
-                     .run = stored.manifest()["run"]};
+  Checkpoint forgets = test::contents(stored, network);
   write_checkpoint(stored.folder(), network, forgets);
   EXPECT_EQ(fit({}, true).sha256, straight) << "written again as it was";
   for (Weights& slot : forgets.state.slots)
