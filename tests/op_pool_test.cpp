@@ -90,6 +90,43 @@ TEST(MaxPool, EqualsReferenceOnIntegersWithTies) {
     }
 }
 
+// Every number of channels beside every vector, and more columns of windows than one: what a vector writes beyond a
+// pixel would be seen in the next.
+TEST(Pool, HandsOnAllOfDyForEveryNumberOfChannels) {
+  std::vector<int64_t> every(40);
+  std::iota(every.begin(), every.end(), 1);
+  every.insert(every.end(), {50, 100});
+  const std::vector<Window> windows{{{2, 2}, {2, 2}},
+                                    {{2, 3}, {2, 3}},
+                                    {{2, 2}, {2, 2}, {0, 0}, {1, 1}},
+                                    {{3, 3}, {2, 2}, {1, 1}, {1, 1}},
+                                    {{2, 2}, {1, 1}}};
+  for (int64_t channels : every)
+    for (const Window& window : windows)
+      for (bool relu : {false, true}) {
+        const Case test{{2, 4, 6, channels}, window};
+        SCOPED_TRACE(test.x.str() + " " + to_string(window) + (relu ? " relu" : ""));
+        const Buffer x = integers(test.x, static_cast<unsigned>(channels), relu ? 1 : -2, 5);
+        const auto y = run_op(MaxPoolOp(window, relu), {x});
+        const Buffer dy = integers(y[0].shape(), 20);
+        const MaxReference expected(test, x, dy, relu);
+        EXPECT_TRUE(close(y[0], expected.y, 0));
+        EXPECT_TRUE(std::ranges::equal(y[1].as<uint8_t>(), expected.place));
+        const Buffer dx = max_pool_dx(test, relu, y, dy), average = run_op(AvgPoolGradOp(window, test.x), {dy})[0];
+        EXPECT_TRUE(close(dx, expected.dx, 0));
+        std::vector<double> given(static_cast<size_t>(channels)), passed(given.size()), shared(given.size());
+        for (size_t i = 0; i < dy.as().size(); ++i) given[i % given.size()] += dy[i];
+        for (size_t i = 0; i < dx.as().size(); ++i) {
+          passed[i % given.size()] += dx[i];
+          shared[i % given.size()] += average[i];
+        }
+        for (size_t c = 0; c < given.size(); ++c) {
+          EXPECT_EQ(passed[c], given[c]) << "channel " << c;
+          EXPECT_NEAR(shared[c], given[c], 1e-4) << "channel " << c;  // some hundred shares of up to 4, rounded
+        }
+      }
+}
+
 TEST(MaxPool, GradientMatchesFiniteDifferences) {
   for (const Case& test : cases()) {
     // Far enough apart that no step of the differences changes which is the largest, or the sign.

@@ -63,10 +63,8 @@ void gradient_row(const PoolSizes& s, int64_t h, std::span<const Covering> all_c
   const Covering rows = covering(s.window, 0, h, s.p);
   for (int64_t w = 0; w < s.w; ++w) {
     const Covering columns = all_columns[static_cast<size_t>(w)];
-    // As in the forward pass: dx behind is computed later, dy behind is there.
-    const int64_t behind = std::min(s.w - w, s.q - columns.end + 1);
-    for_each_overhanging(
-        s.c, behind * s.c, [&]<class V>(V, int64_t c) __attribute__((always_inline)) {
+    for_each_overlapping(
+        s.c, [&]<class V>(V, int64_t c) __attribute__((always_inline)) {
           const V zero = broadcast<V>(0);
           V sum = zero;
           for (int64_t p = rows.begin; p < rows.end; ++p)
@@ -96,10 +94,8 @@ void gradient_rows_apart(const PoolSizes& s, const uint8_t* argmax, const float*
   const Size2 size = s.window.size;
   for (int64_t q = 0; q < s.q; ++q) {
     const int64_t at = q * s.c;
-    // A vector may hang over into the pixels of dx behind, which are computed later, but not into the next row.
-    const int64_t behind = std::min(s.w - (q + 1) * size[1] + 1, s.q - q);
-    for_each_overhanging(
-        s.c, behind * s.c, [&]<class V>(V, int64_t c) __attribute__((always_inline)) {
+    for_each_overlapping(
+        s.c, [&]<class V>(V, int64_t c) __attribute__((always_inline)) {
           const V zero = broadcast<V>(0);
           const IntOf<V> where = load_bytes<V>(argmax + at + c);
           V passed = load<V>(dy + at + c);
@@ -127,15 +123,13 @@ Kernel make(const MaxPoolOp& op, const Signature& signature) {
         for (int64_t q = 0; q < s.q; ++q) {
           const Inside columns = inside(s.window, 1, q, s.w);
           const int64_t at = (row * s.q + q) * s.c;
-          // A vector may hang over into the pixels behind, in x (which has them) and in y (which are computed later).
-          const int64_t behind = std::min(s.q - q, s.w - columns.first - columns.end + 1);
           float* y = args.out[0].as() + at;
           uint8_t* argmax = args.out[1].as<uint8_t>() + at;
           const bool whole = std::max(rows.begin, columns.begin) == 0 && rows.end == s.window.size[0] &&
                              columns.end == s.window.size[1];
           const float* first = image + (rows.first * s.w + columns.first) * s.c;
-          for_each_overhanging(
-              s.c, behind * s.c, [&]<class V>(V, int64_t c) __attribute__((always_inline)) {
+          for_each_overlapping(
+              s.c, [&]<class V>(V, int64_t c) __attribute__((always_inline)) {
                 if (whole && two)
                   pool_whole<2, 2, V>(s, first, with_relu, c, y, argmax);
                 else if (whole && three)

@@ -1,5 +1,6 @@
 // Eight floats at a time, in the compilers' portable vector types. Kernels are written once as templates over V, which
-// is Vec in the body of a loop and float in its tail: the same operations in the same order, so the same bits.
+// is Vec in the body of a loop and float in its tail: the same operations in the same order, so the same bits. No
+// vector reaches beyond the elements that it is for.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +13,33 @@ using Vec = float __attribute__((vector_size(32)));
 using IntVec = int32_t __attribute__((vector_size(32)));
 using ShortVec = int16_t __attribute__((vector_size(16)));
 using ByteVec = uint8_t __attribute__((vector_size(8)));
+/// Four, for few channels.
+using HalfVec = float __attribute__((vector_size(16)));
+using IntHalfVec = int32_t __attribute__((vector_size(16)));
+using ShortHalfVec = int16_t __attribute__((vector_size(8)));
+using ByteHalfVec = uint8_t __attribute__((vector_size(4)));
 
 /// Elements in a V, and integers beside them.
 template <class V>
 inline constexpr int64_t width = sizeof(V) / sizeof(float);
 template <class V>
-using IntOf = std::conditional_t<std::is_same_v<V, Vec>, IntVec, int32_t>;
+struct Integers {
+  using Ints = int32_t;
+};
+template <>
+struct Integers<Vec> {
+  using Ints = IntVec;
+  using Shorts = ShortVec;
+  using Bytes = ByteVec;
+};
+template <>
+struct Integers<HalfVec> {
+  using Ints = IntHalfVec;
+  using Shorts = ShortHalfVec;
+  using Bytes = ByteHalfVec;
+};
+template <class V>
+using IntOf = typename Integers<V>::Ints;
 
 template <class V>
 [[gnu::always_inline]] inline V load(const float* from) {
@@ -38,30 +60,31 @@ template <class V>
 }
 template <class V>
 [[gnu::always_inline]] inline IntOf<V> broadcast_int(int32_t x) {
-  if constexpr (std::is_same_v<V, Vec>)
-    return IntVec{x, x, x, x, x, x, x, x};
-  else
+  if constexpr (std::is_same_v<V, float>)
     return x;
+  else
+    return x + IntOf<V>{};
 }
 /// Integers in bytes: the caller knows that they fit.
 template <class V>
 [[gnu::always_inline]] inline IntOf<V> load_bytes(const uint8_t* from) {
-  if constexpr (std::is_same_v<V, Vec>) {
-    ByteVec bytes;
+  if constexpr (std::is_same_v<V, float>) {
+    return *from;
+  } else {
+    typename Integers<V>::Bytes bytes;
     std::memcpy(&bytes, from, sizeof bytes);
     // In two steps: compilers take a direct conversion apart into eight scalar ones.
-    return __builtin_convertvector(__builtin_convertvector(bytes, ShortVec), IntVec);
-  } else {
-    return *from;
+    return __builtin_convertvector(__builtin_convertvector(bytes, typename Integers<V>::Shorts), IntOf<V>);
   }
 }
 template <class V>
 [[gnu::always_inline]] inline void store_bytes(uint8_t* to, IntOf<V> v) {
-  if constexpr (std::is_same_v<V, Vec>) {
-    const ByteVec bytes = __builtin_convertvector(__builtin_convertvector(v, ShortVec), ByteVec);
-    std::memcpy(to, &bytes, sizeof bytes);
-  } else {
+  if constexpr (std::is_same_v<V, float>) {
     *to = static_cast<uint8_t>(v);
+  } else {
+    using Bytes = typename Integers<V>::Bytes;
+    const Bytes bytes = __builtin_convertvector(__builtin_convertvector(v, typename Integers<V>::Shorts), Bytes);
+    std::memcpy(to, &bytes, sizeof bytes);
   }
 }
 /// max(v, 0); NaN stays NaN.
@@ -86,13 +109,21 @@ template <class Body>
   for (; i < n; ++i) body(float{}, i);
 }
 
-/// The same for the `channels` of one pixel, where elements up to `room` (>= channels) may be read, and may be written
-/// because they are computed later, in ascending order: a vector may hang over into the next pixel.
+/// The same, without a tail where n >= 4: the last vector ends with the last element, so that some elements may be
+/// computed twice. For bodies that don't read what they write.
 template <class Body>
-[[gnu::always_inline]] inline void for_each_overhanging(int64_t channels, int64_t room, Body&& body) {
-  int64_t c = 0;
-  for (; c < channels && c + 8 <= room; c += 8) body(Vec{}, c);
-  for (; c < channels; ++c) body(float{}, c);
+[[gnu::always_inline]] inline void for_each_overlapping(int64_t n, Body&& body) {
+  const auto cover = [&]<class V>(V) __attribute__((always_inline)) {
+    int64_t i = 0;
+    for (; i + width<V> <= n; i += width<V>) body(V{}, i);
+    if (i < n) body(V{}, n - width<V>);
+  };
+  if (n >= width<Vec>)
+    cover(Vec{});
+  else if (n >= width<HalfVec>)
+    cover(HalfVec{});
+  else
+    cover(float{});
 }
 
 }  // namespace lockstep::cpu
