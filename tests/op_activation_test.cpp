@@ -225,31 +225,59 @@ TEST_P(Activations, ComputeIn32BitsAndRoundOnce) {
   }
 }
 
+nlohmann::json golden_activations() {
+  return nlohmann::json::parse(std::ifstream(LOCKSTEP_SOURCE_DIR "/tests/golden/activations.json"));
+}
+
+const std::map<std::string, Curve> golden_curves{{"sigmoid", curve_of(Activation::sigmoid)},
+                                                 {"tanh", curve_of(Activation::tanh)},
+                                                 {"silu", curve_of(Activation::silu)},
+                                                 {"gelu", curve_of(Activation::gelu)},
+                                                 {"gelu_tanh", GELU(true).curve()},
+                                                 {"elu", curve_of(Activation::elu)},
+                                                 {"elu slope 0.5", ELU(0.5F).curve()},
+                                                 {"leaky_relu", curve_of(Activation::leaky_relu)},
+                                                 {"relu6", curve_of(Activation::relu6)},
+                                                 {"hard_sigmoid", curve_of(Activation::hard_sigmoid)},
+                                                 {"hard_silu", curve_of(Activation::hard_silu)}};
+
+Buffer ones_like(const Buffer& x) { return filled(x.type(), std::vector<float>(x.as().size(), 1)); }
+
 TEST(Activation, MatchesPyTorch) {
-  std::ifstream file(LOCKSTEP_SOURCE_DIR "/tests/golden/activations.json");
-  const auto golden = nlohmann::json::parse(file);
+  const auto golden = golden_activations();
   const auto points = golden["x"].get<std::vector<float>>();
-  const Type type{Shape{static_cast<int64_t>(points.size())}};
-  const Buffer x = filled(type, points), ones = filled(type, std::vector<float>(points.size(), 1));
-  const std::map<std::string, Curve> curves{{"sigmoid", curve_of(Activation::sigmoid)},
-                                            {"tanh", curve_of(Activation::tanh)},
-                                            {"silu", curve_of(Activation::silu)},
-                                            {"gelu", curve_of(Activation::gelu)},
-                                            {"gelu_tanh", GELU(true).curve()},
-                                            {"elu", curve_of(Activation::elu)},
-                                            {"elu slope 0.5", ELU(0.5F).curve()},
-                                            {"leaky_relu", curve_of(Activation::leaky_relu)},
-                                            {"relu6", curve_of(Activation::relu6)},
-                                            {"hard_sigmoid", curve_of(Activation::hard_sigmoid)},
-                                            {"hard_silu", curve_of(Activation::hard_silu)}};
-  ASSERT_EQ(golden["functions"].size(), curves.size());
-  for (const auto& [name, curve] : curves) {
+  const Buffer x = filled(Type{Shape{static_cast<int64_t>(points.size())}}, points);
+  ASSERT_EQ(golden["functions"].size(), golden_curves.size());
+  for (const auto& [name, curve] : golden_curves) {
     const auto& function = golden["functions"].at(name);
     EXPECT_TRUE(close(forward(curve, x), function["y"].get<std::vector<double>>(), 1e-6, 1e-6)) << name;
-    EXPECT_TRUE(close(backward(curve, x, ones), function["dy"].get<std::vector<double>>(), 1e-6, 1e-6)) << name;
+    EXPECT_TRUE(close(backward(curve, x, ones_like(x)), function["dy"].get<std::vector<double>>(), 1e-6, 1e-6)) << name;
   }
   const auto other = golden["functions"]["gelu_tanh"]["y"].get<std::vector<double>>();
   EXPECT_FALSE(close(forward(curve_of(Activation::gelu), x), other, 1e-6, 1e-6)) << "the approximation is not the same";
+}
+
+TEST(Activation, SlopesInKinksAreAsInPyTorch) {
+  const auto kinks = golden_activations()["kinks"];
+  for (const char* name : {"relu", "relu6", "elu", "elu slope 0.5", "leaky_relu", "hard_sigmoid", "hard_silu"}) {
+    std::vector<float> points;
+    std::vector<double> y, dy;
+    for (int copies = 0; copies < 5; ++copies)  // in a vector's body and alone
+      for (size_t i = 0; i < kinks.at(name)["x"].size(); ++i) {
+        points.push_back(kinks[name]["x"][i]);
+        y.push_back(kinks[name]["y"][i]);
+        dy.push_back(kinks[name]["dy"][i]);
+      }
+    const Buffer x = filled(Type{Shape{static_cast<int64_t>(points.size())}}, points);
+    const bool plain = name == std::string("relu");
+    const Buffer value = plain ? run_op(ReluOp(), {x})[0] : forward(golden_curves.at(name), x);
+    const Buffer slope =
+        plain ? run_op(ReluGradOp(), {value, ones_like(x)})[0] : backward(golden_curves.at(name), x, ones_like(x));
+    EXPECT_TRUE(close(value, y, 1e-7, 1e-6)) << name;
+    EXPECT_TRUE(close(slope, dy, 1e-7, 1e-6)) << name;
+    dy[0] += 0.125;
+    EXPECT_FALSE(close(slope, dy, 1e-7, 1e-6)) << name;
+  }
 }
 
 TEST(Activation, IsBuiltByNameBehindALayer) {

@@ -213,6 +213,33 @@ TEST(Prelu, MatchesTheReferenceAndFiniteDifferences) {
   }
 }
 
+TEST(Prelu, HasAlphasSlopeAtZeroAsInPyTorch) {
+  const auto golden =
+      nlohmann::json::parse(std::ifstream(LOCKSTEP_SOURCE_DIR "/tests/golden/activations.json"))["prelu"];
+  // Repeated over 21 channels: in a vector's body and alone.
+  constexpr int copies = 7;
+  const auto row = [&](const char* name, size_t first) {
+    std::vector<float> values;
+    for (int k = 0; k < copies; ++k)
+      for (size_t i = first; i < first + 3; ++i) values.push_back(golden[name][i]);
+    return values;
+  };
+  const auto both = [&](const char* name) {
+    std::vector<float> values = row(name, 0);
+    const std::vector<float> second = row(name, 3);
+    values.insert(values.end(), second.begin(), second.end());
+    return values;
+  };
+  const Type type{Shape{2, 3 * copies}};
+  const Buffer x = filled(type, both("x")), dy = filled(type, both("dy"));
+  const Buffer alpha = filled(Type{Shape{3 * copies}}, row("alpha", 0));
+  const auto back = run_op(PreluGradOp(2, 0), {x, alpha, dy});
+  EXPECT_TRUE(close(run_op(PreluOp(2, 0), {x, alpha})[0], both("y"), 0));
+  EXPECT_TRUE(close(back[0], both("dx"), 0));
+  EXPECT_TRUE(close(back[1], row("dalpha", 0), 0));
+  EXPECT_FALSE(close(back[0], both("dy"), 0));
+}
+
 TEST(Prelu, CutsAlphaWhereItIsNotShared) {
   const auto rules = PreluGradOp(4, 2).rules();
   ASSERT_EQ(rules.size(), 4U);

@@ -122,6 +122,26 @@ TEST(Losses, GradientsMatchFiniteDifferences) {
   }
 }
 
+TEST(Losses, SlopesInKinksAreAsInPyTorch) {
+  const auto kinks =
+      nlohmann::json::parse(std::ifstream(LOCKSTEP_SOURCE_DIR "/tests/golden/activations.json"))["kinks"];
+  for (const auto& [key, loss] :
+       {std::pair<std::string, Loss>{"absolute", "mae"}, {"huber delta 0.75", Huber{.delta = 0.75F}}}) {
+    const auto x = kinks.at(key)["x"].get<std::vector<float>>();
+    Buffer in(Type{Shape{samples, classes}});
+    std::vector<double> expected;
+    for (size_t i = 0; i < in.as().size(); ++i) {
+      in[i] = x[i % x.size()];
+      expected.push_back(kinks[key]["dy"][i % x.size()].get<double>() / classes);
+    }
+    const Buffer zeros(in.type());
+    const Buffer gradient = run_op(*gradient_of(*loss.op(false)), {in, zeros, lane(samples)})[0];
+    EXPECT_TRUE(close(gradient, expected, 1e-7)) << key;
+    expected[1] += 0.1;
+    EXPECT_FALSE(close(gradient, expected, 1e-7)) << key;
+  }
+}
+
 TEST(Losses, PaddingCountsForNothing) {
   for (const auto& [key, loss, targets] : cases()) {
     SCOPED_TRACE(key);

@@ -24,7 +24,7 @@ Kernel make(const PreluOp&, const Signature& signature) {
         for_each_vec(s.channels, [=, &s]<class V>(V, int64_t c) {
           const int64_t at = row * s.channels + c;
           const V v = load<V>(x + at);
-          store(y + at, v < broadcast<V>(0) ? load<V>(alpha + c) * v : v);
+          store(y + at, v > broadcast<V>(0) ? v : load<V>(alpha + c) * v);
         });
     });
   }};
@@ -38,8 +38,8 @@ Kernel make(const PreluGradOp&, const Signature& signature) {
             const auto terms = [=, channels = s.channels]<class V>(V, int64_t row, int64_t c, V(&term)[1]) {
               const int64_t at = row * channels + c;
               const V v = load<V>(x + at), g = load<V>(dy + at), zero = broadcast<V>(0);
-              store(dx + at, v < zero ? load<V>(alpha + c) * g : g);
-              term[0] = v < zero ? v * g : zero;
+              store(dx + at, v > zero ? g : load<V>(alpha + c) * g);
+              term[0] = v > zero ? zero : v * g;
             };
             column_totals<1>(s, reinterpret_cast<float*>(args.workspace), s.channels * 12, terms,
                              [=](int64_t c, const double(&total)[1]) { dalpha[c] = static_cast<float>(total[0]); });

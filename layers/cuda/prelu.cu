@@ -13,10 +13,10 @@ __global__ void prelu_kernel(int64_t n, int64_t width, const T* x, const float* 
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= n) return;
   const float value = to_float(x[i]);
-  y[i] = from_float<T>(value < 0 ? alpha[i % width] * value : value);
+  y[i] = from_float<T>(value > 0 ? value : alpha[i % width] * value);
 }
 
-/// Of dalpha: x dy where x < 0. Stores dx on the way.
+/// Of dalpha: x dy where x <= 0. Stores dx on the way.
 template <class T, int Size>
 struct SlopeTerms {
   int64_t width;
@@ -31,8 +31,8 @@ struct SlopeTerms {
 #pragma unroll
     for (int k = 0; k < Size; ++k) {
       const float value = element(a, k), g = element(b, k);
-      back[k] = value < 0 ? alpha[c + k] * g : g;
-      term[0][k] = value < 0 ? value * g : 0.0F;
+      back[k] = value > 0 ? g : alpha[c + k] * g;
+      term[0][k] = value > 0 ? 0.0F : value * g;
     }
     store_pack<T, Size>(dx + at, back);
   }
