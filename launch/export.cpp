@@ -4,6 +4,7 @@
 #include <array>
 
 #include "core/error.h"
+#include "layers/group_norm.h"
 
 namespace lockstep {
 
@@ -45,6 +46,12 @@ std::string torch_name(const std::string& variable, bool separable) {
   return layer + "." + (found == words.end() ? suffix : found->second);
 }
 
+/// Whether the layer computes something else where its features come in another order.
+bool tells_features_apart(const NetworkLayer& layer) {
+  const auto* norm = dynamic_cast<const GroupNormalization*>(layer.layer.get());
+  return norm && norm->groups != 1 && norm->groups != -1 && norm->groups != layer.output[-1];
+}
+
 /// For each layer, the [H, W, C] of the image whose flattened values are its output's features; empty for others.
 class Flattened {
  public:
@@ -62,12 +69,15 @@ class Flattened {
     if (layer.inputs.empty()) return {};
     const Shape& input = network_.layers()[static_cast<size_t>(layer.inputs[0])].output;
     const bool image = input.rank() == 4 && input[1] * input[2] > 1;
-    if (layer.layer->type() == "Flatten") return image ? Shape{input[1], input[2], input[3]} : Shape{};
+    const bool reshapes = layer.layer->type() == "Reshape";
+    if (layer.layer->type() == "Flatten" || (reshapes && layer.output.rank() == 2 && input.rank() == 4))
+      return image ? Shape{input[1], input[2], input[3]} : Shape{};
+    const bool turns = reshapes && image && input[3] > 1 && layer.output != input;
     const Shape& behind = taken_by(layer);
     const auto behind_all = [&](int from) { return images_[static_cast<size_t>(from)] == behind; };
-    if (behind.rank() == 0 && std::ranges::all_of(layer.inputs, behind_all)) return {};
+    if (!turns && behind.rank() == 0 && std::ranges::all_of(layer.inputs, behind_all)) return {};
     if (layer.layer->type() == "Dense") return {};
-    if (layer.output != input || !std::ranges::all_of(layer.inputs, behind_all))
+    if (turns || layer.output != input || !std::ranges::all_of(layer.inputs, behind_all) || tells_features_apart(layer))
       throw InputError(
           "layer '{}' ({}) mixes the features of a flattened image, which PyTorch orders otherwise: expected a Dense "
           "layer behind Flatten, or the format keras",
@@ -84,6 +94,8 @@ ExportedTensor for_torch(const Variable& variable, const std::vector<float>& val
                          const Shape& image) {
   const Shape& shape = variable.shape;
   if (shape.rank() == 4) return permuted(values, shape, {0, 3, 1, 2});
+  // A slope a channel, as nn.PReLU has them; where pixels have their own, channels come first.
+  if (shape.rank() == 3 && shape.elements() == shape[-1]) return {"", {shape[-1]}, values};
   if (shape.rank() == 3) return permuted(values, shape, {2, 0, 1});
   // What meets the features themselves: a dense kernel's columns, and a normalisation's vectors, but no bias.
   const bool dense = layer.layer->type() == "Dense";

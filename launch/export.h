@@ -12,8 +12,10 @@ namespace lockstep {
 enum class ExportFormat {
   /// PyTorch, for its layers called as ours are: "<layer>.weight" and ".bias", of batch norm ".running_mean" and
   /// ".running_var" too; convolutions' kernels [K, C, R, S] (transposed ones [C, K, R, S]), dense kernels [units,
-  /// inputs]. A separable convolution's two kernels are "<layer>.depthwise.weight" and "<layer>.pointwise.weight".
-  /// Images are flattened channels first there: what follows a Flatten has its inputs in that order.
+  /// inputs]. A separable convolution's two kernels are "<layer>.depthwise.weight" and "<layer>.pointwise.weight";
+  /// PReLU's slopes are [C] where they are shared by the pixels, else [C, H, W], which nn.PReLU has not. Images are
+  /// flattened channels first there: what follows a Flatten, or a Reshape to one dimension, has its inputs in that
+  /// order.
   torch,
   /// Keras: "<layer>/kernel" and so on; convolutions' kernels [R, S, C, K] (depthwise [R, S, C, M], transposed [R, S,
   /// K, C]), dense kernels [inputs, units].

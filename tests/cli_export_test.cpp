@@ -105,6 +105,39 @@ TEST(Export, FlattenedFeaturesThatAreMixedAreRefusedForTorch) {
   EXPECT_TRUE(says(error_of([&] { export_weights(network, weights, ExportFormat::torch); }),
                    {"layer 'concatenate'", "expected a Dense layer behind Flatten"}));
   EXPECT_EQ(export_weights(network, weights, ExportFormat::keras).size(), 2U);
+  const auto error = [](const Symbol& end) {
+    const Network other("net", Dense(3)(end));
+    return error_of([&] { export_weights(other, numbered(other), ExportFormat::torch); });
+  };
+  EXPECT_TRUE(says(error(GroupNormalization(4)(Flatten()(Input({4, 4, 2})))),
+                   {"layer 'group_normalization' (GroupNormalization) mixes"}));
+  for (const int64_t all : {1, -1, 32}) EXPECT_EQ(error(GroupNormalization(all)(Flatten()(Input({4, 4, 2})))), "");
+  EXPECT_EQ(error(GroupNormalization(4)(Dense(32)(Flatten()(Input({4, 4, 2}))))), "");
+  EXPECT_TRUE(says(error(Flatten()(Reshape({2, 2, 8})(Input({4, 4, 2})))), {"layer 'reshape' (Reshape) mixes"}));
+  EXPECT_EQ(error(Flatten()(Reshape({2, 2, 8})(Dense(32)(Flatten()(Input({4, 4, 2})))))), "");
+}
+
+TEST(Export, ReshapeFlattensAsFlattenDoes) {
+  const auto dense = [](const auto& flatten) {
+    Sequential layers("net", Input({3, 2, 4}), flatten, Dense(5));
+    const Network network = layers;
+    return find(export_weights(network, numbered(network), ExportFormat::torch), "dense.weight").values;
+  };
+  EXPECT_EQ(dense(Reshape({-1})), dense(Flatten()));
+  EXPECT_EQ(dense(Flatten())[1], 4) << "the next pixel's first channel is PyTorch's second feature";
+}
+
+TEST(Export, SlopesAreAsPyTorchsPReLUHasThem) {
+  const auto slopes = [](const std::vector<int64_t>& shared) {
+    Sequential layers("net", Input({2, 3, 4}), PReLU(shared), Conv2D(4, {1, 1}));
+    const Network network = layers;
+    return find(export_weights(network, numbered(network), ExportFormat::torch), "p_re_lu.weight");
+  };
+  EXPECT_EQ(slopes({1, 2}).shape, (Shape{4}));
+  EXPECT_EQ(slopes({1, 2}).values, (std::vector<float>{0, 1, 2, 3}));
+  EXPECT_EQ(slopes({1, 2, 3}).shape, (Shape{1}));
+  EXPECT_EQ(slopes({}).shape, (Shape{4, 2, 3}));
+  EXPECT_EQ(slopes({}).values[1], 4) << "the next pixel's slope of the first channel";
 }
 
 TEST(Export, TheCommandWritesWhatARunHas) {
