@@ -168,8 +168,7 @@ class Propagation {
     };
     for (Value v : placed.in) part.in.push_back(mine(v));
     for (size_t k = 0; k < placed.out.size(); ++k) {
-      const Value v = placed.out[k];
-      const Placement is = rule.out[k];
+      const auto [v, is] = std::pair(placed.out[k], rule.out[k]);
       place(v, axis, is);
       if (is.kind == Kind::Overlap) slices(v, axis) = windows(original, rule, is.dim, logical(v).shape[is.dim], axis);
       part.out.push_back(mine(v));
@@ -240,7 +239,8 @@ class Propagation {
         fitting.push_back(&rule);
     if (fitting.empty() && axis > 0)  // all turn to the channels: inputs of an add that lie differently
       for (const Rule& rule : rules)
-        if (rule.follows && rule.in[0] == shard(logical(placed.in[0]).shape.rank() - 1) && matches(rule, true))
+        if (rule.follows && rule.in[0] == shard(logical(placed.in[0]).shape.rank() - 1) && matches(rule, true) &&
+            divides(original, rule, axis, false))
           fitting.push_back(&rule);
     if (fitting.empty()) return whole;
     const int primal = placed.out.empty() ? -1 : original_.info(placed.out[0]).primal;
@@ -253,10 +253,12 @@ class Propagation {
   /// Whether the members can share what the rule cuts. What an axis does by default is left out where they cannot, and
   /// noted; a pin is refused, and so are too few rows or columns, without which an axis is of no use.
   bool divides(const Node& node, const Rule& rule, size_t axis, bool pinned) {
-    const std::string why = cannot_share(original_, node, rule, strategy_.mesh[axis]);
+    std::string why = cannot_share(original_, node, rule, strategy_.mesh[axis]);
     if (why.empty()) return true;
     if (pinned) throw InputError("{}", why);
-    if (original_.info(node.out[0]).primal < 0) placed_.notes.push_back(why + ": each computes all of it");
+    why += ": each computes all of it";
+    auto& notes = placed_.notes;
+    if (original_.info(node.out[0]).primal < 0 && std::ranges::find(notes, why) == notes.end()) notes.push_back(why);
     return false;
   }
 

@@ -92,7 +92,7 @@ void refuse_unused(const Graph& graph, const Strategy& strategy, const Pin& pin,
 
 std::string cannot_share(const Graph& graph, const Node& node, const Rule& rule, const Axis& axis) {
   std::string why;
-  if (rule.units % axis.size != 0) why = fmt::format("{} groups", rule.units);
+  if (rule.units % axis.size != 0) why = fmt::format("{} group{}", rule.units, rule.units == 1 ? "" : "s");
   const auto check = [&](const std::vector<Placement>& placements, const std::vector<Value>& values) {
     for (size_t k = 0; k < placements.size(); ++k) {
       const int dim = placements[k].dim;
@@ -101,7 +101,7 @@ std::string cannot_share(const Graph& graph, const Node& node, const Rule& rule,
         why = fmt::format("{} in dimension {} of {}", shape[dim], dim, shape.str());
     }
   };
-  if (rule.cut == Cut::filters || rule.cut == Cut::channels) {
+  if (why.empty() && (rule.cut == Cut::filters || rule.cut == Cut::channels)) {
     check(rule.in, node.in);
     check(rule.out, node.out);
   }

@@ -74,6 +74,55 @@ INSTANTIATE_TEST_SUITE_P(, EveryLayer,
                                            Case{"space_h=2,space_w=2", 4}, Case{"filter=2", 2}, Case{"channel=2", 2},
                                            Case{"space_h=2,filter=2", 4}, Case{"data=2,space_w=2", 4}));
 
+/// The gradients of a network's first step are one rank's.
+void expect_gradients_alike(const Network& network, const Case& by, bool overlaps = false, double limit = 1e-5) {
+  SCOPED_TRACE(by.strategy);
+  StepOptions step{.batch = 4, .lanes = 2};
+  const Trained one = train_by(network, step, 1, 1)[0];
+  step.strategy = parse_strategy(by.strategy);
+  if (overlaps) step.strategy.overlap_from = 0;
+  const auto all = train_by(network, step, 1, by.ranks);
+  for (const Trained& rank : all) EXPECT_EQ(rank.sha256, all[0].sha256);
+  std::string worst;
+  EXPECT_LE(difference(all[0].gradients, one.gradients, &worst), limit) << worst;
+  EXPECT_NEAR(all[0].losses[0], one.losses[0], 1e-5 * one.losses[0]);
+}
+
+Network grouped(int64_t channels, int64_t groups) {
+  Symbol x = Conv2D(channels, {3, 3}, {.use_bias = false})(Input({9, 10, 3}));
+  x = ActivationLayer(Activation::silu)(GroupNormalization(groups)(x));
+  x = Conv2D(6, {3, 3}, {.padding = Padding::same, .activation = Activation::tanh})(x);
+  return Network("grouped", Dense(10, {.activation = Activation::softmax})(GlobalAveragePooling2D()(x)));
+}
+
+TEST(Groups, ThatMembersCannotShareAreNormalisedWholeWithAWarning) {
+  for (const auto& [channels, groups] : {std::pair<int64_t, int64_t>{9, 3}, {14, 7}, {9, 1}, {9, 9}, {8, 4}, {12, 6}}) {
+    const Network network = grouped(channels, groups);
+    const Graph graph = network.build(4, 2, true).graph;
+    for (const Case& by :
+         {Case{"space_h=2", 2}, Case{"space_w=3", 3}, Case{"filter=2", 2}, Case{"channel=2", 2},
+          Case{"space_h=2,filter=3", 6}, Case{"space_h=2,space_w=2", 4}, Case{"filter=2,space_w=2", 4}}) {
+      SCOPED_TRACE(fmt::format("{} channels, {} groups", channels, groups));
+      expect_gradients_alike(network, by);
+      // An axis that cannot share the groups says so, and no other; of two, one may have the channels.
+      const Strategy strategy = parse_strategy(by.strategy);
+      if (strategy.mesh.size() > 2) continue;
+      std::vector<Value> ends;
+      const std::vector<int64_t> first(strategy.mesh.size() - 1);
+      std::vector<std::string> said, expected;
+      for (const std::string& note : propagate(graph, strategy, {.coordinates = first}, ends).notes)
+        if (note.find("group_normalization") != std::string::npos) said.push_back(note);
+      for (const Axis& axis : strategy.mesh)
+        if (axis.size > 1 && groups % axis.size != 0)
+          expected.push_back(
+              fmt::format("'group_normalization' has {} group{} to share among the {} members of mesh axis '{}': each "
+                          "computes all of it",
+                          groups, groups == 1 ? "" : "s", axis.size, axis.name));
+      EXPECT_EQ(said, expected) << by.strategy;
+    }
+  }
+}
+
 /// A 1x1 convolution of such images.
 Graph convolution(const Shape& image) {
   Graph graph;
