@@ -6,7 +6,8 @@
 namespace lockstep {
 
 /// y[N,P,Q,C]: x [N,H,W,C] with so many rows and columns of zeros before and after; where they are negative, so many
-/// are taken away instead. So its gradient is the same operator with the signs turned.
+/// are taken away instead. So its gradient is the same operator with the signs turned. With 9 before and -2 after, one
+/// row becomes 8 rows of zeros: the first 8 of the 10.
 class PadOp final : public Op {
  public:
   PadOp(Size2 before, Size2 after) : before(before), after(after) {}

@@ -3,6 +3,7 @@
 #include "parallel/propagate.h"
 #include "parallel/rules.h"
 #include "tests/model_parallel.h"
+#include "tests/random_network.h"
 
 namespace lockstep::test {
 namespace {
@@ -121,6 +122,61 @@ TEST(Groups, ThatMembersCannotShareAreNormalisedWholeWithAWarning) {
       EXPECT_EQ(said, expected) << by.strategy;
     }
   }
+}
+
+/// Between two convolutions.
+Network around(const std::function<Symbol(const Symbol&)>& layer) {
+  Symbol x = Conv2D(4, {3, 3}, {.padding = Padding::same, .activation = Activation::silu})(Input({8, 8, 2}));
+  x = Conv2D(3, {3, 3}, {.padding = Padding::same, .activation = Activation::tanh})(layer(x));
+  return Network("around", Dense(10, {.activation = Activation::softmax})(GlobalAveragePooling2D()(x)));
+}
+
+TEST(Padding, MayBeAllThatAMemberHas) {
+  expect_gradients_alike(around(ZeroPadding2D({{0, 0}, {9, 0}})), {"space_w=2", 2});
+  const std::vector<Case> strategies{{"space_h=2", 2}, {"space_w=2", 2},           {"space_h=3", 3},
+                                     {"space_w=4", 4}, {"space_h=2,space_w=2", 4}, {"space_h=4,filter=2", 8}};
+  Dice dice(6);
+  for (size_t i = 0; i < 4 * strategies.size(); ++i) {
+    const auto side = [&] { return dice.one_of<int64_t>({0, 0, 1, 9, 20}); };
+    const Size2 rows{side(), side()}, columns{side(), side()};
+    SCOPED_TRACE(fmt::format("rows {}, {}, columns {}, {}", rows[0], rows[1], columns[0], columns[1]));
+    // A bias' gradient adds up to a thousand equal terms, whose rounding does not cancel.
+    expect_gradients_alike(around(ZeroPadding2D({rows, columns})), strategies[i % strategies.size()], dice.coin(),
+                           1e-4);
+  }
+}
+
+TEST(Padding, OfWindowsAndWhatIsCroppedMayBeAllThatAMemberSees) {
+  const Size2 tall{7, 3}, wide{3, 7}, none{0, 0};
+  const std::vector<std::function<Symbol(const Symbol&)>> layers{
+      Conv2D(4, tall, {.padding = {{6, 6}, {2, 0}}}),
+      Conv2D(4, {2, 2}, {.padding = {{4, 5}, {5, 4}}, .dilation_rate = {6, 6}}),
+      AveragePooling2D(wide, {.strides = {1, 2}, .padding = {{0, 2}, {6, 6}}}),
+      MaxPooling2D(tall, {.strides = {3, 1}, .padding = {{6, 6}, {1, 1}}}),
+      DepthwiseConv2D(tall, {.padding = {{6, 0}, {0, 2}}}),
+      Conv2DTranspose(4, tall, {.padding = {{3, 3}, {2, 2}}}),
+      Conv2DTranspose(4, {1, 1}, {.strides = {3, 4}, .output_padding = {2, 3}}),
+      Conv2DTranspose(4, wide, {.strides = {2, 1}, .padding = {{1, 1}, {6, 6}}}),
+      [&](const Symbol& x) {
+        return UpSampling2D({5, 4})(MaxPooling2D({4, 4})(x));
+      },
+      [&](const Symbol& x) {
+        return UpSampling2D({4, 5}, {.interpolation = Interpolation::bilinear})(AveragePooling2D({4, 2})(x));
+      },
+      [&](const Symbol& x) {
+        return ZeroPadding2D({{9, 0}, none})(MaxPooling2D({8, 4})(x));
+      },
+      [&](const Symbol& x) {
+        return ZeroPadding2D({none, {3, 11}})(Conv2D(4, {8, 8})(x));
+      },
+      [&](const Symbol& x) {
+        return Conv2D(4, {5, 5}, {.padding = 4})(MaxPooling2D({4, 4})(x));
+      }};
+  for (size_t k = 0; k < layers.size(); ++k)
+    for (const Case& by : {Case{"space_h=2", 2}, Case{"space_w=2", 2}, Case{"space_h=2,space_w=2", 4}}) {
+      SCOPED_TRACE(k);
+      expect_gradients_alike(around(layers[k]), by, k % 2 == 0);
+    }
 }
 
 /// A 1x1 convolution of such images.
