@@ -211,6 +211,7 @@ class Planner {
     return all;
   }
   int data_rank() const { return target_.mesh.data_rank(); }
+  int data_ranks() const { return target_.mesh.data_ranks(); }
 
   /// The loss scale, where there is one.
   Value scale() const { return scale_; }

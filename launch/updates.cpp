@@ -1,6 +1,9 @@
 #include "launch/updates.h"
 
 #include <algorithm>
+#include <numeric>
+
+#include "parallel/tree_reduce.h"
 
 namespace lockstep {
 
@@ -29,9 +32,9 @@ class Updates {
     const CommonOptions& common = optimizer_.common;
     penalise();
     if (common.clipvalue > 0) clip(ClipValue{common.clipvalue}, {});
-    if (common.clipnorm > 0) clip(ClipNorm{common.clipnorm}, norms("clip", &Part::gradients, "clipnorm"));
+    if (common.clipnorm > 0) clip(ClipNorm{common.clipnorm}, norms("clip", &Part::gradients));
     if (common.global_clipnorm > 0) {
-      const Value each = norms("clip", &Part::gradients, "global_clipnorm");
+      const Value each = norms("clip", &Part::gradients);
       clip(ClipNorm{common.global_clipnorm},
            planner_.after_lanes("clip/total_norm", std::make_shared<TotalNormOp>(), {each}).at(0), true);
     }
@@ -40,8 +43,7 @@ class Updates {
       const bool first = f == 0, last = f + 1 == formulas.size();
       std::vector<Value> both;
       if (UpdateOp(formulas[f]).adapts())
-        both = {norms("update/weights", &Part::parameters, optimizer_.name()),
-                norms("update/gradients", &Part::gradients, optimizer_.name())};
+        both = {norms("update/weights", &Part::parameters), norms("update/gradients", &Part::gradients)};
       for (Part& part : parts_) {
         if (first && common.lookahead_steps > 0)
           run(part.name + "/start", LookaheadStart{}, {slow(part), part.parameters}, {}, {}, {});
@@ -187,40 +189,93 @@ class Updates {
   }
 
   /// f32[variables]: of one of the parts' values, on every rank.
-  Value norms(const std::string& name, Value Part::*which, const std::string& who) {
-    refuse_cut_variables(who);
-    std::vector<NormOf> of(variables_.size());
+  Value norms(const std::string& name, Value Part::*which) {
     std::vector<Value> in;
-    for (size_t p = 0; p < parts_.size(); ++p) {
-      in.push_back(parts_[p].*which);
-      for (const Stretch& variable : parts_[p].variables)
-        of[static_cast<size_t>(variable.norm)] = {p, variable.begin, variable.end};
+    for (const Part& part : parts_) in.push_back(part.*which);
+    const auto variables = static_cast<int64_t>(variables_.size());
+    const int sharers = planner_.shards_optimizer() ? planner_.data_ranks() : 1;
+    std::vector<Value> out = planner_.after_lanes(name + "/norms", squares(variables, sharers), in);
+    const auto join = [&](const Axis& along, size_t axis, const std::vector<int>& order) {
+      const std::string prefix = fmt::format("{}/norms/{}", name, along.name);
+      const Value all =
+          planner_.after_lanes(prefix + "/gather", std::make_shared<GatherRanksOp>("norms", axis, order), {out[1]})[0];
+      out = planner_.after_lanes(prefix, std::make_shared<NormsOp>(variables, along.size), {all});
+    };
+    const auto& mesh = target_.mesh.strategy().mesh;
+    const std::vector<size_t> axes = axes_that_cut();
+    if (sharers > 1)
+      join({mesh[0].name, sharers}, 0, TreeAllReduce::owners(sharers));
+    else if (!axes.empty())  // a sum a variable, as all members of an axis have
+      out = planner_.after_lanes(name + "/norms/own", std::make_shared<NormsOp>(variables, 1), {out[1]});
+    for (const size_t axis : axes) {
+      std::vector<int> members(static_cast<size_t>(mesh[axis].size));
+      std::iota(members.begin(), members.end(), 0);
+      join(mesh[axis], axis, members);
     }
-    const Value mine = planner_.after_lanes(name + "/norms", std::make_shared<NormsOp>(of), in).at(0);
-    const size_t stages = target_.mesh.strategy().stage_axis();
-    if (stages == 0) return mine;
-    // A variable's norm is 0 on all stages but its own.
-    return planner_
-        .after_lanes(name + "/norms/sum", std::make_shared<RankSumOp>("norms", std::vector<size_t>{stages}), {mine})
-        .at(0);
+    return out[0];
   }
 
-  /// Parts of a variable's norm would be added in an order that depends on the number of ranks.
-  void refuse_cut_variables(const std::string& who) const {
-    if (target_.mesh.strategy().shard_optimizer)
-      throw InputError(
-          "{} needs the norms of whole variables, which no rank has with a sharded optimizer; expected an optimizer "
-          "that is not sharded",
-          who);
-    for (const Variable& variable : variables_) {
-      const auto found = target_.layout.shards.find(variable.name);
-      if (found != target_.layout.shards.end() &&
-          std::ranges::any_of(found->second.slices, [](const Slices& cut) { return !cut.empty(); }))
-        throw InputError(
-            "{} needs the norms of whole variables, but the strategy cuts '{}'; expected a strategy that cuts no "
-            "variables: data, space_h, space_w or stage",
-            who, variable.name);
+  /// The sums of squares of what this rank has, with room for as many as any rank along the first axis has.
+  std::shared_ptr<const Op> squares(int64_t variables, int sharers) const {
+    size_t room = 1;
+    std::vector<Subtree> mine;
+    for (int rank = 0; rank < sharers; ++rank) {
+      auto sums = subtrees_of(counted(sharers == 1 ? updated() : owned_by(rank)));
+      room = std::max(room, sums.size());
+      if (sharers == 1 || rank == planner_.data_rank()) mine = std::move(sums);
     }
+    return std::make_shared<NormsOp>(variables, std::move(mine), static_cast<int64_t>(room));
+  }
+
+  /// The bytes that this rank updates, and those that one along the first axis does, an interval a part of the step.
+  std::vector<Interval> updated() const {
+    std::vector<Interval> all;
+    for (const Part& part : parts_) all.push_back(part.bucket.owned);
+    return all;
+  }
+  std::vector<Interval> owned_by(int rank) const {
+    std::vector<Interval> all;
+    for (const OwnedRange& range : planner_.step().owned[static_cast<size_t>(rank)])
+      all.push_back({static_cast<int64_t>(range.begin), static_cast<int64_t>(range.end)});
+    return all;
+  }
+
+  /// The variables' parts that lie in these bytes, without those that another member of an axis counts, which has the
+  /// same.
+  std::vector<VariablePart> counted(const std::vector<Interval>& owned) const {
+    std::vector<VariablePart> all;
+    for (size_t p = 0; p < owned.size(); ++p)
+      for (const Stretch& part : stretches(owned[p])) {
+        const Variable& variable = variables_[static_cast<size_t>(part.norm)];
+        if (counted_elsewhere(variable.name)) continue;
+        const auto offset = static_cast<int64_t>(target_.layout.where.at(variable.name).offset);
+        const int64_t first = (owned[p].begin - offset) / static_cast<int64_t>(sizeof(float)) + part.begin;
+        all.push_back({part.norm, p, part.begin, part.end, first, target_.layout.local_shape(variable).elements()});
+      }
+    return all;
+  }
+
+  bool counted_elsewhere(const std::string& variable) const {
+    const auto places = target_.mesh.coordinates();
+    return std::ranges::any_of(axes_that_cut(), [&](size_t axis) {
+      return axis != target_.mesh.strategy().stage_axis() && !cuts(axis, variable) && places[axis - 1] > 0;
+    });
+  }
+
+  bool cuts(size_t axis, const std::string& variable) const {
+    const auto found = target_.layout.shards.find(variable);
+    return found != target_.layout.shards.end() && !found->second.slices[axis].empty();
+  }
+
+  /// Those along which members have different parts of some variable, or different variables.
+  std::vector<size_t> axes_that_cut() const {
+    const Strategy& strategy = target_.mesh.strategy();
+    std::vector<size_t> axes;
+    for (size_t axis = 1; axis < strategy.mesh.size(); ++axis)
+      if (axis == strategy.stage_axis() ||
+          std::ranges::any_of(variables_, [&](const Variable& variable) { return cuts(axis, variable.name); }))
+        axes.push_back(axis);
+    return axes;
   }
 
   Planner& planner_;

@@ -196,6 +196,22 @@ void add_reduction_kernels(KernelTable& kernels, Numerics numerics, const Mesh& 
                       },
                   .capturable = mesh.world().capturable()};
   });
+  kernels.add<GatherRanksOp>([&mesh](const GatherRanksOp& op, const Signature& signature) {
+    Communicator& comm = mesh.along(op.axis);
+    return Kernel{.run =
+                      [&comm, bytes = signature.in[0].bytes(), order = op.order](Stream& stream, const Args& args) {
+                        std::vector<Message> messages;
+                        for (size_t place = 0; place < order.size(); ++place) {
+                          std::byte* const to = args.out[0].data + place * bytes;
+                          if (order[place] == comm.rank())
+                            stream.copy(to, args.in[0].data, bytes);
+                          else
+                            messages.push_back({order[place], args.in[0].data, bytes, to, bytes});
+                        }
+                        comm.exchange(messages, stream);
+                      },
+                  .capturable = comm.capturable()};
+  });
 }
 
 }  // namespace lockstep

@@ -75,6 +75,9 @@ std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, bool
         times += ordered_exchanges(mesh.along(axis).size(), DType::f32, n);
       }
       all.push_back({node.name, few->what, std::move(axes), bytes, times});
+    } else if (const auto* blocks = dynamic_cast<const GatherRanksOp*>(node.op.get())) {
+      const size_t bytes = local(node.in[0]).bytes() * (blocks->order.size() - 1);
+      all.push_back({node.name, blocks->what, {static_cast<int>(blocks->axis)}, bytes, 1});
     }
   }
   return all;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <numeric>
 #include <span>
 
 #include "core/error.h"
@@ -113,6 +114,14 @@ Interval TreeAllReduce::owned(int ranks, int rank, size_t n) {
   const Halvings steps(ranks, rank, n);
   const Range last = steps.depth == 0 ? Range{0, n} : steps.all().back().kept;
   return {static_cast<int64_t>(last.begin), static_cast<int64_t>(last.end)};
+}
+
+std::vector<int> TreeAllReduce::owners(int ranks) {
+  std::vector<int> all(static_cast<size_t>(ranks));
+  std::iota(all.begin(), all.end(), 0);
+  // A line each.
+  std::ranges::sort(all, {}, [&](int rank) { return owned(ranks, rank, line * static_cast<size_t>(ranks)); });
+  return all;
 }
 
 void TreeAllReduce::scatter(float* data, size_t n, Stream& stream) {

@@ -2,6 +2,8 @@
 // change its bits: inside a rank by a stack, between ranks by pairwise exchange. Used by the rank's own thread.
 #pragma once
 
+#include <vector>
+
 #include "core/backend.h"
 #include "core/placement.h"
 #include "parallel/comm/communicator.h"
@@ -27,6 +29,8 @@ class TreeAllReduce {
   static void gather(Communicator& communicator, float* data, size_t n, Stream& stream);
   /// Floats [begin, end) of n.
   static Interval owned(int ranks, int rank, size_t n);
+  /// Which rank owns the first part, the second, …
+  static std::vector<int> owners(int ranks);
   /// Bytes that a rank sends for all of it, and for the halves below.
   static size_t sent(int ranks, int rank, size_t n);
   static size_t sent_to_scatter(int ranks, int rank, size_t n);

@@ -65,6 +65,22 @@ TEST_F(ModelParallelOnGpu, PipelinesHaveTheBitsOfOneRank) {
   }
 }
 
+TEST_F(ModelParallelOnGpu, ShardedOptimizersHaveTheBitsOfWholeOnes) {
+  const Network network = small_images();
+  for (const Precision precision : {Precision::fp32, Precision::bf16})
+    for (const Optimizer& optimizer : {Optimizer(LAMB{.lr = 0.01F, .weight_decay = 0.1F}, {.global_clipnorm = 0.3F}),
+                                       Optimizer(LARS{.lr = 2}, {.clipnorm = 0.1F})}) {
+      StepOptions step{.batch = 8, .lanes = 8, .precision = precision};
+      const Trained one = train_by(network, step, 2, 1, BackendChoice::cuda, optimizer)[0];
+      step.strategy.shard_optimizer = true;
+      for (const int ranks : {2, 8})
+        for (const Trained& rank : train_by(network, step, 2, ranks, BackendChoice::cuda, optimizer))
+          EXPECT_EQ(rank.sha256, one.sha256) << optimizer.name() << " " << ranks;
+      // The control: an optimizer without norms ends elsewhere.
+      EXPECT_NE(train_by(network, step, 2, 2, BackendChoice::cuda)[0].sha256, one.sha256);
+    }
+}
+
 TEST_F(ModelParallelOnGpu, PipelinesEvaluateAndPredictAsOneRankDoes) {
   const Network network = small_images();
   const auto data = std::make_shared<Noise>(network.input_shape(), 10, 13);  // a short last batch

@@ -1,4 +1,4 @@
-// SGD, Adam and the moving average against plain loops in double, in place and over ranges cut anywhere.
+// Optimizers, norms and the moving average against plain loops in double, in place and over ranges cut anywhere.
 #include <omp.h>
 
 #include "core/step_state.h"
@@ -232,25 +232,108 @@ TEST(Formulas, LookaheadIsIdleBetweenItsSteps) {
   }
 }
 
-TEST(Norms, MatchReferenceWhateverTheThreads) {
-  const Buffer a = uniform({50021}, 1), b = uniform({77}, 2, 1e-25F, 2e-25F);
-  const NormsOp op({{0, 3, 50020}, {1, 0, 77}, {}, {0, 0, 1}});
-  std::vector<double> expected(4);
-  for (size_t i = 3; i < 50020; ++i) expected[0] += double{a[i]} * a[i];
-  for (size_t i = 0; i < 77; ++i) expected[1] += double{b[i]} * b[i];
-  expected[3] = double{a[0]} * a[0];
-  for (double& x : expected) x = std::sqrt(x);
-  const Buffer norms = run_op(op, {a, b})[0];
-  for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(std::abs(norms[i] - expected[i]) <= 1e-6 * expected[i]) << i;
-  omp_set_num_threads(3);
-  EXPECT_TRUE(same_bits(run_op(op, {a, b})[0], norms));
-  omp_set_num_threads(1);
-  const double total = std::hypot(expected[0], expected[1], expected[3]);
+/// Variables, one input each, that are shared out among ranks: where each rank's part of one begins, in the order of
+/// the parts, and in the end its elements.
+using Shares = std::vector<std::vector<int64_t>>;
+
+/// Their norms, from all ranks' sums.
+Buffer norms_by(const std::vector<Buffer>& variables, const Shares& shares, int64_t room = 128) {
+  const size_t ranks = shares[0].size() - 1;
+  const auto count = static_cast<int64_t>(variables.size());
+  Buffer own, all(square_sums_type(static_cast<int64_t>(ranks) * room));
+  for (size_t rank = 0; rank < ranks; ++rank) {
+    std::vector<VariablePart> parts;
+    for (size_t v = variables.size(); v-- > 0;)  // in any order
+      if (const int64_t begin = shares[v][rank], end = shares[v][rank + 1]; begin < end)
+        parts.push_back({static_cast<int32_t>(v), v, begin, end, begin, shares[v].back()});
+    const auto mine = run_op(NormsOp(count, subtrees_of(parts), room), variables);
+    if (ranks == 1) own = mine[0];
+    std::ranges::copy(mine[1].as<SquareSum>(), all.as<SquareSum>().begin() + static_cast<ptrdiff_t>(rank) * room);
+  }
+  const auto out = run_op(NormsOp(count, static_cast<int64_t>(ranks)), {all});
+  if (ranks == 1) {
+    EXPECT_TRUE(same_bits(own, out[0]));
+  }
+  // Along a further axis: other members have nothing of these, or the same again.
+  Buffer two(square_sums_type(2 * count));
+  std::ranges::copy(out[1].as<SquareSum>(), two.as<SquareSum>().begin());
+  for (int32_t v = 0; v < count; ++v) two.as<SquareSum>()[static_cast<size_t>(count + v)] = {0, v, 0};
+  EXPECT_TRUE(same_bits(run_op(NormsOp(count, 2), {two})[0], out[0]));
+  return out[0];
+}
+
+/// By the definition: halves of a power of two of lines, zeros behind the end.
+double squares_of(std::span<const float> x, int64_t line, int64_t lines) {
+  if (line * squares_line >= static_cast<int64_t>(x.size())) return 0;
+  if (lines > 1) return squares_of(x, line, lines / 2) + squares_of(x, line + lines / 2, lines / 2);
+  double sum[16] = {};
+  for (size_t i = 0; i < 16; ++i)
+    if (const size_t at = static_cast<size_t>(line) * 16 + i; at < x.size()) sum[i] = double{x[at]} * double{x[at]};
+  for (size_t half : {8U, 4U, 2U, 1U})
+    for (size_t i = 0; i < half; ++i) sum[i] += sum[i + half];
+  return sum[0];
+}
+
+TEST(Norms, AreTheSameBitsHoweverVariablesAreSharedOut) {
+  int orders = 0;
+  for (unsigned seed = 0; seed < 12; ++seed) {
+    std::mt19937 bits(seed);
+    const auto roll = [&](int64_t first, int64_t last) {
+      return first + static_cast<int64_t>(bits() % static_cast<uint64_t>(last - first + 1));
+    };
+    std::vector<Buffer> variables;
+    Shares whole;
+    for (int64_t v = roll(1, 5); v > 0; --v) {
+      const int64_t n = seed % 4 == 0 && v == 1 ? roll(16000, 40000) : roll(1, roll(0, 1) == 0 ? 70 : 3000);
+      variables.push_back(uniform({n}, static_cast<unsigned>(bits())));
+      for (float& x : variables.back().as()) x = std::ldexp(x, static_cast<int>(roll(-20, 20)));
+      whole.push_back({0, n});
+    }
+    const Buffer norms = norms_by(variables, whole);
+    for (size_t v = 0; v < variables.size(); ++v) {
+      long double plain = 0;
+      for (const float x : variables[v].as()) plain += static_cast<long double>(x) * static_cast<long double>(x);
+      const auto wanted = static_cast<double>(std::sqrt(plain));
+      EXPECT_TRUE(std::abs(norms[v] - wanted) <= 1e-7 * wanted) << seed << " " << v;
+      const double tree = squares_of(variables[v].as(), 0, int64_t{1} << 20);
+      EXPECT_EQ(norms[v], static_cast<float>(std::sqrt(tree))) << seed << " " << v;
+    }
+    for (const int64_t ranks : {2, 3, 8, 61}) {
+      Shares cut;
+      for (const auto& ends : whole) {
+        std::vector<int64_t> places{0, ends.back()};
+        while (static_cast<int64_t>(places.size()) <= ranks)
+          places.push_back(std::min(roll(0, ends.back() / 16 + 1) * 16, ends.back()));
+        std::ranges::sort(places);
+        cut.push_back(places);
+      }
+      EXPECT_TRUE(same_bits(norms_by(variables, cut), norms)) << seed << " " << ranks;
+    }
+    omp_set_num_threads(3);
+    EXPECT_TRUE(same_bits(norms_by(variables, whole), norms)) << seed;
+    omp_set_num_threads(1);
+    // The control: another order of the same squares has other bits now and then, one more bit always.
+    double line = 0;
+    for (const float x : variables[0].as()) line += double{x} * double{x};
+    if (line != squares_of(variables[0].as(), 0, int64_t{1} << 20)) ++orders;
+    const size_t last = variables[0].as().size() - 1;
+    variables[0][last] += 2 * norms[0];
+    EXPECT_FALSE(same_bits(norms_by(variables, whole), norms)) << seed;
+    variables[0][last] = std::nanf("");
+    EXPECT_TRUE(std::isnan(norms_by(variables, whole)[0])) << seed;
+  }
+  EXPECT_GT(orders, 6);
+}
+
+TEST(Norms, OfAllVariablesAndOfNone) {
+  const std::vector<Buffer> variables{uniform({50021}, 1), uniform({77}, 2, 1e-25F, 2e-25F), uniform({3}, 3)};
+  const Buffer norms = norms_by(variables, {{0, 50021}, {0, 77}, {0, 0}});  // of the third nobody has anything
+  EXPECT_EQ(norms[2], 0.0F);
+  EXPECT_GT(norms[1], 0.0F) << "squares of small numbers are not lost";
+  const double total = std::hypot(double{norms[0]}, double{norms[1]});
   const Buffer all = run_op(TotalNormOp(), {norms})[0];
-  for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(std::abs(all[i] - total) <= 1e-6 * total) << i;
-  Buffer bad = a;
-  bad[777] = std::nanf("");
-  EXPECT_TRUE(std::isnan(run_op(op, {bad, b})[0][0]));
+  for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(std::abs(all[i] - total) <= 1e-6 * total) << i;
+  EXPECT_TRUE(says(error_of<Error>([] { subtrees_of({{0, 0, 0, 8, 8, 16}}); }), {"8 to 16 of 16", "whole lines"}));
 }
 
 TEST(MovingAverage, MatchesReferenceInPlace) {

@@ -97,13 +97,16 @@ TEST_F(Resume, ThreeBreaksLeaveTheBitsAndTheEpochs) {
 }
 
 TEST_F(Resume, RanksAndStrategiesMayChange) {
-  for (const Optimizer& optimizer : {Optimizer(Adam{.lr = 0.01F}), Optimizer(SGD{.lr = 0.05F, .momentum = 0.9F})}) {
+  for (const Optimizer& optimizer :
+       {Optimizer(Adam{.lr = 0.01F}), Optimizer(SGD{.lr = 0.05F, .momentum = 0.9F}, {.global_clipnorm = 0.3F}),
+        Optimizer(LAMB{.lr = 0.01F, .weight_decay = 0.1F}, {.clipnorm = 0.1F})}) {
     const std::string sha = fit({.optimizer = optimizer}, false).sha256;
     Strategy zero, pipeline = parse_strategy("stage=2");
     zero.shard_optimizer = true;
     fit({.ranks = 1, .optimizer = optimizer}, false, 3);
     fit({.ranks = 4, .optimizer = optimizer}, true, 6);
     fit({.ranks = 4, .strategy = zero, .optimizer = optimizer}, true, 8);
+    fit({.ranks = 8, .strategy = zero, .optimizer = optimizer}, true, 9);
     fit({.ranks = 2, .strategy = pipeline, .optimizer = optimizer}, true, 11);
     EXPECT_EQ(fit({.ranks = 2, .optimizer = optimizer}, true).sha256, sha);
     std::filesystem::remove_all(folder_.path());
