@@ -236,8 +236,8 @@ TEST(Formulas, LookaheadIsIdleBetweenItsSteps) {
 /// the parts, and in the end its elements.
 using Shares = std::vector<std::vector<int64_t>>;
 
-/// Their norms, from all ranks' sums.
-Buffer norms_by(const std::vector<Buffer>& variables, const Shares& shares, int64_t room = 128) {
+/// Their norms and sums of squares, from all ranks' sums.
+std::vector<Buffer> norms_by(const std::vector<Buffer>& variables, const Shares& shares, int64_t room = 128) {
   const size_t ranks = shares[0].size() - 1;
   const auto count = static_cast<int64_t>(variables.size());
   Buffer own, all(square_sums_type(static_cast<int64_t>(ranks) * room));
@@ -259,7 +259,7 @@ Buffer norms_by(const std::vector<Buffer>& variables, const Shares& shares, int6
   std::ranges::copy(out[1].as<SquareSum>(), two.as<SquareSum>().begin());
   for (int32_t v = 0; v < count; ++v) two.as<SquareSum>()[static_cast<size_t>(count + v)] = {0, v, 0};
   EXPECT_TRUE(same_bits(run_op(NormsOp(count, 2), {two})[0], out[0]));
-  return out[0];
+  return out;
 }
 
 /// By the definition: halves of a power of two of lines, zeros behind the end.
@@ -289,13 +289,15 @@ TEST(Norms, AreTheSameBitsHoweverVariablesAreSharedOut) {
       for (float& x : variables.back().as()) x = std::ldexp(x, static_cast<int>(roll(-20, 20)));
       whole.push_back({0, n});
     }
-    const Buffer norms = norms_by(variables, whole);
+    const auto joined = norms_by(variables, whole);
+    const Buffer& norms = joined[0];
     for (size_t v = 0; v < variables.size(); ++v) {
       long double plain = 0;
       for (const float x : variables[v].as()) plain += static_cast<long double>(x) * static_cast<long double>(x);
       const auto wanted = static_cast<double>(std::sqrt(plain));
       EXPECT_TRUE(std::abs(norms[v] - wanted) <= 1e-7 * wanted) << seed << " " << v;
       const double tree = squares_of(variables[v].as(), 0, int64_t{1} << 20);
+      EXPECT_EQ(joined[1].as<SquareSum>()[v].sum, tree) << seed << " " << v;
       EXPECT_EQ(norms[v], static_cast<float>(std::sqrt(tree))) << seed << " " << v;
     }
     for (const int64_t ranks : {2, 3, 8, 61}) {
@@ -307,10 +309,11 @@ TEST(Norms, AreTheSameBitsHoweverVariablesAreSharedOut) {
         std::ranges::sort(places);
         cut.push_back(places);
       }
-      EXPECT_TRUE(same_bits(norms_by(variables, cut), norms)) << seed << " " << ranks;
+      // Of the sums in double: norms in 32 bits would hide another order.
+      EXPECT_TRUE(same_bits(norms_by(variables, cut)[1], joined[1])) << seed << " " << ranks;
     }
     omp_set_num_threads(3);
-    EXPECT_TRUE(same_bits(norms_by(variables, whole), norms)) << seed;
+    EXPECT_TRUE(same_bits(norms_by(variables, whole)[1], joined[1])) << seed;
     omp_set_num_threads(1);
     // The control: another order of the same squares has other bits now and then, one more bit always.
     double line = 0;
@@ -318,16 +321,16 @@ TEST(Norms, AreTheSameBitsHoweverVariablesAreSharedOut) {
     if (line != squares_of(variables[0].as(), 0, int64_t{1} << 20)) ++orders;
     const size_t last = variables[0].as().size() - 1;
     variables[0][last] += 2 * norms[0];
-    EXPECT_FALSE(same_bits(norms_by(variables, whole), norms)) << seed;
+    EXPECT_FALSE(same_bits(norms_by(variables, whole)[0], norms)) << seed;
     variables[0][last] = std::nanf("");
-    EXPECT_TRUE(std::isnan(norms_by(variables, whole)[0])) << seed;
+    EXPECT_TRUE(std::isnan(norms_by(variables, whole)[0][0])) << seed;
   }
   EXPECT_GT(orders, 6);
 }
 
 TEST(Norms, OfAllVariablesAndOfNone) {
   const std::vector<Buffer> variables{uniform({50021}, 1), uniform({77}, 2, 1e-25F, 2e-25F), uniform({3}, 3)};
-  const Buffer norms = norms_by(variables, {{0, 50021}, {0, 77}, {0, 0}});  // of the third nobody has anything
+  const Buffer norms = norms_by(variables, {{0, 50021}, {0, 77}, {0, 0}})[0];  // of the third nobody has anything
   EXPECT_EQ(norms[2], 0.0F);
   EXPECT_GT(norms[1], 0.0F) << "squares of small numbers are not lost";
   const double total = std::hypot(double{norms[0]}, double{norms[1]});

@@ -98,6 +98,21 @@ TEST(TreeReduceTest, OrderInsideAPairDoesNotMatter) {
   EXPECT_TRUE(same_bits(tree_sum(values, 0, 8), expected));
 }
 
+TEST(TreeReduce, OwnersAreInTheOrderOfTheirParts) {
+  EXPECT_EQ(TreeAllReduce::owners(1), std::vector<int>{0});
+  EXPECT_EQ(TreeAllReduce::owners(8), (std::vector<int>{0, 4, 2, 6, 1, 5, 3, 7}));
+  for (const int ranks : {2, 4, 16, 64})
+    for (const size_t n : {1U, 16U, 333U, 5001U, 100'000U}) {
+      int64_t end = 0;
+      for (const int rank : TreeAllReduce::owners(ranks)) {
+        const Interval part = TreeAllReduce::owned(ranks, rank, n);
+        EXPECT_EQ(part.begin, end) << ranks << " ranks, " << n;
+        end = part.end;
+      }
+      EXPECT_EQ(end, static_cast<int64_t>(n)) << ranks << " ranks";
+    }
+}
+
 // Negative controls: what reproducible mode must not do changes bits on these inputs.
 
 TEST(TreeReduceControls, ARingHasOtherBits) {
