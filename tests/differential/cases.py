@@ -151,7 +151,7 @@ def samples(case, part):
     each = math.prod(shape)
     if kind == "numbers":
         return images, stream.uniform(range(count), each).astype(np.float32).reshape(count, *shape)
-    labels = stream.bits(range(count), each) % data["classes"]
+    labels = stream.bits(range(count), each) % (2 if kind == "bits" else data["classes"])
     return images, labels.reshape(count, *shape).astype(np.int64 if kind == "classes" else np.float32)
 
 

@@ -121,10 +121,32 @@ def merged(kind, inputs):
     return first
 
 
-def normalised(x, dims, epsilon):
+def normalised(x, dims, epsilon, noise=None):
+    if noise and x.requires_grad:
+        return Normalised.apply(x, dims, epsilon, noise)
     mean = x.mean(dims, keepdim=True)
     variance = ((x - mean) ** 2).mean(dims, keepdim=True)
     return (x - mean) / torch.sqrt(variance + epsilon)
+
+
+class Normalised(torch.autograd.Function):
+    """As libraries compute it, PyTorch's own operators too: with a mean that is rounded, backward as well."""
+
+    @staticmethod
+    def forward(ctx, x, dims, epsilon, noise):
+        mean = x.mean(dims, keepdim=True)
+        mean = mean * (1 + noise(mean) / 2)
+        deviation = x - mean
+        inverse = (((x - x.mean(dims, keepdim=True)) ** 2).mean(dims, keepdim=True) + epsilon) ** -0.5
+        ctx.dims = dims
+        ctx.save_for_backward(deviation, inverse)
+        return deviation * inverse
+
+    @staticmethod
+    def backward(ctx, dy):
+        deviation, inverse = ctx.saved_tensors
+        slope = (dy * deviation).mean(ctx.dims, keepdim=True) * inverse**2
+        return inverse * (dy - dy.mean(ctx.dims, keepdim=True) - deviation * slope), None, None, None
 
 
 class Step:
@@ -136,23 +158,30 @@ class Step:
         self.statistics = {}  # by layer: the mean and the unbiased variance of the global batch
 
 
+def normalised_lane(x, epsilon, step):
+    if x.dtype == torch.float64 or x.numel() == x.shape[-1]:
+        return normalised(x, tuple(range(x.dim() - 1)), epsilon, step.noise)
+    flat = x.reshape(-1, x.shape[-1])
+    return F.batch_norm(flat, None, None, training=True, eps=epsilon).reshape(x.shape)  # the yardstick is PyTorch's own
+
+
 def batch_norm(layer, x, v, step):
     epsilon, name = layer.get("epsilon", 1e-3), layer["name"]
     if not step.training:
         y = (x - v["moving_mean"]) / torch.sqrt(v["moving_variance"] + epsilon)
     else:
-        dims = tuple(range(x.dim() - 1))
-        y = torch.cat([normalised(lane, dims, epsilon) for lane in x.split([n for n in step.lanes if n])])
+        y = torch.cat([normalised_lane(lane, epsilon, step) for lane in x.split([n for n in step.lanes if n])])
         flat = x.detach().reshape(-1, x.shape[-1])
         step.statistics[name] = flat.mean(0), flat.var(0, unbiased=len(flat) > 1)
     return y * v["gamma"] + v["beta"]
 
 
-def group_norm(layer, x, v):
+def group_norm(layer, x, v, step):
     groups = layer.get("groups", 32)
     groups = x.shape[-1] if groups == -1 else groups
     grouped = x.reshape(len(x), -1, groups, x.shape[-1] // groups)
-    return normalised(grouped, (1, 3), layer.get("epsilon", 1e-3)).reshape(x.shape) * v["gamma"] + v["beta"]
+    y = normalised(grouped, (1, 3), layer.get("epsilon", 1e-3), step.noise).reshape(x.shape)
+    return y * v["gamma"] + v["beta"]
 
 
 def dropped(layer, index, x, step, elements):
@@ -181,9 +210,9 @@ def compute(layer, index, inputs, v, step):
     if kind == "BatchNormalization":
         return batch_norm(layer, x, v, step)
     if kind == "LayerNormalization":
-        return normalised(x, (-1,), layer.get("epsilon", 1e-3)) * v["gamma"] + v["beta"]
+        return normalised(x, (-1,), layer.get("epsilon", 1e-3), step.noise) * v["gamma"] + v["beta"]
     if kind == "GroupNormalization":
-        return group_norm(layer, x, v)
+        return group_norm(layer, x, v, step)
     if kind == "PReLU":
         return torch.where(x > 0, x, v["alpha"] * x)
     if kind in ("MaxPooling2D", "AveragePooling2D"):

@@ -1,5 +1,7 @@
 """A model's layers as PyTorch's own modules, which take exported weights by load_state_dict; in evaluation."""
 
+import math
+
 import numpy as np
 import torch
 from torch import nn
@@ -42,13 +44,13 @@ def module_of(layer, x):
     if kind == "GroupNormalization":
         groups = layer.get("groups", 32)
         return nn.GroupNorm(c if groups == -1 else groups, c, epsilon)
-    if kind == "PReLU" and len(layer.get("shared_axes", [])) == x.dim() - 2 and images:
-        return nn.PReLU(c)
-    if kind == "PReLU":  # no module has a slope for each value: a parameter of that shape
+    if kind == "PReLU":
         shared = len(layer.get("shared_axes", []))
         shape = [1] * shared + list(x.shape[1 + shared:])
-        slopes = nn.Module()
-        slopes.weight = nn.Parameter(torch.zeros([shape[-1], *shape[:-1]]))
+        if math.prod(shape) == c:
+            return nn.PReLU(c)
+        slopes = nn.Module()  # no module has a slope for each value: a parameter of that shape
+        slopes.weight = nn.Parameter(torch.zeros([c, *shape[:-1]]))
         return slopes
     return None
 
@@ -67,8 +69,7 @@ def apply(layer, module, x):
     if kind in ("BatchNormalization", "GroupNormalization") or isinstance(module, nn.PReLU):
         return pixels(module(planes(x))) if x.dim() == 4 else module(x)
     if kind == "PReLU":
-        slopes = module.weight
-        return torch.where(x > 0, x, (slopes.permute(1, 2, 0) if x.dim() == 4 else slopes) * x)
+        return torch.where(x > 0, x, module.weight.permute(1, 2, 0) * x)
     return module(x)
 
 
