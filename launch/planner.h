@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/step_state.h"
 #include "launch/step.h"
+#include "layers/end.h"
 #include "layers/ops.h"
 #include "parallel/pipeline.h"
 #include "parallel/propagate.h"
@@ -82,15 +83,11 @@ class Planner {
 
   /// What the network's last operator takes, which must be the loss' end.
   Value taken_by_end() {
-    const int last = graph().info(built_.output).producer;
-    const Node* node = last >= 0 ? &graph().nodes()[static_cast<size_t>(last)] : nullptr;
     const std::string end = options_.loss.end();
-    const auto* curve = node ? dynamic_cast<const ActivationOp*>(node->op.get()) : nullptr;
-    const bool sigmoid = curve && curve->curve.kind == Curve::Kind::sigmoid;
-    if (!node || !(end == "sigmoid" ? sigmoid : dynamic_cast<const SoftmaxOp*>(node->op.get()) != nullptr))
+    if (end_of(graph(), built_.output) != end)
       throw InputError("the model ends in '{}', expected a {}, which {} needs", graph().info(built_.output).name, end,
                        options_.loss.name());
-    return node->in[0];
+    return graph().nodes()[static_cast<size_t>(graph().info(built_.output).producer)].in[0];
   }
   /// The value itself where it is f32.
   Value f32(Value value) {

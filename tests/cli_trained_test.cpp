@@ -19,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using namespace lockstep;
 using namespace lockstep::test;
+using lockstep::testing::write_file;
 using Json = nlohmann::json;
 
 Outcome run(const std::string& arguments) {
@@ -118,11 +119,106 @@ TEST_F(CliTrained, ImageFilesAreReadAsInTraining) {
   EXPECT_TRUE(line.starts_with("\"" + path("images/ants/a, b.png") + "\",1,")) << line;
 }
 
+std::string ending_in(int64_t units, const std::string& activation, const std::string& shape) {
+  return R"({"name": "end", "layers": [{"type": "Input", "shape": )" + shape +
+         R"(}, {"type": "Flatten"}, {"type": "Dense", "units": )" + std::to_string(units) + R"(, "activation": ")" +
+         activation + R"("}]})";
+}
+
+TEST_F(CliTrained, OneSigmoidTellsTwoClassesApart) {
+  write_file(path("one.json"), ending_in(1, "sigmoid", "[8, 8, 1]"));
+  train("--data synthetic:8x8x1/2/64/37 --loss binary_crossentropy --epochs 5 --lr 0.05 --model " + path("one.json"));
+  Runtime runtime;
+  Model model(read_network(path("one.json")), runtime);
+  model.set_weights(read_weights(path("run/weights.safetensors"), model.network()));
+  const Data data = prepare_data("synthetic:8x8x1/2/64/37").data;
+  const std::vector<float> second = model.predict(data.test, {.ranks = 1});
+  ASSERT_EQ(second.size(), 37U);
+
+  const std::string start = "predict --run " + path("run");
+  const Outcome outcome = run(start + " --format json");
+  ASSERT_EQ(outcome.code, 0) << outcome.text;
+  const Json predicted = Json::parse(outcome.text);
+  ASSERT_EQ(predicted.size(), 37U);
+  std::vector<float> image(64);
+  int right = 0, firsts = 0;
+  for (size_t i = 0; i < predicted.size(); ++i) {
+    const Json& classes = predicted[i]["predictions"];
+    ASSERT_EQ(classes.size(), 2U) << i;
+    const int likely = second[i] > 0.5F ? 1 : 0;
+    EXPECT_EQ(classes[0]["label"], likely) << i << ": " << second[i];
+    EXPECT_EQ(classes[0]["class"], std::to_string(likely));
+    EXPECT_EQ(classes[1]["label"], 1 - likely);
+    for (const Json& one : classes)
+      EXPECT_EQ(one["probability"].get<float>(), one["label"] == 1 ? second[i] : 1 - second[i]) << i;
+    firsts += likely == 0;
+    right += likely == data.test->read(static_cast<int64_t>(i), image);
+  }
+  EXPECT_GT(firsts, 0) << "both classes are to be predicted, or the test tells little";
+  EXPECT_LT(firsts, 37);
+  const Outcome tested = run("evaluate --run " + path("run"));
+  EXPECT_NEAR(std::stod("0" + tested.line_after("test accuracy ")), 100.0 * right / 37, 0.006) << tested.text;
+  EXPECT_TRUE(
+      run(start + " --top 1")
+          .says(fmt::format("0:  {} {:.2f} %\n", second[0] > 0.5F ? 1 : 0, 100 * std::max(second[0], 1 - second[0]))));
+
+  // Of named classes the first is what the sigmoid says little to.
+  make_images();
+  write_file(path("one.json"), ending_in(1, "sigmoid", "[16, 16, 3]"));
+  const std::string named =
+      "train --quiet --ranks 1 --resize 16 --batch 8 --steps 3 --loss binary_crossentropy --data "
+      "images:" +
+      path("images") + " --model " + path("one.json") + " --out " + path("named");
+  ASSERT_EQ(run(named).code, 0);
+  const Json of_files =
+      Json::parse(run("predict --run " + path("named") + " --format json " + path("images/bees/e.png")).text);
+  const Json& classes = of_files[0]["predictions"];
+  ASSERT_EQ(classes.size(), 2U);
+  for (const Json& one : classes) EXPECT_EQ(one["class"], one["label"] == 1 ? "bees" : "ants");
+  EXPECT_NEAR(classes[0]["probability"].get<float>() + classes[1]["probability"].get<float>(), 1, 1e-6);
+  EXPECT_GE(classes[0]["probability"], classes[1]["probability"]);
+}
+
+TEST_F(CliTrained, WhatAreNoProbabilitiesIsPrintedAsItIs) {
+  write_file(path("linear.json"), ending_in(3, "linear", "[8, 8, 1]"));
+  Runtime runtime;
+  Model model(read_network(path("linear.json")), runtime);
+  model.compile({.optimizer = SGD{}, .loss = SparseCategoricalCrossentropy{.from_logits = true}});
+  const Data data = prepare_data("synthetic:8x8x1/3/32/5").data;
+  model.fit(data.train, {.steps = 1, .run = {.ranks = 1}});
+  model.save_weights(path("linear.safetensors"));
+  const std::vector<float> expected = model.predict(data.test, {.ranks = 1});
+
+  const std::string start = "predict --data synthetic:8x8x1/3/32/5 --model " + path("linear.json") + " --weights " +
+                            path("linear.safetensors") + " --format ";
+  const Json predicted = Json::parse(run(start + "json").text);
+  ASSERT_EQ(predicted.size(), 5U);
+  for (size_t i = 0; i < 5; ++i) {
+    EXPECT_FALSE(predicted[i].contains("predictions"));
+    EXPECT_EQ(predicted[i]["outputs"].get<std::vector<float>>(),
+              std::vector<float>(expected.begin() + static_cast<ptrdiff_t>(3 * i),
+                                 expected.begin() + static_cast<ptrdiff_t>(3 * i + 3)));
+  }
+  const Outcome csv = run(start + "csv"), text = run(start + "text");
+  EXPECT_TRUE(csv.text.starts_with(fmt::format("image,output,value\n0,0,{}\n0,1,{}\n", expected[0], expected[1])))
+      << csv.text;
+  EXPECT_TRUE(text.text.starts_with(fmt::format("0:  {:.6g}  {:.6g}  {:.6g}\n", expected[0], expected[1], expected[2])))
+      << text.text;
+  EXPECT_FALSE(text.says("%"));
+}
+
 TEST_F(CliTrained, WhatCannotBePredictedIsRefused) {
   train("--model lenet5 --data digits --resize 28 --batch 64 --steps 1");
   std::ofstream(path("no.png")) << "no image";
+  make_images();
+  write_file(path("few.json"), ending_in(1, "softmax", "[16, 16, 3]"));
+  const Network few = read_network(path("few.json"));
+  write_weights(path("few.safetensors"), few, {{"dense/kernel", std::vector<float>(768)}, {"dense/bias", {0}}});
   const std::string start = "predict --run " + path("run");
   const std::vector<std::pair<std::string, std::vector<std::string>>> cases{
+      {"predict --resize 16 --data images:" + path("images") + " --model " + path("few.json") + " --weights " +
+           path("few.safetensors"),
+       {"'end' ends in [1]", "1 classes apart", "the data has 2"}},
       {"predict --model lenet5 --resize 28", {"--weights or --run is missing"}},
       {"predict --run " + path("nowhere"), {"nowhere/manifest.json", "No such file"}},
       {start + " --model lenet5", {"expected no --model"}},

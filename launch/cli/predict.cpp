@@ -12,6 +12,7 @@
 #include "launch/cli/verbs.h"
 #include "launch/data/image_files.h"
 #include "launch/durable.h"
+#include "layers/end.h"
 
 namespace lockstep::cli {
 
@@ -19,11 +20,26 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+/// What the network's outputs for an image are.
+enum class Outputs {
+  probabilities,          // one for each class, of a softmax; or of sigmoids, each by itself
+  probability_of_second,  // one sigmoid's: the first of two classes has the rest
+  values,                 // a regression's numbers, or logits
+};
+
+Outputs outputs_of(const Network& network) {
+  const std::string end = end_of(network);
+  if (end.empty()) return Outputs::values;
+  const bool one = network.output_shape().elements() == 1;
+  return end == "sigmoid" && one ? Outputs::probability_of_second : Outputs::probabilities;
+}
+
 /// What is predicted, and what its classes are called.
 struct Asked {
-  std::shared_ptr<const Dataset> images;
-  std::vector<std::string> names;    // of the images; numbers where they have none
-  std::vector<std::string> classes;  // by label
+  Outputs outputs = Outputs::probabilities;
+  std::shared_ptr<const Dataset> images = {};
+  std::vector<std::string> names = {};    // of the images; numbers where they have none
+  std::vector<std::string> classes = {};  // by label
 };
 
 /// The classes of an image, most probable first; of equal ones the lower first.
@@ -43,26 +59,30 @@ std::string csv_field(const std::string& text) {
   return field + "\"";
 }
 
-using Row = std::vector<std::pair<size_t, float>>;  // labels and probabilities, most probable first
+/// Labels and probabilities, most probable first; or outputs and values, in the network's order.
+using Row = std::vector<std::pair<size_t, float>>;
 
 std::string as_text(const Asked& asked, const std::vector<Row>& rows) {
   std::string text;
   for (size_t i = 0; i < rows.size(); ++i) {
     text += asked.names[i] + ":";
-    for (const auto& [label, probability] : rows[i])
-      text += fmt::format("  {} {:.2f} %", asked.classes[label], 100 * probability);
+    for (const auto& [label, value] : rows[i])
+      text += asked.outputs == Outputs::values ? fmt::format("  {:.6g}", value)
+                                               : fmt::format("  {} {:.2f} %", asked.classes[label], 100 * value);
     text += "\n";
   }
   return text;
 }
 
 std::string as_csv(const Asked& asked, const std::vector<Row>& rows) {
-  std::string text = "image,rank,label,class,probability\n";
+  const bool values = asked.outputs == Outputs::values;
+  std::string text = values ? "image,output,value\n" : "image,rank,label,class,probability\n";
   for (size_t i = 0; i < rows.size(); ++i)
     for (size_t rank = 0; rank < rows[i].size(); ++rank) {
-      const auto& [label, probability] = rows[i][rank];
-      text += fmt::format("{},{},{},{},{}\n", csv_field(asked.names[i]), rank + 1, label,
-                          csv_field(asked.classes[label]), probability);
+      const auto& [label, value] = rows[i][rank];
+      const std::string image = csv_field(asked.names[i]);
+      text += values ? fmt::format("{},{},{}\n", image, label, value)
+                     : fmt::format("{},{},{},{},{}\n", image, rank + 1, label, csv_field(asked.classes[label]), value);
     }
   return text;
 }
@@ -70,18 +90,24 @@ std::string as_csv(const Asked& asked, const std::vector<Row>& rows) {
 std::string as_json(const Asked& asked, const std::vector<Row>& rows) {
   Json all = Json::array();
   for (size_t i = 0; i < rows.size(); ++i) {
+    const bool values = asked.outputs == Outputs::values;
     Json predictions = Json::array();
-    for (const auto& [label, probability] : rows[i])
-      predictions.push_back({{"label", label}, {"class", asked.classes[label]}, {"probability", probability}});
-    all.push_back({{"image", asked.names[i]}, {"predictions", predictions}});
+    for (const auto& [label, value] : rows[i])
+      predictions.push_back(values ? Json(value)
+                                   : Json{{"label", label}, {"class", asked.classes[label]}, {"probability", value}});
+    all.push_back({{"image", asked.names[i]}, {values ? "outputs" : "predictions", predictions}});
   }
   return all.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 Asked open(const Options& options, const Trained& trained, Runtime& runtime) {
-  const auto classes = static_cast<size_t>(trained.network.output_shape().elements());
-  Asked asked;
+  Asked asked{.outputs = outputs_of(trained.network)};
+  const auto outputs = static_cast<size_t>(trained.network.output_shape().elements());
+  const size_t classes = asked.outputs == Outputs::probability_of_second ? 2 : outputs;
   asked.classes = trained.class_names;
+  if (asked.outputs != Outputs::values && asked.classes.size() > classes)
+    throw InputError("the model '{}' ends in {}, which tells {} classes apart, the data has {}", trained.network.name(),
+                     trained.network.output_shape().str(), classes, asked.classes.size());
   if (options.files.empty()) {
     const Data data = (trained.data ? *trained.data : prepare_data(options.data, data_options(options, runtime))).data;
     asked.images = data.test ? data.test : data.validation ? data.validation : data.train;
@@ -101,6 +127,20 @@ Asked open(const Options& options, const Trained& trained, Runtime& runtime) {
   return asked;
 }
 
+/// Of one image.
+Row row_of(std::span<const float> predicted, Outputs outputs, int top) {
+  Row row;
+  if (outputs == Outputs::values) {
+    for (size_t i = 0; i < predicted.size(); ++i) row.emplace_back(i, predicted[i]);
+    return row;
+  }
+  std::vector<float> probabilities(predicted.begin(), predicted.end());
+  if (outputs == Outputs::probability_of_second) probabilities.insert(probabilities.begin(), 1 - predicted[0]);
+  for (const size_t label : ranked(probabilities, std::min(static_cast<size_t>(top), probabilities.size())))
+    row.emplace_back(label, probabilities[label]);
+  return row;
+}
+
 }  // namespace
 
 void predict(const Options& options, Runtime& runtime) {
@@ -114,18 +154,14 @@ void predict(const Options& options, Runtime& runtime) {
     throw InputError("the model '{}' ends in {}, expected [classes]: predict names the classes of whole images",
                      trained.network.name(), output.str());
   const Asked asked = open(options, trained, runtime);
-  const auto classes = asked.classes.size();
   if (options.top < 1) throw InputError("--top is {}, expected a number from 1", options.top);
-  const size_t top = std::min(static_cast<size_t>(options.top), classes);
   Model model(trained.network, runtime);
   model.set_weights(load_weights(options.weights, model.network()));
-  const std::vector<float> probabilities = model.predict(asked.images, run);
+  const std::vector<float> predicted = model.predict(asked.images, run);
+  const size_t outputs = predicted.size() / asked.names.size();
   std::vector<Row> rows;
-  for (size_t i = 0; i < asked.names.size(); ++i) {
-    const auto of_image = std::span(probabilities).subspan(i * classes, classes);
-    Row& row = rows.emplace_back();
-    for (const size_t label : ranked(of_image, top)) row.emplace_back(label, of_image[label]);
-  }
+  for (size_t i = 0; i < asked.names.size(); ++i)
+    rows.push_back(row_of(std::span(predicted).subspan(i * outputs, outputs), asked.outputs, options.top));
   runtime.run_on_first([&] {
     const std::string text = write[format](asked, rows);
     if (options.output.empty())
