@@ -88,6 +88,10 @@ Json manifest_json(const Network& network, const Checkpoint& checkpoint) {
 }  // namespace
 
 void write_checkpoint(const fs::path& folder, const Network& network, const Checkpoint& checkpoint) {
+  const std::string refused = fmt::format("'{}' is not written: ", folder.string());
+  expect_finite(network, checkpoint.state.weights, refused + "the weights");
+  for (const auto& [name, kept] : checkpoint.state.callbacks)
+    if (!kept.weights.empty()) expect_finite(network, kept.weights, refused + "the weights that " + name + " keeps");
   const fs::path part = unfinished(folder);
   fs::remove_all(part);
   fs::create_directories(part);

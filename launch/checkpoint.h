@@ -20,7 +20,8 @@ struct Checkpoint {
 };
 
 /// Writes the folder under a temporary name, syncs all of it, and gives it its name, in place of what had it. Throws
-/// Error with the system's reason; then no folder of that name is left half written.
+/// Error with the system's reason; then no folder of that name is left half written. Where weights are not finite,
+/// those that callbacks keep too, throws as expect_finite does, and writes nothing.
 void write_checkpoint(const std::filesystem::path& folder, const Network& network, const Checkpoint& checkpoint);
 
 /// A checkpoint that was read whole and is as it was written.

@@ -14,6 +14,7 @@
 #include "launch/draw.h"
 #include "launch/fit.h"
 #include "launch/plan_table.h"
+#include "launch/weights_file.h"
 #include "parallel/comm/gather.h"
 
 namespace lockstep {
@@ -213,6 +214,9 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
     if (rank.comm.rank() == 0 || runtime_.distributed()) fitted = std::move(mine);
     keep(rank, trainer, device);
   });
+  // A last step's loss says nothing of the weights that it leaves.
+  expect_finite(network_, kept_.state.weights,
+                fmt::format("the weights after step {}", job.first_step + fitted.position.steps));
   state_ = std::move(kept_.state);
   state_.lr = fitted.lr;
   state_.steps_done = job.first_step + fitted.position.steps;

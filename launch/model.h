@@ -98,7 +98,8 @@ class Model {
   /// is out of range.
   FitLength check(const Dataset& data, const FitOptions& options) const;
   /// Trains. Called again, it goes on with the next epoch: weights, optimizer, a learning rate that a callback has set,
-  /// and step count are kept. Throws as check does, and what callbacks throw.
+  /// and step count are kept. Throws as check does, what callbacks throw, and Error where a loss is not finite, or the
+  /// weights in the end are not; then the model stays as it was before.
   /// After an interruption, or `resume`, it is the same fit that goes on, and its history begins there.
   History fit(std::shared_ptr<const Dataset> data, const FitOptions& options);
   /// Takes everything from a checkpoint of a fit with these options (see open_checkpoint), so that `fit` with them goes
@@ -119,7 +120,7 @@ class Model {
   /// By variable name; empty before the first fit where nothing was set.
   const Weights& weights() const { return state_.weights; }
   void set_weights(Weights weights) { state_.weights = std::move(weights); }
-  /// To a safetensors file. Throws Error where the model has no weights yet.
+  /// To a safetensors file. Throws Error where the model has no weights yet, or some that are not finite.
   void save_weights(const std::filesystem::path& path) const;
   /// From a safetensors file or a checkpoint. Throws InputError where its variables are not the model's.
   void load_weights(const std::filesystem::path& path);

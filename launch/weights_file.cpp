@@ -1,11 +1,26 @@
 #include "launch/weights_file.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "core/error.h"
 #include "launch/sha256.h"
 
 namespace lockstep {
 
+void expect_finite(const Network& network, const Weights& weights, const std::string& whose) {
+  for (const Variable& variable : network.variables()) {
+    const std::vector<float>& values = weights.at(variable.name);
+    const auto bad = std::ranges::find_if_not(values, [](float value) { return std::isfinite(value); });
+    if (bad == values.end()) continue;
+    throw Error("{} are not finite: '{}' {} holds {} as its element {}; training may need a lower learning rate, and "
+                "--check-finite tells which operation made the first such number",
+                whose, variable.name, variable.shape.str(), *bad, bad - values.begin());
+  }
+}
+
 WrittenFile write_weights(const std::string& path, const Network& network, const Weights& weights) {
+  expect_finite(network, weights, fmt::format("'{}' is not written: the weights", path));
   std::vector<NamedTensor> tensors;
   for (const Variable& variable : network.variables())
     tensors.push_back({variable.name, variable.shape, weights.at(variable.name)});

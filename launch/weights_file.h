@@ -8,8 +8,13 @@
 
 namespace lockstep {
 
+/// Throws Error that names the first variable that holds NaN or infinity, and where in it: such weights are of no use,
+/// and are not to take the place of good ones. `whose` begins the message: "the weights after step 3".
+void expect_finite(const Network& network, const Weights& weights, const std::string& whose);
+
 /// Writes all variables in the network's order, under their names and shapes; atomically: to a temporary name in the
-/// same folder, synced, then renamed. Throws Error with the path and the system's reason.
+/// same folder, synced, then renamed. Throws Error with the path and the system's reason, and as expect_finite; then
+/// what was there stays.
 WrittenFile write_weights(const std::string& path, const Network& network, const Weights& weights);
 
 /// Throws InputError where the file is missing, truncated or malformed (with the byte), and where its variables are not

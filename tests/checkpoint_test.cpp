@@ -35,10 +35,10 @@ Network small_network(int64_t units = 3) {
 }
 
 /// Values that tell where they belong, and some that a decimal or a comparison would lose.
-std::vector<float> values_of(const Variable& variable, float start) {
+std::vector<float> values_of(const Variable& variable, float start, float first) {
   std::vector<float> values(static_cast<size_t>(variable.shape.elements()));
   for (size_t i = 0; i < values.size(); ++i) values[i] = start + static_cast<float>(i) / 3;
-  values[0] = std::bit_cast<float>(0x7fc12345U);  // a NaN with a payload
+  values[0] = first;
   values.back() = -0.0F;
   return values;
 }
@@ -57,9 +57,10 @@ Checkpoint made_up(const Network& network, int64_t step) {
                       .fit = {.steps = 5, .epochs = 1, .step_in_epoch = 3, .sums = {{0.1 + 0.2, 17}, 96}}};
   float start = static_cast<float>(step);
   for (const Variable& variable : network.variables()) {
-    checkpoint.state.weights[variable.name] = values_of(variable, ++start);
+    checkpoint.state.weights[variable.name] = values_of(variable, ++start, std::numeric_limits<float>::denorm_min());
     if (!variable.trainable) continue;
-    for (Weights& slot : checkpoint.state.slots) slot[variable.name] = values_of(variable, ++start);
+    const float payload = std::bit_cast<float>(0x7fc12345U);  // of a NaN
+    for (Weights& slot : checkpoint.state.slots) slot[variable.name] = values_of(variable, ++start, payload);
   }
   return checkpoint;
 }
@@ -279,6 +280,35 @@ TEST_F(CheckpointFile, TheWriterKeepsTheNewest) {
   steps.clear();
   for (const fs::path& path : list_checkpoints(folder)) steps.push_back(checkpoint_step(path));
   EXPECT_EQ(steps, (std::vector<int64_t>{25, 30})) << "later ones are another run's";
+}
+
+TEST_F(CheckpointFile, WeightsThatAreNotFiniteAreNotWritten) {
+  const fs::path path = write(8), weights = path / "weights.safetensors";
+  const std::string before = read_text(weights);
+  const auto files = [&] { return std::distance(fs::recursive_directory_iterator(folder_.path()), {}); };
+  const auto count = files();
+  for (const float bad : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+                          std::numeric_limits<float>::quiet_NaN()}) {
+    Checkpoint checkpoint = made_up(network_, 8);
+    checkpoint.state.weights.at("dense/kernel")[23] = bad;
+    const std::initializer_list<std::string> parts{"dense/kernel", "[3, 8]", fmt::format("holds {} as its element 23", bad),
+                                         "not written"};
+    EXPECT_TRUE(says(error_of<Error>([&] { write_checkpoint(path, network_, checkpoint); }), parts));
+    EXPECT_TRUE(says(
+        error_of<Error>([&] { write_weights(weights.string(), network_, checkpoint.state.weights); }), parts));
+    checkpoint = made_up(network_, 8);
+    checkpoint.state.callbacks.push_back({"Best", {.text = "{}", .weights = checkpoint.state.weights}});
+    checkpoint.state.callbacks[0].second.weights.at("norm/moving_variance")[1] = bad;
+    EXPECT_TRUE(says(error_of<Error>([&] { write_checkpoint(path, network_, checkpoint); }),
+                     {"that Best keeps", "norm/moving_variance"}));
+  }
+  EXPECT_EQ(read_text(weights), before);
+  EXPECT_EQ(files(), count) << "and nothing temporary";
+  EXPECT_EQ(error_of([&] { open_checkpoint(path); }), "");
+  Checkpoint checkpoint = made_up(network_, 9);
+  checkpoint.state.slots[1].at("dense/kernel")[0] = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(error_of<Error>([&] { write_checkpoint(folder_.path() / "step-000009", network_, checkpoint); }), "")
+      << "what an optimizer keeps may be: the next step goes on from it all the same";
 }
 
 TEST_F(CheckpointFile, AFullDiskIsToldAndLeavesTheLastOne) {

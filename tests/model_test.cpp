@@ -8,6 +8,7 @@
 #include "launch/lockstep.h"
 #include "tests/errors.h"
 #include "tests/sample.h"
+#include "tests/temporary_folder.h"
 
 namespace lockstep {
 namespace {
@@ -142,6 +143,35 @@ TEST(Model, ANaNWeightIsFoundAtItsNode) {
     ADD_FAILURE() << "nothing was found";
   } catch (const Error& error) {
     EXPECT_TRUE(std::string(error.what()).find("node 'dense' (dense) yields nan") != std::string::npos) << error.what();
+  }
+}
+
+TEST(Model, WeightsThatAreNotFiniteEndTheFitAndAreNotWritten) {
+  const testing::TemporaryFolder folder;
+  const std::string file = (folder.path() / "w.safetensors").string();
+  for (const int ranks : {1, 2}) {
+    Trained trained(0);
+    trained.run.ranks = ranks;
+    FitOptions one{.steps = 1, .run = trained.run, .callbacks = {std::make_shared<ModelCheckpoint>(file)}};
+    trained.model.fit(trained.data.train, one);
+    const Weights good = trained.model.weights();
+    const std::string written = testing::read_text(file), sha = trained.model.weights_sha256();
+    trained.model.compile({.optimizer = Adam{.lr = 1e38F}});
+    const auto refused = [&] {
+      const std::string error = test::error_of<Error>([&] { trained.model.fit(trained.data.train, one); });
+      EXPECT_EQ(trained.model.weights(), good) << "the model is as it was";
+      return error;
+    };
+    EXPECT_TRUE(test::says(refused(), {file + "' is not written", "conv2d/kernel", "[6, 5, 5, 1]", "holds "}));
+    one.callbacks.clear();
+    EXPECT_TRUE(test::says(refused(), {"the weights after step 1 are not finite: 'conv2d/kernel'"}));
+    EXPECT_EQ(trained.model.weights_sha256(), sha);
+    Weights bad = good;
+    bad.at("dense/bias")[7] = std::numeric_limits<float>::quiet_NaN();
+    trained.model.set_weights(bad);
+    EXPECT_TRUE(test::says(test::error_of<Error>([&] { trained.model.save_weights(file); }),
+                           {"'dense/bias' [120] holds nan as its element 7"}));
+    EXPECT_EQ(testing::read_text(file), written);
   }
 }
 

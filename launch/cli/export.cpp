@@ -7,6 +7,7 @@
 #include "launch/cli/trained.h"
 #include "launch/cli/verbs.h"
 #include "launch/durable.h"
+#include "launch/weights_file.h"
 
 namespace lockstep::cli {
 
@@ -26,8 +27,9 @@ void export_model(const Options& options, Runtime& runtime) {
     }
     if (options.output.empty()) throw InputError("--output is missing, expected the safetensors file to write");
     if (options.weights.empty()) throw InputError("--weights or --run is missing, expected trained weights");
-    const auto tensors =
-        export_weights(network, load_weights(options.weights, network), export_format_from_name(format));
+    const Weights weights = load_weights(options.weights, network);
+    expect_finite(network, weights, fmt::format("the weights of '{}'", options.weights));
+    const auto tensors = export_weights(network, weights, export_format_from_name(format));
     std::vector<NamedTensor> named;
     for (const ExportedTensor& tensor : tensors) named.push_back({tensor.name, tensor.shape, tensor.values});
     const WrittenFile written = write_safetensors(options.output, named);
