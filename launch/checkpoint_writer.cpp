@@ -9,6 +9,8 @@ namespace fs = std::filesystem;
 
 CheckpointWriter::CheckpointWriter(const Network& network, fs::path folder, int64_t keep)
     : network_(network), folder_(std::move(folder)), keep_(keep) {
+  if (!fs::exists(folder_)) return;
+  lock_.emplace(folder_);
   clear_leftovers(folder_);
 }
 
@@ -22,6 +24,7 @@ CheckpointWriter::~CheckpointWriter() {
 
 fs::path CheckpointWriter::start(Checkpoint checkpoint) {
   wait();
+  if (!lock_) lock_.emplace(folder_);
   const int64_t step = checkpoint.state.steps_done;
   fs::path path = folder_ / checkpoint_name(step);
   writing_ = std::async(std::launch::async, [this, path, step, checkpoint = std::move(checkpoint)] {

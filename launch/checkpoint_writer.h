@@ -2,15 +2,18 @@
 #pragma once
 
 #include <future>
+#include <optional>
 
 #include "launch/checkpoint.h"
+#include "launch/folder_lock.h"
 
 namespace lockstep {
 
 class CheckpointWriter {
  public:
-  /// Clears the folder, where there is one, of what a killed run has left half written. Of checkpoints up to the one
-  /// that was written last, the newest `keep` stay. `network` must outlive the writer.
+  /// Takes the folder, where there is one, for this process alone, and clears it of what a killed run has left half
+  /// written. Of checkpoints up to the one that was written last, the newest `keep` stay. `network` must outlive the
+  /// writer. Throws InputError as FolderLock does.
   CheckpointWriter(const Network& network, std::filesystem::path folder, int64_t keep);
   /// Waits; what fails then is logged.
   ~CheckpointWriter();
@@ -18,7 +21,7 @@ class CheckpointWriter {
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
 
   /// Begins to write, when the one before is written. Returns its path, which is there when it is whole. Throws what
-  /// the one before failed with.
+  /// the one before failed with, and as FolderLock does.
   std::filesystem::path start(Checkpoint checkpoint);
   /// Throws what the last one failed with, if it has.
   void check();
@@ -29,6 +32,7 @@ class CheckpointWriter {
   const Network& network_;
   std::filesystem::path folder_;
   int64_t keep_;
+  std::optional<FolderLock> lock_;
   std::future<void> writing_;
 };
 

@@ -17,51 +17,21 @@ namespace fs = std::filesystem;
 
 constexpr std::array run_files{"manifest.json", "metrics.jsonl", "weights.safetensors"};
 
-/// Tries to create a file there: empty where it can be, else why not.
-std::string refusal(const fs::path& directory) {
-  try {
-    const TemporaryFile probe(directory / "probe");
-    return {};
-  } catch (const Error& error) {
-    return error.what();
-  }
-}
-
-/// The first directory of the path that does not exist yet; empty where all do.
-fs::path first_missing(const fs::path& directory) {
-  fs::path so_far;
-  std::error_code error;
-  for (const auto& part : directory) {
-    so_far /= part;
-    if (!fs::exists(so_far, error)) return so_far;
-  }
-  return {};
-}
-
 }  // namespace
 
 void discard_run_directory(const fs::path& directory) noexcept {
   std::error_code error;
   for (const char* name : run_files) fs::remove(directory / name, error);
-  for (const fs::path& folder : {directory / "checkpoints", directory}) fs::remove(folder, error);  // if empty
+  fs::remove(directory / "checkpoints", error);  // if empty
 }
 
-void prepare_run_directory(const fs::path& directory) {
+void expect_no_run(const fs::path& directory) {
   for (const char* name : run_files) {
     std::error_code error;
     if (fs::exists(directory / name, error))
       throw InputError("output directory '{}' holds another run ({} is there); give a new one", directory.string(),
                        name);
   }
-  const fs::path made = first_missing(directory);
-  std::error_code error;
-  fs::create_directories(directory, error);
-  if (!error && !fs::is_directory(directory)) error = std::make_error_code(std::errc::not_a_directory);
-  const std::string reason = error ? error.message() : refusal(directory);
-  if (reason.empty()) return;
-  // An empty path has nothing to remove, and names a directory that was there before.
-  if (!made.empty()) fs::remove_all(made, error);
-  throw InputError("output directory '{}' cannot be written: {}", directory.string(), reason);
 }
 
 std::string utc(std::chrono::system_clock::time_point time) {

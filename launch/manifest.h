@@ -8,11 +8,11 @@
 
 namespace lockstep {
 
-/// Makes the directory of a new run. Throws InputError, and leaves nothing behind, when it cannot be made or written,
-/// or when it holds a file of a run already.
-void prepare_run_directory(const std::filesystem::path& directory);
+/// Throws InputError where the directory holds a file of a run already.
+void expect_no_run(const std::filesystem::path& directory);
 
-/// Removes the files of a run that was refused before its first step, and the directory where nothing else is in it.
+/// Removes the files of a run that was refused before its first step, and its folder of checkpoints where that is
+/// empty.
 void discard_run_directory(const std::filesystem::path& directory) noexcept;
 
 /// "2025-03-01T12:00:00Z"

@@ -31,7 +31,13 @@ StopSignals::StopSignals() {
 }
 
 StopSignals::~StopSignals() {
+  if (ignored_) return;
   for (const int signal : {SIGTERM, SIGINT}) std::signal(signal, SIG_DFL);
+}
+
+void StopSignals::ignore() {
+  ignored_ = true;
+  for (const int signal : {SIGTERM, SIGINT}) std::signal(signal, SIG_IGN);
 }
 
 bool StopSignals::requested() { return received != 0; }

@@ -20,8 +20,15 @@ class StopSignals {
   StopSignals& operator=(const StopSignals&) = delete;
 
   static bool requested();
+  /// From here to the process' end both signals are ignored: what was to be done is done and recorded, and a signal can
+  /// only make it look otherwise.
+  void ignore();
+
   /// "SIGTERM" or "SIGINT": the first that came; empty where none did.
   static std::string name();
+
+ private:
+  bool ignored_ = false;
 };
 
 /// What all ranks agree on between steps: whether one of them was asked to stop. Asking costs a message between hosts,

@@ -64,41 +64,16 @@ class FileSizeLimit {
   void (*handler_)(int);
 };
 
-TEST(RunDirectory, IsMadeWithItsParentsAndLeftEmpty) {
-  const testing::TemporaryFolder folder;
-  prepare_run_directory(folder.path() / "a/b");
-  EXPECT_TRUE(fs::is_directory(folder.path() / "a/b"));
-  EXPECT_EQ(files_in(folder.path() / "a/b"), 0U);
-  EXPECT_NO_THROW(prepare_run_directory(folder.path() / "a/b")) << "an empty one may be used";
-}
-
 TEST(RunDirectory, RefusesOneThatHoldsARun) {
   for (const std::string name : {"manifest.json", "metrics.jsonl"}) {
     const testing::TemporaryFolder folder;
+    EXPECT_NO_THROW(expect_no_run(folder.path()));
     testing::write_file(folder.path() / name, "old");
-    EXPECT_TRUE(says(error_of([&] { prepare_run_directory(folder.path()); }),
+    EXPECT_TRUE(says(error_of([&] { expect_no_run(folder.path()); }),
                      {folder.path().string(), "holds another run", name}));
     EXPECT_EQ(read_text(folder.path() / name), "old");
     EXPECT_EQ(files_in(folder.path()), 1U);
   }
-}
-
-TEST(RunDirectory, RefusesWhereNothingCanBeWritten) {
-  const testing::TemporaryFolder folder;
-  testing::write_file(folder.path() / "file", "x");
-  for (const auto& path : {folder.path() / "file", folder.path() / "file/run"})
-    EXPECT_TRUE(
-        says(error_of([&] { prepare_run_directory(path); }), {path.string(), "cannot be written", "ot a directory"}));
-  EXPECT_EQ(read_text(folder.path() / "file"), "x");
-  EXPECT_TRUE(says(error_of([&] { prepare_run_directory("/proc/lockstep/run"); }), {"/proc/lockstep/run"}));
-  // The name of the last folder is too long for any file system: the ones above it must go again.
-  const fs::path deep = folder.path() / "new" / std::string(5000, 'x');
-  EXPECT_TRUE(says(error_of([&] { prepare_run_directory(deep); }), {"cannot be written"}));
-  EXPECT_FALSE(fs::exists(folder.path() / "new"));
-  if (::geteuid() == 0) return;  // for whom no folder is read-only
-  fs::permissions(folder.path(), fs::perms::owner_read | fs::perms::owner_exec);
-  EXPECT_TRUE(says(error_of([&] { prepare_run_directory(folder.path()); }), {"Permission denied"}));
-  fs::permissions(folder.path(), fs::perms::owner_all);
 }
 
 TEST(Manifest, TellsWhatRanWhereAndWhen) {

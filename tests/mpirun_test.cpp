@@ -197,6 +197,32 @@ TEST_F(MpiTrain, ASignalToOneRankStopsAllAfterTheSameStep) {
   EXPECT_EQ(sha_of(run_command(fmt::format("{}train {}", lockstep, straight))), resumed);
 }
 
+TEST_F(MpiTrain, WeightsThatAreNotFiniteEndAllRanks) {
+  const Outcome outcome = train(2, "--model lenet5 --resize 28 --steps 1 --lr 1e38 --out " + path("run"));
+  EXPECT_EQ(outcome.code, 1) << outcome.text;
+  EXPECT_EQ(outcome.count("the weights after step 1 are not finite: 'conv2d/kernel'"), 1U) << outcome.text;
+  EXPECT_EQ(outcome.count("MPI_ABORT"), 0U) << outcome.text;
+  EXPECT_FALSE(std::filesystem::exists(path("run/weights.safetensors")));
+}
+
+TEST_F(MpiTrain, OfTwoStartsIntoOneFolderOneWins) {
+  const std::string start =
+      fmt::format("timeout 300 {} -np 2 {} train --model lenet5 --resize 28 --batch 64 --steps 40 --quiet --out {} ",
+                  LOCKSTEP_MPIEXEC, lockstep, path("run"));
+  const Outcome both = run_command(fmt::format("({0}; echo ended $?) & ({0}; echo ended $?)\nwait", start));
+  EXPECT_EQ(both.count("ended 0\n"), 1U) << both.text;
+  EXPECT_EQ(both.count("ended 2\n"), 1U) << both.text;
+  EXPECT_EQ(both.count("is in use: process ") + both.count("holds another run"), 1U) << both.text;
+  EXPECT_EQ(both.count("MPI_ABORT"), 0U) << both.text;
+  EXPECT_FALSE(std::filesystem::exists(path("run/run.lock")));
+}
+
+TEST_F(MpiTrain, TooManyThreadsAreToldOnce) {
+  const Outcome outcome = train(2, "--resize 32 --threads 30000");
+  EXPECT_EQ(outcome.code, 2) << outcome.text;
+  EXPECT_EQ(outcome.count("--threads is 30000, which makes 60000 threads"), 1U) << outcome.text;
+}
+
 TEST_F(MpiTrain, BadInputIsToldOnce) {
   for (const auto& [options, message] : {std::pair{"--resize 32 --batch 30", "24 or 32 would fit"},
                                          {"--resize 32 --lanes 2 --batch 32", "4 ranks"},

@@ -45,11 +45,12 @@ std::string run_folder(const Options& options, const std::optional<Resumed>& fro
   return options.out.empty() && from ? from->run.string() : options.out;
 }
 
-void prepare_folders(const std::string& out, const CheckpointOptions& checkpoints, const std::optional<Resumed>& from,
+void prepare_folders(const Options& options, const CheckpointOptions& checkpoints, const std::optional<Resumed>& from,
                      int64_t steps, bool within_epoch) {
+  const std::string& out = options.out;
   const bool goes_on = in_place(out, from);
   if (!from) expect_no_checkpoints(checkpoints.directory);
-  if (!out.empty() && !goes_on) prepare_run_directory(out);
+  if (!out.empty() && !goes_on) expect_no_run(out);
   if (checkpoints.every_steps + checkpoints.every_epochs > 0) {
     std::error_code error;
     fs::create_directories(checkpoints.directory, error);

@@ -20,10 +20,13 @@ std::optional<Resumed> resumed(const Options& options);
 /// --out, or without it the run's folder that goes on.
 std::string run_folder(const Options& options, const std::optional<Resumed>& from);
 
-/// Makes or reopens the run's folder, with the metrics of the steps that are done, and notes in the manifest what the
-/// run goes on from. `steps` are done, which may end within an epoch. Throws InputError where the folder, or that of
-/// checkpoints, holds another run.
-void prepare_folders(const std::string& out, const CheckpointOptions& checkpoints, const std::optional<Resumed>& from,
+/// Model::resume, whose refusal then tells which options of the data are not the run's.
+void resume(Model& model, const Resumed& from, const Dataset& data, const FitOptions& fit, const Options& options);
+
+/// Makes the run's folder, which is there and this process' own, ready, with the metrics of the steps that are done and
+/// the log of their epochs. `steps` are done, which may end within an epoch. Throws InputError where the folder, or
+/// that of checkpoints, holds another run.
+void prepare_folders(const Options& options, const CheckpointOptions& checkpoints, const std::optional<Resumed>& from,
                      int64_t steps, bool within_epoch);
 /// Adds to a new manifest what the one of the run before says of its start.
 void note_resumed(nlohmann::ordered_json& manifest, const std::string& out, const Resumed& from, int64_t step);

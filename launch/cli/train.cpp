@@ -9,6 +9,7 @@
 #include "launch/cli/resume.h"
 #include "launch/cli/verbs.h"
 #include "launch/durable.h"
+#include "launch/folder_lock.h"
 #include "launch/manifest.h"
 #include "launch/metrics.h"
 #include "launch/progress.h"
@@ -54,10 +55,15 @@ void train(const Options& given, Runtime& runtime) {
 
   const bool speaks = runtime.rank() == 0;
   const bool records = speaks && !options.out.empty();
+  // From here on a signal ends the run in an orderly way, so that the lock is given back.
+  StopSignals signals;
+  std::optional<FolderLock> lock;
   std::optional<Manifest> manifest;
   std::optional<MetricsWriter> metrics;
-  runtime.run_on_first(
-      [&] { prepare_folders(options.out, fit.checkpoints, from, done, done % length.steps_per_epoch != 0); });
+  runtime.run_on_first([&] {
+    if (!options.out.empty()) lock.emplace(options.out);
+    prepare_folders(options, fit.checkpoints, from, done, done % length.steps_per_epoch != 0);
+  });
   if (!options.out.empty())
     runtime.run_on_first([&] {
       metrics.emplace(options.out + "/metrics.jsonl", AppendFile::If::exists_append);
@@ -92,7 +98,6 @@ void train(const Options& given, Runtime& runtime) {
   };
   fit.callbacks.push_back(
       lambda_callback({.on_epoch_end = epoch_ended, .on_step_end = step_ended, .acts = Callback::Acts::never}));
-  const StopSignals signals;
   fit.stop_requested = StopSignals::requested;
   History history;
   std::optional<Prediction> predicted;
@@ -107,10 +112,11 @@ void train(const Options& given, Runtime& runtime) {
   if (history.interrupted) {
     const Interruption interruption(fit.checkpoints, history.steps);
     if (speaks) fmt::print("{}\n", interruption.text(length.steps));
-    if (!records) return;
-    manifest->json()["interrupted"] = interruption.json();
-    manifest->write(options.out);
-    return;
+    if (records) {
+      manifest->json()["interrupted"] = interruption.json();
+      manifest->write(options.out);
+    }
+    return signals.ignore();
   }
 
   Json result{{"steps", history.steps}};
@@ -129,13 +135,14 @@ void train(const Options& given, Runtime& runtime) {
   if (speaks) fmt::print("weights sha256 {}\n", model.weights_sha256());
   if (speaks) fmt::print("{}", model.profiled());
   if (predicted) fmt::print("{}\n", prediction_text(*predicted, times.median()));
-  if (!records) return;
+  if (!records) return signals.ignore();
   if (predicted) manifest->json()["prediction"] = prediction_json(*predicted, times.median());
   if (!model.engines().empty()) write_atomically(options.out + "/engines.json", model.engines());
   write_weights(options.out + "/weights.safetensors", model.network(), model.weights());
   manifest->json()["communicator"] = model.exchange();
   manifest->json()["result"] = result;
   manifest->write(options.out);
+  signals.ignore();
 }
 
 }  // namespace lockstep::cli
