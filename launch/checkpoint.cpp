@@ -66,6 +66,11 @@ Json callbacks_json(const TrainingState& state) {
 
 Json file_json(const WrittenFile& file) { return {{"bytes", file.bytes}, {"sha256", file.sha256}}; }
 
+Json sums_json(const EpochSums& sums) { return {{"sums", sums.sums}, {"samples", sums.samples}}; }
+EpochSums sums_of(const Json& json) {
+  return {json.at("sums").get<std::vector<double>>(), json.at("samples").get<int64_t>()};
+}
+
 Json manifest_json(const Network& network, const Checkpoint& checkpoint) {
   const TrainingState& state = checkpoint.state;
   return {{"format", format},
@@ -76,7 +81,8 @@ Json manifest_json(const Network& network, const Checkpoint& checkpoint) {
           {"epoch", state.epochs_done},
           {"step_in_epoch", state.fit.step_in_epoch},
           {"fit", {{"steps", state.fit.steps}, {"epochs", state.fit.epochs}}},
-          {"epoch_sums", {{"sums", state.fit.sums.sums}, {"samples", state.fit.sums.samples}}},
+          {"epoch_sums", sums_json(state.fit.sums)},
+          {"last_epoch_sums", sums_json(state.fit.ended)},
           {"lr", state.lr.value()},
           {"slots", checkpoint.slot_names},
           {"callbacks", callbacks_json(state)},
@@ -205,11 +211,12 @@ TrainingState StoredCheckpoint::state(const Network& network) const {
     state.loss_scale = LossScale{scale[0], scale[1]};
     state.steps_done = manifest_.at("step").get<int64_t>();
     state.epochs_done = manifest_.at("epoch").get<int64_t>();
-    const Json &fit = manifest_.at("fit"), &sums = manifest_.at("epoch_sums");
+    const Json& fit = manifest_.at("fit");
     state.fit = {.steps = fit.at("steps").get<int64_t>(),
                  .epochs = fit.at("epochs").get<int64_t>(),
                  .step_in_epoch = manifest_.at("step_in_epoch").get<int64_t>(),
-                 .sums = {sums.at("sums").get<std::vector<double>>(), sums.at("samples").get<int64_t>()}};
+                 .sums = sums_of(manifest_.at("epoch_sums")),
+                 .ended = manifest_.contains("last_epoch_sums") ? sums_of(manifest_["last_epoch_sums"]) : EpochSums{}};
     state.lr = manifest_.at("lr").get<float>();
     const Safetensors kept = file(callbacks_file);
     for (const Json& callback : manifest_.at("callbacks")) {

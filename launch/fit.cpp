@@ -77,9 +77,9 @@ struct Started {
 /// Turns the results of steps into reports, of steps and of epochs.
 class Meter {
  public:
-  /// Goes on in an epoch of which these are the sums so far, and this its last step's numbers.
-  Meter(const Measures& measures, const EpochSums& sums, Report last)
-      : measures_(measures), totals_(measures, sums), last_(std::move(last)) {}
+  /// Goes on where a fit stands, of whose last step these are the numbers.
+  Meter(const Measures& measures, const FitPosition& position, Report last)
+      : measures_(measures), totals_(measures, position.sums), ended_(position.ended), last_(std::move(last)) {}
   Report step(const Started& started, const StepResult& result) {
     last_ = started.report;
     Totals alone(measures_);
@@ -97,6 +97,13 @@ class Meter {
   /// Whether an epoch has steps and was not ended.
   bool open() const { return totals_.samples() > 0; }
   EpochSums sums() const { return totals_.sums(); }
+  /// Of the epoch that ended last.
+  const EpochSums& ended() const { return ended_; }
+  /// The epoch that ended last, with the numbers of its last step.
+  Report last_epoch(Report report) const {
+    set_measured(report, Totals(measures_, ended_).means());
+    return report;
+  }
   /// The epoch that ends with the last step.
   Report end_epoch() {
     Report report = last_;
@@ -104,6 +111,7 @@ class Meter {
     set_measured(report, totals_.means());
     report.images_per_second = static_cast<double>(timed_) / seconds;
     report.data_share = std::min(waited_ / seconds, 1.0);
+    ended_ = totals_.sums();
     totals_ = Totals(measures_);
     timed_ = 0;
     waited_ = 0;
@@ -116,6 +124,7 @@ class Meter {
   Clock::time_point step_start_ = Clock::now(), epoch_start_ = step_start_;
   const Measures& measures_;
   Totals totals_;
+  EpochSums ended_;
   int64_t timed_ = 0;  // samples since the epoch began here: an earlier run may have had others
   double waited_ = 0;
   Report last_;
@@ -134,12 +143,15 @@ class FitLoop {
         ahead_(trainer.runs_ahead() ? 1 : 0),
         made_(job.position.steps),
         epochs_ended_(job.position.epochs),
-        meter_(trainer.measures(), job.position.sums, numbers(made_ - 1)),
+        meter_(trainer.measures(), job.position, numbers(made_ - 1)),
         saver_(job, trainer, rank.comm, computes_with(device)) {
     if (job.options.stop_requested) stop_.emplace(rank.comm, job.options.stop_requested, job.options.stop_within);
   }
 
   Fitted run() {
+    if (meter_.ended().samples > 0)
+      fitted_.history.last_before =
+          meter_.last_epoch(numbers(std::min(made_, epochs_ended_ * job_.length.steps_per_epoch) - 1));
     training_.call(on_epochs, [&](Callback& c) { c.on_train_begin(training_); });
     if (rank_.comm.rank() == 0) restore_states(job_.options.callbacks, job_.callbacks);
     while (made_ < job_.length.steps && !fitted_.history.interrupted && start_step()) {
@@ -201,7 +213,8 @@ class FitLoop {
     return {.steps = made_,
             .epochs = epochs_ended_,
             .step_in_epoch = made_ - epochs_ended_ * job_.length.steps_per_epoch,
-            .sums = meter_.sums()};
+            .sums = meter_.sums(),
+            .ended = meter_.ended()};
   }
 
   /// Whether a step was started: not where a callback has stopped the fit.

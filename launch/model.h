@@ -76,6 +76,8 @@ struct FitLength {
 
 struct History {
   std::vector<Report> epochs;
+  /// What was trained on in the last epoch that ended before this fit went on with it: without times and validation.
+  std::optional<Report> last_before = {};
   int64_t steps = 0;  // of the fit that were made: fewer than FitLength's where the fit was stopped or interrupted
   bool interrupted = false;  // by FitOptions::stop_requested: then the next fit goes on in the same epoch
 };

@@ -30,6 +30,7 @@ struct FitPosition {
   int64_t steps = 0, epochs = 0;  // of this fit, that are done
   int64_t step_in_epoch = 0;      // steps done of the epoch that is under way
   EpochSums sums = {};            // of these
+  EpochSums ended = {};           // of the epoch that ended last; none before the first
 };
 
 /// Of several callbacks, by Callback::name, in their order.

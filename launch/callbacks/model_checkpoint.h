@@ -8,7 +8,9 @@ namespace lockstep {
 
 struct ModelCheckpointOptions {
   std::string monitor = "val_loss";
-  bool save_best_only = false;  // only where the measure is better than in all epochs before
+  /// Only where the measure is better than in all epochs before. Checkpoints keep these weights too, and a fit that
+  /// goes on from one writes them again first.
+  bool save_best_only = false;
   MonitorMode mode = MonitorMode::automatic;
   int64_t period = 1;  // of epochs, counted from 1, those that this divides
 };
@@ -32,12 +34,20 @@ class ModelCheckpoint final : public Callback {
   const std::string& written() const { return written_; }
 
  private:
-  std::string path_of(const Report& report) const;
+  /// What a path may name: measures and what they were.
+  using Measured = std::vector<std::pair<std::string, double>>;
+  std::string path_of(int64_t epoch, const Measured& measured) const;
 
   std::string path_, written_;
   ModelCheckpointOptions options_;
   Monitor monitor_;
   std::optional<double> best_;
+  // Of the best epoch, with save_best_only: its file must be there again where a fit goes on, which may be in another
+  // folder, or from a step before the epoch that the file is of now.
+  Weights best_weights_;
+  int64_t best_epoch_ = 0;
+  Measured best_measured_;
+  const Network* network_ = nullptr;  // of the fit
   bool checked_ = false;
 };
 

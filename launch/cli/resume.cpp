@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "launch/checkpoint_folder.h"
 #include "launch/data/gzip.h"
+#include "launch/durable.h"
 #include "launch/manifest.h"
 #include "launch/metrics.h"
 #include "launch/stop.h"
@@ -60,6 +61,13 @@ void prepare_folders(const Options& options, const CheckpointOptions& checkpoint
   }
   if (out.empty() || !from || from->run.empty()) return;
   keep_metrics(from->run / "metrics.jsonl", fs::path(out) / "metrics.jsonl", steps, within_epoch);
+  // The logger cuts it to what the checkpoint knows of it.
+  if (const fs::path log = from->run / "log.csv"; options.csv && !goes_on && fs::exists(log)) {
+    const auto bytes = read_file(log);
+    write_atomically(fs::path(out) / "log.csv", {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  }
+  if (const fs::path events = from->run / "tensorboard"; options.tensorboard && !goes_on && fs::exists(events))
+    fs::copy(events, fs::path(out) / "tensorboard", fs::copy_options::recursive);
 }
 
 void note_resumed(Json& manifest, const std::string& out, const Resumed& from, int64_t step) {

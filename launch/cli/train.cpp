@@ -120,10 +120,10 @@ void train(const Options& given, Runtime& runtime) {
   }
 
   Json result{{"steps", history.steps}};
-  if (!history.epochs.empty()) {
-    result["train_loss"] = history.epochs.back().loss;
-    for (const auto& [name, values] : history.epochs.back().metrics) result["train_" + name] = metric_json(values);
-    result["images_per_second"] = history.epochs.back().images_per_second;
+  if (const auto last = history.epochs.empty() ? history.last_before : history.epochs.back()) {
+    result["train_loss"] = last->loss;
+    for (const auto& [name, values] : last->metrics) result["train_" + name] = metric_json(values);
+    if (!history.epochs.empty()) result["images_per_second"] = last->images_per_second;
   }
   if (const auto& tested = sets.test ? sets.test : sets.validation) {
     const Evaluation test = model.evaluate(tested, run);
