@@ -135,8 +135,13 @@ std::string seal_of(const fs::path& folder) {
   return text.substr(0, digits);
 }
 
-/// "optimizer/lr is 0.1 in the checkpoint, 0.2 in this run" of the first entry that differs; empty where none does.
-std::string difference(const Json& stored, const Json& mine) {
+/// An entry that differs, and "optimizer/lr is 0.1 in the checkpoint, 0.2 in this run".
+struct Difference {
+  std::string key, text;
+};
+
+/// The first; empty where nothing differs.
+Difference difference(const Json& stored, const Json& mine) {
   const auto leaves = [](const Json& json) {
     std::map<std::string, Json> all;
     const Json flat = json.flatten();
@@ -144,12 +149,12 @@ std::string difference(const Json& stored, const Json& mine) {
     return all;
   };
   const auto there = leaves(stored), here = leaves(mine);
-  const auto told = [&](const std::string& key) {
+  const auto told = [&](const std::string& key) -> Difference {
     const auto text = [&](const auto& all) {
       const auto found = all.find(key);
       return found == all.end() ? "missing" : found->second.dump();
     };
-    return fmt::format("{} is {} in the checkpoint, {} in this run", key, text(there), text(here));
+    return {key, fmt::format("{} is {} in the checkpoint, {} in this run", key, text(there), text(here))};
   };
   // In this run's order, which has the general before the special.
   const Json ordered = mine.flatten();
@@ -184,9 +189,10 @@ StoredCheckpoint::StoredCheckpoint(fs::path folder) : folder_(std::move(folder))
 }
 
 void StoredCheckpoint::expect(const Json& configuration) const {
-  const std::string text = difference(manifest_.at("configuration"), configuration);
-  if (!text.empty())
-    throw InputError("{}: {}; a run goes on only with the options that it began with", folder_.string(), text);
+  const auto [key, text] = difference(manifest_.at("configuration"), configuration);
+  if (!key.empty())
+    throw OtherConfiguration(
+        fmt::format("{}: {}; a run goes on only with the options that it began with", folder_.string(), text), key);
 }
 
 Safetensors StoredCheckpoint::file(const std::string& name) const {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "core/error.h"
 #include "launch/safetensors.h"
 #include "launch/state.h"
 
@@ -24,6 +25,12 @@ struct Checkpoint {
 /// those that callbacks keep too, throws as expect_finite does, and writes nothing.
 void write_checkpoint(const std::filesystem::path& folder, const Network& network, const Checkpoint& checkpoint);
 
+/// A checkpoint is of a fit with other options, or of other data.
+struct OtherConfiguration : InputError {
+  OtherConfiguration(const std::string& what, std::string key) : InputError("{}", what), key(std::move(key)) {}
+  std::string key;  // of the first entry that differs: "data/sha256"
+};
+
 /// A checkpoint that was read whole and is as it was written.
 class StoredCheckpoint {
  public:
@@ -34,8 +41,8 @@ class StoredCheckpoint {
   const std::filesystem::path& folder() const { return folder_; }
   const nlohmann::ordered_json& manifest() const { return manifest_; }
   int64_t step() const { return manifest_.at("step").get<int64_t>(); }
-  /// Throws InputError that names the first entry of `configuration` that this checkpoint has otherwise, and both
-  /// values.
+  /// Throws OtherConfiguration that names the first entry of `configuration` that this checkpoint has otherwise, and
+  /// both values.
   void expect(const nlohmann::ordered_json& configuration) const;
   /// Throws InputError where the variables are not the network's.
   Weights weights(const Network& network) const;

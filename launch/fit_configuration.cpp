@@ -55,7 +55,7 @@ Json fit_configuration(const Network& network, const CompileOptions& compiled, c
   Json metrics = Json::array();  // their sums are part of an epoch that is under way
   for (const Metric& metric : compiled.metrics) metrics.push_back(metric.name());
   Json schedule = schedule_json(options.schedule);
-  if (options.schedule.decay != Schedule::Decay::constant) schedule["steps"] = length.steps;
+  if (options.schedule.depends_on_steps()) schedule["steps"] = length.steps;
   Json validation;
   if (options.validation_data)
     validation = {{"sha256", options.validation_data->content_sha256()}, {"freq", options.validation_freq}};

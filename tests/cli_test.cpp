@@ -281,6 +281,8 @@ TEST_F(Cli, BadInputIsRefusedWithTwo) {
       {"train --schedule cosin", {"unknown schedule 'cosin'", "did you mean 'cosine'"}},
       {"train --augment crop:x", {"augmentation 'crop:x'", "crop:PIXELS"}},
       {"train --log warnings", {"unknown log level 'warnings'", "did you mean 'warning'"}},
+      {"train --loss mse --resize 32", {"--loss mse", "takes numbers as targets", "no kind of --data has such"}},
+      {"evaluate --resize 32 --loss huber --weights x", {"--loss huber", "cross-entropies"}},
       {"train --lr 0", {"--lr is 0", "above 0"}},
       {"train --lr nan", {"--lr is nan"}},
       {"train --weight-decay nan", {"adam: got weight_decay nan"}},

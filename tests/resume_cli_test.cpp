@@ -1,6 +1,7 @@
 // Runs of the program that are ended by signals and go on: exit codes, the run folder, and what is refused.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -112,6 +113,60 @@ TEST_F(ResumeCli, CallbacksGoOnToo) {
     EXPECT_EQ(read_text(path("run") + file), read_text(path("straight") + file)) << file;
 }
 
+TEST_F(ResumeCli, AnotherFolderGetsTheLogsAndTheBestWeights) {
+  // At this rate some epochs are worse than those before, so that the best one lies before some of the checkpoints.
+  const std::string all = small + "--optimizer momentum --lr 0.2 --epochs 6 --validation-split 0.2 --metrics " +
+                          "auto,top_k:3 --checkpoint-best --csv --tensorboard --keep 6 --checkpoint-every 1epoch ";
+  const Outcome straight = run(all + "--out " + path("straight"));
+  ASSERT_EQ(straight.code, 0) << straight.text;
+  const auto checkpoints = lockstep::list_checkpoints(path("straight") + "/checkpoints");
+  ASSERT_EQ(checkpoints.size(), 6U);
+  const auto expected = manifest("straight")["result"];
+  ASSERT_TRUE(expected.contains("train_loss") && expected.contains("train_top_k:3"));
+  std::vector<double> losses;
+  for (const auto& line : metrics("straight"))
+    if (line["kind"] == "epoch") losses.push_back(line["val_loss"]);
+  ASSERT_EQ(losses.size(), 6U);
+  ASSERT_LT(std::ranges::min_element(losses) - losses.begin(), 4) << "the best epoch is late: this tests little";
+  for (const fs::path& checkpoint : checkpoints) {
+    const std::string name = "from-" + checkpoint.filename().string();
+    const Outcome resumed = run(all + "--ranks 2 --resume " + checkpoint.string() + " --out " + path(name));
+    ASSERT_EQ(resumed.code, 0) << resumed.text;
+    for (const char* file : {"/log.csv", "/best.safetensors"})
+      EXPECT_EQ(read_text(path(name) + file), read_text(path("straight") + file)) << name << file;
+    EXPECT_EQ(metrics(name), metrics("straight")) << name;
+    const auto events = [&](const std::string& run) {
+      return std::distance(fs::directory_iterator(path(run) + "/tensorboard"), {});
+    };
+    EXPECT_EQ(events(name), events("straight") + 1) << "those of the run before, and its own";
+    auto result = manifest(name)["result"];
+    EXPECT_EQ(result.contains("images_per_second"), checkpoint != checkpoints.back());
+    for (const auto& [key, value] : expected.items())
+      if (key != "images_per_second") {
+        EXPECT_EQ(result[key], value) << name << " " << key;
+      }
+  }
+  // In its own folder, from a step before the epochs that the files there tell of.
+  ASSERT_EQ(run(all + "--steps 36 --resume " + checkpoints[0].string()).code, 0);
+  ASSERT_EQ(run(all + "--steps 36 --out " + path("short")).code, 0);
+  for (const char* file : {"/log.csv", "/best.safetensors"})
+    EXPECT_EQ(read_text(path("straight") + file), read_text(path("short") + file)) << file;
+}
+
+TEST_F(ResumeCli, ARunMayBecomeLongerWhereItsRatesStay) {
+  const std::string fixed = small + "--schedule exponential --decay-steps 10 ",
+                    bound = small + "--schedule exponential ";
+  const Outcome straight = run(fixed + "--epochs 2");
+  ASSERT_EQ(run(fixed + "--epochs 1 --checkpoint-every 1epoch --out " + path("run")).code, 0);
+  const Outcome longer = run(fixed + "--epochs 2 --resume " + path("run"));
+  ASSERT_EQ(longer.code, 0) << longer.text;
+  EXPECT_EQ(longer.line_after("weights sha256 "), straight.line_after("weights sha256 "));
+  ASSERT_EQ(run(bound + "--epochs 1 --checkpoint-every 1epoch --out " + path("bound")).code, 0);
+  const Outcome refused = run(bound + "--epochs 2 --resume " + path("bound"));
+  EXPECT_EQ(refused.code, 2) << refused.text;
+  EXPECT_TRUE(refused.says("schedule/steps is 23 in the checkpoint, 46 in this run")) << refused.text;
+}
+
 TEST_F(ResumeCli, AKilledRunsLastCheckpointAlwaysLoads) {
   const Outcome outcome = run_command(LOCKSTEP_SOURCE_DIR "/tests/kill_checkpoints " LOCKSTEP_BINARY_DIR " 6");
   EXPECT_EQ(outcome.code, 0) << outcome.text;
@@ -131,6 +186,9 @@ TEST_F(ResumeCli, WhatCannotGoOnIsRefused) {
   refused(small + "--steps 9 --seed 6" + resume, {"step-000008", "seed is \"5\" in the checkpoint, \"6\" in this run"});
   refused(small + "--steps 9 --model seed_cnn --resize 32" + resume,
           {"model is \"lenet5\"", "\"seed_cnn\" in this run"});
+  refused(small + "--steps 9 --validation-split 0.25" + resume,
+          {"data/sha256 is", "; --validation-split is 0.25, the run had 0"});
+  refused(small + "--steps 9 --normalise none" + resume, {"; --normalise is \"none\", the run had \"auto\""});
   refused(small + "--steps 6" + resume, {"8 steps of the fit are done already"});
   refused(small + "--resume " + path("none"), {"none' is no folder"});
   refused(small + "--resume " + folder_.path().string(), {"holds no checkpoint"});
@@ -139,6 +197,12 @@ TEST_F(ResumeCli, WhatCannotGoOnIsRefused) {
   refused(small + "--keep 0", {"--keep is 0"});
   refused(small + "--checkpoint-dir " + path("run/checkpoints"), {"holds checkpoints of another run", "--resume "});
   EXPECT_EQ(read_text(path("run/manifest.json")), before);
+  const std::string split = small + "--validation-split 0.25 --checkpoint-every 2 ";
+  ASSERT_EQ(run(split + "--steps 2 --out " + path("split")).code, 0);
+  refused(split + "--steps 4 --seed 6 --resume " + path("split"), {"; --seed is 6, the run had 5"});
+  ASSERT_EQ(run(split + "--steps 2 --checkpoint-dir " + path("alone")).code, 0);
+  refused(split + "--steps 4 --seed 6 --resume " + path("alone"),
+          {"data/sha256 is", "depends on --data, --resize", "--seed"});
   fs::resize_file(path("run/checkpoints/step-000008/weights.safetensors"), 1000);
   refused(small + "--steps 9" + resume,
           {"weights.safetensors: ends at byte 1000", "--resume " + path("run/checkpoints/step-000004")});

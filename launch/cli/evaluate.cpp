@@ -16,7 +16,7 @@ void evaluate(const Options& options, Runtime& runtime) {
   Model model(options.run.empty() ? network(options, data.train->image_shape(), data.train->classes())
                                   : run_network(options.run),
               runtime);
-  model.compile({.loss = loss(options), .metrics = metrics(options)});
+  model.compile({.loss = loss_of_data(options), .metrics = metrics(options)});
   model.set_weights(load_weights(options.weights, model.network()));
   const Evaluation result = model.evaluate(tested, run);
   if (runtime.rank() != 0) return;

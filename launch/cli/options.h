@@ -123,6 +123,8 @@ Callbacks callbacks(const Options& options, bool validates, bool goes_on);
 void accumulate(const Options& options, RunOptions& run);
 CheckpointOptions checkpoints(const Options& options);
 Loss loss(const Options& options);
+/// The same, refused where it takes other targets than --data has.
+Loss loss_of_data(const Options& options);
 std::vector<Metric> metrics(const Options& options);
 /// A zoo model for images of this shape and number of classes, or a JSON file's own.
 Network network(const Options& options, const Shape& image, int64_t classes);

@@ -6,13 +6,16 @@
 #include <cmath>
 #include <span>
 
+#include "core/error.h"
 #include "launch/cli/options.h"
 
 namespace lockstep::cli {
 
 void add_loss_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Loss and metrics");
-  verb.add_option("--loss", options.loss, "What is minimised")
+  verb.add_option("--loss", options.loss,
+                  "What is minimised. The mean errors and huber take numbers as targets, which no kind of --data has: "
+                  "they are for programs in C++")
       ->type_name(alternatives(Loss::names()))
       ->capture_default_str();
   verb.add_option("--label-smoothing", options.label_smoothing,
@@ -28,6 +31,16 @@ void add_loss_options(CLI::App& verb, Options& options) {
 Loss loss(const Options& options) {
   Loss chosen = options.loss;
   if (options.label_smoothing != 0) chosen.set_label_smoothing(options.label_smoothing);
+  return chosen;
+}
+
+Loss loss_of_data(const Options& options) {
+  Loss chosen = loss(options);
+  if (chosen.family() == Loss::Family::values)
+    throw InputError(
+        "--loss {}: takes numbers as targets, and no kind of --data has such: expected one of the cross-entropies (a "
+        "program in C++ may give it data of its own)",
+        options.loss);
   return chosen;
 }
 

@@ -1,9 +1,13 @@
 #include "launch/cli/resume.h"
 
+#include <fmt/ranges.h>
+
 #include <chrono>
 
 #include "core/error.h"
+#include "launch/checkpoint.h"
 #include "launch/checkpoint_folder.h"
+#include "launch/cli/settings.h"
 #include "launch/data/gzip.h"
 #include "launch/durable.h"
 #include "launch/manifest.h"
@@ -40,6 +44,38 @@ std::optional<Resumed> resumed(const Options& options) {
     from.run = from.checkpoint.parent_path().has_parent_path() ? from.checkpoint.parent_path().parent_path()
                                                                : above.parent_path();
   return from;
+}
+
+namespace {
+
+/// "; the run had --seed 5, this one has 6": which options of the data are others than in the folder of the run that
+/// wrote the checkpoint.
+std::string changed_data_options(const Resumed& from, const Options& options) {
+  const auto& names = data_settings();
+  const fs::path manifest = from.run / "manifest.json";
+  const auto bytes = from.run.empty() ? std::vector<uint8_t>() : read_file(manifest);
+  const Json before = Json::parse(bytes.begin(), bytes.end(), nullptr, false);
+  if (!before.is_object() || !before.contains("options"))
+    return fmt::format("; what is trained on depends on --{}", fmt::join(names, ", --"));
+  const Json mine = Json::parse(options.settings);
+  std::string text;
+  for (const std::string& name : names) {
+    const auto value = [&](const Json& of) { return of.contains(name) ? of[name].dump() : "not given"; };
+    const std::string then = value(before["options"]), now = value(mine);
+    if (then != now) text += fmt::format("; --{} is {}, the run had {}", name, now, then);
+  }
+  return text.empty() ? "; the options are the same: the data itself has changed" : text;
+}
+
+}  // namespace
+
+void resume(Model& model, const Resumed& from, const Dataset& data, const FitOptions& fit, const Options& options) {
+  try {
+    model.resume(from.checkpoint, data, fit);
+  } catch (const OtherConfiguration& error) {
+    const bool of_data = error.key.starts_with("data/") || error.key.starts_with("validation");
+    throw InputError("{}{}", error.what(), of_data ? changed_data_options(from, options) : "");
+  }
 }
 
 std::string run_folder(const Options& options, const std::optional<Resumed>& from) {

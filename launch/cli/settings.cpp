@@ -163,8 +163,9 @@ void complete_from_run(CLI::App& verb, const std::string& run) {
   if (data.contains("mean") && data.contains("std"))
     complete("normalise", fmt::format("{}/{}", fmt::join(data["mean"].get<std::vector<float>>(), ","),
                                       fmt::join(data["std"].get<std::vector<float>>(), ",")));
-  for (const char* name : {"data", "resize", "normalise", "channels", "on-corrupt", "validation-split", "seed", "loss",
-                           "label-smoothing", "metrics"})
+  std::vector<std::string> names = data_settings();
+  for (const char* name : {"loss", "label-smoothing", "metrics"}) names.emplace_back(name);
+  for (const std::string& name : names)
     if (root["options"].contains(name)) complete(name, root["options"][name]);
   const std::string weights = run + "/weights.safetensors";
   complete("weights", std::filesystem::exists(weights) ? weights : run);
@@ -190,6 +191,12 @@ std::string difference(const Json& mine, const Json& first) {
 }
 
 }  // namespace
+
+const std::vector<std::string>& data_settings() {
+  static const std::vector<std::string> names{"data",       "resize",           "normalise", "channels",
+                                              "on-corrupt", "validation-split", "seed"};
+  return names;
+}
 
 std::string expected(const CLI::Option& option) {
   const std::string type = option.get_type_name();

@@ -18,6 +18,9 @@ namespace lockstep::cli {
 /// its place.
 void complete_settings(CLI::App& verb, const CLI::App& program);
 
+/// The long names of the options that decide which images, of which values, are trained on.
+const std::vector<std::string>& data_settings();
+
 /// The values of `verb`'s options as --config takes them: given ones, and those that have a default.
 nlohmann::ordered_json settings_json(const CLI::App& verb);
 

@@ -4,6 +4,7 @@
 
 #include "core/cuda/cuda.h"
 #include "core/error.h"
+#include "core/log.h"
 #include "launch/cli/job.h"
 #include "launch/cli/prediction.h"
 #include "launch/cli/resume.h"
@@ -39,7 +40,7 @@ void train(const Options& given, Runtime& runtime) {
   const PreparedData data = prepare_data(options.data, data_options(options, runtime));
   const Data& sets = data.data;
   Model model(network(options, sets.train->image_shape(), sets.train->classes()), runtime);
-  model.compile({.optimizer = chosen, .loss = loss(options), .metrics = metrics(options)});
+  model.compile({.optimizer = chosen, .loss = loss_of_data(options), .metrics = metrics(options)});
   // Most of what can be refused is refused before a folder is made; planning the step may refuse more.
   FitOptions fit{
       .epochs = options.epochs, .steps = options.steps, .augmentation = augmentation, .schedule = decay, .run = run};
@@ -47,7 +48,7 @@ void train(const Options& given, Runtime& runtime) {
   fit.callbacks = callbacks(options, sets.validation != nullptr, from.has_value());
   fit.checkpoints = checkpoints(options);
   const FitLength length = model.check(*sets.train, fit);
-  if (from) model.resume(from->checkpoint, *sets.train, fit);
+  if (from) resume(model, *from, *sets.train, fit, options);
   const int64_t done = model.steps_resumed();
   if (options.predict) check_predictable(run, runtime, length.steps);
   const Strategy placed = with_stages(model.network(), model.step(run), model.ranks(run));
@@ -79,6 +80,8 @@ void train(const Options& given, Runtime& runtime) {
       manifest->write(options.out);
     });
   if (speaks) warn_of_shared_cores(job);
+  if (speaks && options.cache && augmentation.resized_crop > 0)
+    log().warn("--cache keeps no training images: --augment resized_crop decodes another part of each every time");
   if (speaks && !options.quiet) print_header(job);
   if (speaks && from && !options.quiet)
     fmt::print("goes on from {} after step {} of {}\n\n", from->checkpoint.string(), done, length.steps);

@@ -58,6 +58,11 @@ void Schedule::set(const std::string& option, double value) {
   if (!found) throw unknown(fmt::format("option of the schedule {}", name()), option, known);
 }
 
+bool Schedule::depends_on_steps() const {
+  const bool has_length = decay == Decay::exponential || decay == Decay::cosine_restarts;
+  return decay != Decay::constant && !(has_length && decay_steps > 0);
+}
+
 float Schedule::at(float lr, int64_t step, int64_t steps) const {
   if (step < warmup)
     return static_cast<float>(double{lr} * static_cast<double>(step + 1) / static_cast<double>(warmup));

@@ -45,6 +45,8 @@ struct Schedule {
   /// Sets an option by its name. Throws InputError where this decay has none of that name, or it is out of range.
   void set(const std::string& option, double value);
 
+  /// Whether the rate of a step depends on how many steps the run has: not where the decay has a length of its own.
+  bool depends_on_steps() const;
   /// The rate of step `step` of `steps`, counted from 0, where `lr` is the full rate.
   float at(float lr, int64_t step, int64_t steps) const;
 
