@@ -233,8 +233,10 @@ int Runtime::guard(const std::function<void()>& program) noexcept {
     if (std::fflush(stdout) != 0) throw Error("cannot write to standard output: {}", std::strerror(errno));
   });
   if (!distributed()) {
-    // Where a launcher's ranks could not be joined, all of them are here with the same message.
-    if (failure.code != 0 && launched_rank() == 0) log().error("{}", failure.message);
+    // A launcher's ranks that could not be joined know nothing of each other: each speaks for itself.
+    const std::string who =
+        launched_ranks() > 1 ? fmt::format("rank {} of {} on {}: ", launched_rank(), launched_ranks(), hosts_[0]) : "";
+    if (failure.code != 0) log().error("{}{}", who, failure.message);
     return failure.code;
   }
   try {

@@ -49,7 +49,8 @@ class Runtime {
 
   /// Runs a whole program and returns the process' exit code: 0, 1 after an Error or other exception, 2 after an
   /// InputError. Errors go to stderr. Where distributed, all ranks end with the same code: an error that all have alike
-  /// is printed once; when the others do not end by themselves within two seconds, they are ended.
+  /// is printed once; when the others do not end by themselves within two seconds, they are ended. Ranks of a
+  /// launcher that could not be joined each print theirs.
   int guard(const std::function<void()>& program) noexcept;
 
   /// Cores that the ranks on this host may use together: mpirun may bind each of them to some of its own.
