@@ -166,12 +166,12 @@ class Reader final : public Fields {
   }
 
   void refuse_unknown_keys() const {
-    for (const auto& [key, value] : layer_.items()) {
-      if (key == "type" || key == "name" || key == "inputs") continue;
-      if (std::ranges::find(keys_, key) == keys_.end())
+    std::vector<std::string> known = keys_;
+    for (const char* of_all : {"type", "name", "inputs"}) known.emplace_back(of_all);
+    for (const auto& [key, value] : layer_.items())
+      if (std::ranges::find(known, key) == known.end())
         throw InputError("{}: {}", document_.where(pointer_ + json_pointer_part(key)),
-                         unknown("option", key, keys_).what());
-    }
+                         unknown("option of " + layer_["type"].get<std::string>(), key, known).what());
   }
 
  protected:

@@ -84,7 +84,8 @@ TEST(NetworkJson, ErrorsNameFileLineAndKey) {
       contains(error("\"units\": 10", "\"units\": \"ten\""), "m.json:7: layers[3].units: key 'units' is \"ten\""));
   EXPECT_TRUE(contains(error("\"activation\": \"relu\"", "\"activation\": \"rulu\""), "one of linear, relu, softmax"));
   EXPECT_TRUE(contains(error("\"Conv2D\"", "\"Conv2d_\""), "did you mean 'Conv2D'"));
-  EXPECT_TRUE(contains(error("\"name\": \"c\"", "\"nmae\": \"c\""), "unknown option 'nmae'"));
+  EXPECT_TRUE(contains(error("\"name\": \"c\"", "\"nmae\": \"c\""), "unknown option of Conv2D 'nmae'"));
+  EXPECT_TRUE(contains(error("\"name\": \"c\"", "\"nmae\": \"c\""), "did you mean 'name'"));
   EXPECT_TRUE(contains(error("{\"type\": \"Flatten\"}", "{\"type\": \"Flatten\", \"inputs\": [\"q\"]}"), "m.json:6"));
   EXPECT_TRUE(contains(error("\"shape\": [8, 8, 1]}", "\"shape\": [8, 8, 1]"), "m.json:5:"))
       << error("\"shape\": [8, 8, 1]}", "\"shape\": [8, 8, 1]");
@@ -98,6 +99,80 @@ TEST(NetworkJson, ErrorsNameFileLineAndKey) {
   for (const char* huge : {"4611686018427387904", "18446744073709551615", "-1e40"})
     EXPECT_TRUE(contains(error("\"units\": 10", fmt::format("\"units\": {}", huge)), "up to 2^31")) << huge;
   EXPECT_TRUE(contains(error("4, \"kernel_size\": 3", "2147483648, \"kernel_size\": 2147483647"), "m.json:5"));
+}
+
+/// The keys of a layer's options, with values for those that have no default.
+class Keys final : public Fields {
+ public:
+  std::vector<std::pair<std::string, std::string>> all;
+  void field(std::string_view key, int64_t&, bool needed) override { add(key, needed ? "1" : ""); }
+  void field(std::string_view key, Size2&, bool needed) override { add(key, needed ? "1" : ""); }
+  void field(std::string_view key, std::vector<int64_t>&, bool needed) override { add(key, needed ? "[1]" : ""); }
+  void field(std::string_view key, float&, bool needed) override { add(key, needed ? "0.5" : ""); }
+  void field(std::string_view key, bool&, bool needed) override { add(key, needed ? "true" : ""); }
+  void field(std::string_view key, std::optional<float>&) override { add(key, ""); }
+  void field(std::string_view key, Regularizer&) override { add(key, ""); }
+  void field(std::string_view key, Padding&) override { add(key, ""); }
+  /// Options as JSON: what is needed but `key`, and that.
+  std::string with(const std::string& key, const std::string& value) const {
+    std::string text = fmt::format(R"("{}": {})", key, value);
+    for (const auto& [other, needed] : all)
+      if (other != key && !needed.empty()) text += fmt::format(R"(, "{}": {})", other, needed);
+    return text;
+  }
+
+ protected:
+  void choose(std::string_view key, int&, std::span<const std::string> names, bool needed) override {
+    add(key, needed ? '"' + names[0] + '"' : "");
+  }
+
+ private:
+  void add(std::string_view key, const std::string& needed) { all.emplace_back(key, needed); }
+};
+
+/// The words behind "expected one of ".
+std::vector<std::string> listed(const std::string& text) {
+  const std::string start = "expected one of ";
+  std::vector<std::string> words;
+  size_t at = text.find(start);
+  const size_t end = std::min(text.find(';', at), text.size());
+  for (at = at == std::string::npos ? end : at + start.size(); at < end; at += words.back().size() + 2)
+    words.push_back(text.substr(at, std::min(text.find(", ", at), end) - at));
+  return words;
+}
+
+template <class LayerClass>
+void expect_errors_that_tell_what_is_expected() {
+  LayerClass layer;
+  Keys keys;
+  layer.describe(keys);
+  const std::string type(layer.type());
+  const auto error = [&](const std::string& key, const std::string& value) {
+    const std::string text = R"({"layers": [{"type": "Input", "shape": [8, 8, 4]}, {"type": ")" + type + R"(", )" +
+                             keys.with(key, value) + "}]}";
+    return test::error_of([&] { network_from_json(text, "m.json"); });
+  };
+  std::vector<std::string> known;
+  for (const auto& [key, needed] : keys.all) known.push_back(key);
+  for (const char* of_all : {"type", "name", "inputs"}) known.emplace_back(of_all);
+  const std::string unknown = error("bogus", "1");
+  EXPECT_TRUE(contains(unknown, "m.json:1: layers[1].bogus: unknown option of " + type + " 'bogus'")) << unknown;
+  EXPECT_EQ(listed(unknown), known) << unknown;
+  for (const auto& [key, needed] : keys.all) {
+    const std::string wrong = error(key, R"({"bogus": 1})");
+    const std::string start = fmt::format(R"(layers[1].{0}: key '{0}' is {{"bogus":1}}, expected )", key);
+    ASSERT_TRUE(contains(wrong, start)) << type << ": " << wrong;
+    EXPECT_GT(wrong.size(), wrong.find(start) + start.size() + 4) << type << ": " << wrong;
+    EXPECT_EQ(contains(wrong, "one of"), !listed(wrong).empty()) << type << ": " << wrong;
+    // Each word that is offered is taken.
+    for (const std::string& word : listed(wrong))
+      EXPECT_FALSE(contains(error(key, '"' + word + '"'), "key '" + key + "' is")) << type << ": " << word;
+  }
+}
+
+TEST(NetworkJson, EachLayersErrorsTellWhatIsExpected) {
+#define LOCKSTEP_LAYER(Class) expect_errors_that_tell_what_is_expected<Class>();
+#include "layers/list.inc"
 }
 
 TEST(NetworkJson, PaddingIsAWordOrPixels) {
