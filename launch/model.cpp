@@ -112,6 +112,9 @@ void Model::check_targets(const Dataset& data) const {
 void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& on_pass) {
   const StepOptions step = this->step(options);
   check_batch(step, ranks(options));
+  const int64_t here = runtime_.distributed() ? runtime_.local_size() : ranks(options);
+  runtime_.check_threads("threads", threads(options), here * threads(options));
+  runtime_.check_threads("workers", workers(options), here * workers(options));
   const DeviceOptions choice{options.backend, options.comm, threads(options), step, options.engines};
   const bool splits = step.strategy.mesh.size() > 1;
   if (splits && options.numerics == Numerics::fast && uses_cuda(options.backend))

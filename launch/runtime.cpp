@@ -122,6 +122,13 @@ int Runtime::local_size() const {
   return static_cast<int>(std::ranges::count(hosts_, hosts_[static_cast<size_t>(rank())]));
 }
 
+void Runtime::check_threads(std::string_view option, int given, int64_t threads) const {
+  const int64_t most = std::max<int64_t>(256, int64_t{16} * cores_);
+  if (threads > most)
+    throw InputError("{} is {}, which makes {} threads on the {} core{} of {}, expected {} at most", option, given,
+                     threads, cores_, cores_ == 1 ? "" : "s", hosts_[static_cast<size_t>(rank())], most);
+}
+
 int Runtime::fitting_ranks(int places, int lanes) {
   int ranks = 1;
   while (ranks * 2 <= places && lanes % (ranks * 2) == 0) ranks *= 2;

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "parallel/comm/communicator.h"
@@ -55,6 +56,10 @@ class Runtime {
 
   /// Cores that the ranks on this host may use together: mpirun may bind each of them to some of its own.
   int cores() const { return cores_; }
+  /// Throws InputError that names `option` and what it was given, where that makes more threads on this host than it
+  /// gets by with: 16 a core, or 256 where that is more. (Results can depend on the threads of a rank, so that a run of
+  /// a larger machine must be possible here.)
+  void check_threads(std::string_view option, int given, int64_t threads) const;
   /// The largest power of two that is at most cores / threads and divides `lanes`; at least 1.
   int auto_ranks(int lanes, int threads) const { return fitting_ranks(cores_ / std::max(threads, 1), lanes); }
   /// The largest power of two that is at most `places` and divides `lanes` (0: any does); at least 1.

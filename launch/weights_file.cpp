@@ -13,9 +13,10 @@ void expect_finite(const Network& network, const Weights& weights, const std::st
     const std::vector<float>& values = weights.at(variable.name);
     const auto bad = std::ranges::find_if_not(values, [](float value) { return std::isfinite(value); });
     if (bad == values.end()) continue;
-    throw Error("{} are not finite: '{}' {} holds {} as its element {}; training may need a lower learning rate, and "
-                "--check-finite tells which operation made the first such number",
-                whose, variable.name, variable.shape.str(), *bad, bad - values.begin());
+    throw Error(
+        "{} are not finite: '{}' {} holds {} as its element {}; training may need a lower learning rate, and "
+        "--check-finite tells which operation made the first such number",
+        whose, variable.name, variable.shape.str(), *bad, bad - values.begin());
   }
 }
 

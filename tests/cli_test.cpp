@@ -138,8 +138,8 @@ TEST_F(Cli, OptimizersAndSchedulesTellInTheManifest) {
 }
 
 TEST_F(Cli, SaysOnStderrWhatItIsAskedToSay) {
-  const std::string crowded = small + "--quiet --ranks 8 --threads 64 --log ";
-  EXPECT_TRUE(run(crowded + "warning").says("lockstep: warning: 8 ranks of 64 threads share "));
+  const std::string crowded = small + "--quiet --ranks 8 --threads 16 --log ";
+  EXPECT_TRUE(run(crowded + "warning").says("lockstep: warning: 8 ranks of 16 threads share "));
   EXPECT_FALSE(run(crowded + "error").says("lockstep: "));
   EXPECT_TRUE(run(crowded + "debug").says("lockstep: debug: rank 7: planned a step of "));
 }
@@ -288,6 +288,13 @@ TEST_F(Cli, BadInputIsRefusedWithTwo) {
       {"train --weight-decay nan", {"adam: got weight_decay nan"}},
       {"train --seed -1", {"--seed", "from 0"}},
       {"train --threads 0", {"--threads is 0"}},
+      {"train --threads 30000", {"--threads is 30000", "makes 30000 threads on the ", "at most"}},
+      {"train --ranks 4 --threads 1000000", {"--threads is 1000000", "makes 4000000 threads"}},
+      {"train --workers 2000000000 --ranks 2", {"--workers is 2000000000", "at most"}},
+      {"topology --ranks 4000", {"--ranks is 4000", "at most"}},
+      {"evaluate --threads 30000 --weights x", {"--threads is 30000", "at most"}},
+      {"data info digits --workers 30000", {"--workers is 30000", "at most"}},
+      {"pack digits x --workers 30000", {"--workers is 30000", "at most"}},
       {"train --batch 0", {"batch is 0"}},
       {"train --batch 9223372036854775800", {"batch is 9223372036854775800", "expected 1 to"}},
       {"train --epochs 0 --resize 32", {"epochs is 0"}},

@@ -57,6 +57,7 @@ void add_info_options(CLI::App& verb, Options& options) {
 DataOptions data_options(const Options& options, const Runtime& runtime) {
   if (options.workers && *options.workers < 1)
     throw InputError("--workers is {}, expected a number from 1", *options.workers);
+  runtime.check_threads("--workers", options.workers.value_or(1), options.workers.value_or(1));
   return {.resize = options.resize,
           .normalise = options.normalise,
           .channels = options.channels,

@@ -119,6 +119,10 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
                      options.engines);
   if (options.threads && *options.threads < 1)
     throw InputError("--threads is {}, expected a number from 1", *options.threads);
+  const int64_t here = runtime.distributed() ? runtime.local_size() : std::max(run.ranks, 1);
+  if (!runtime.distributed()) runtime.check_threads("--ranks", run.ranks, run.ranks);
+  runtime.check_threads("--threads", run.threads, here * run.threads);
+  runtime.check_threads("--workers", run.workers, here * run.workers);
   return run;
 }
 
