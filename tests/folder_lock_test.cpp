@@ -172,7 +172,7 @@ int compete(const fs::path& folder, int turns) {
 }
 
 TEST_F(Lock, NeverTwoHaveItHoweverManyFindTheSameOneLeftBehind) {
-  for (int round = 0; round < 20; ++round) {
+  for (int round = 0; round < 8; ++round) {
     // Left by a process that is gone: all of them see it at once.
     const pid_t gone = ::fork();
     if (gone == 0) ::_exit(compete(folder_.path(), 1));
