@@ -249,7 +249,7 @@ TEST_P(Repeats, SameBitsWhateverLiesInMemory) {
   const Buffer dy = uniform(c.output(), 9);
   const Conv2dWeightGradOp op = weight_grad_op(c);
   const Signature signature{{in[0].type(), dy.type()}, op.infer(std::vector<Type>{in[0].type(), dy.type()})};
-  const Kernel kernel = cpu::make(op, signature);
+  const Kernel kernel = make_kernel(test_backend().kernels, op, signature);
   const auto first = run_kernel(kernel, op, signature, {in[0], dy});
   std::vector<Buffer> occupied;  // moves each run's buffers to other addresses
   for (int i = 0; i < 50; ++i) {

@@ -120,7 +120,7 @@ TEST_P(Dense, SameBitsWhateverLiesInMemory) {
   const Buffer dy = uniform(c.output(), 9), other = uniform(c.output(), 5);
   const DenseWeightGradOp op(c.bias);
   const Signature signature{{in[0].type(), dy.type()}, op.infer(std::vector<Type>{in[0].type(), dy.type()})};
-  const Kernel kernel = cpu::make(op, signature);
+  const Kernel kernel = make_kernel(test_backend().kernels, op, signature);
   const auto first = run_kernel(kernel, op, signature, {in[0], dy});
   const Buffer y = run_op(c.op(), in)[0], dx = run_op(DenseDataGradOp(), {in[1], dy})[0];
   std::vector<Buffer> occupied;  // moves each run's buffers to other addresses

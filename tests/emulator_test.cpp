@@ -252,5 +252,18 @@ TEST_P(EmulatorTest, MemoryIsCountedCheckedAndPoisoned) {
   unsetenv("LOCKSTEP_EMULATOR_MEMORY");
 }
 
+TEST_P(EmulatorTest, AHostThatTouchesDeviceMemoryEnds) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  constexpr const char* why = "the host touched device memory";
+  volatile float* x = device(std::vector<float>{1, 2});
+  EXPECT_DEATH(static_cast<void>(*x), why);
+  EXPECT_DEATH(x[1] = 3, why);
+  const auto host_work = [&] {
+    stream_->enqueue([x] { x[1] = 3; });
+    stream_->synchronize();
+  };
+  EXPECT_DEATH(host_work(), why);
+}
+
 }  // namespace
 }  // namespace lockstep::cuda

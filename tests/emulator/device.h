@@ -76,6 +76,19 @@ void run_grid(dim3 grid, dim3 block, Thread thread, const void* parameters);
 enum class Place : unsigned char { any, host, device };
 bool accessible(const void* at, size_t bytes, Place place);
 
+/// Memory of the devices, which the host must not touch; null where there is none left. `bytes` when it is given back:
+/// as many as were taken.
+void* take(size_t bytes);
+void give_back(void* memory, size_t bytes);
+/// While one lives, memory of the devices may be touched: it is made where a device works.
+class DeviceAccess {
+ public:
+  DeviceAccess();
+  ~DeviceAccess();
+  DeviceAccess(const DeviceAccess&) = delete;
+  DeviceAccess& operator=(const DeviceAccess&) = delete;
+};
+
 int current_device();
 int devices();
 

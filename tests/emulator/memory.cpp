@@ -52,8 +52,9 @@ cudaError_t allocate(void** memory, size_t bytes, int device) {
   if (device >= 0 && (bytes > total_memory() || all.used[device] + bytes > total_memory()))
     return cudaErrorMemoryAllocation;
   if (bytes > SIZE_MAX - alignment) return cudaErrorMemoryAllocation;
-  void* got = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  void* got = device < 0 ? std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment) : take(bytes);
   if (!got) return cudaErrorMemoryAllocation;
+  const DeviceAccess access;
   std::memset(got, poison, bytes);
   if (device >= 0) all.used[device] += bytes;
   all.at[address(got)] = {bytes, device, true};
@@ -69,6 +70,7 @@ cudaError_t release(void* memory, bool host) {
   const auto found = all.at.find(address(memory));
   if (found == all.at.end() || !found->second.live || (found->second.device < 0) != host) return cudaErrorInvalidValue;
   Allocation& allocation = found->second;
+  const DeviceAccess access;
   std::memset(memory, poison, allocation.bytes);
   allocation.live = false;
   if (!host) all.used[allocation.device] -= allocation.bytes;
@@ -78,7 +80,10 @@ cudaError_t release(void* memory, bool host) {
     const auto oldest = all.at.find(all.freed.front());
     all.freed.pop_front();
     all.quarantined -= oldest->second.bytes;
-    std::free(reinterpret_cast<void*>(oldest->first));
+    if (oldest->second.device < 0)
+      std::free(reinterpret_cast<void*>(oldest->first));
+    else
+      give_back(reinterpret_cast<void*>(oldest->first), oldest->second.bytes);
     all.at.erase(oldest);
   }
   return cudaSuccess;

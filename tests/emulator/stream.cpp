@@ -57,8 +57,11 @@ cudaError_t enqueue(cudaStream_t given, Work work, bool host) {
   if (stream->capture) return add_node_locked(stream, std::move(work), host);
   order_with_legacy_locked(stream, !given);
   stream->queue->push_locked(
-      [work = std::move(work)] {
-        if (!failed()) work();
+      [work = std::move(work), host] {
+        if (failed()) return;
+        if (host) return work();
+        const DeviceAccess access;
+        work();
       },
       host);
   return cudaSuccess;
