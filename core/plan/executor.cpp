@@ -96,10 +96,10 @@ Executor::Executor(StepPlan plan, Backend& backend, VariableMemory& variables)
       const auto queue = static_cast<size_t>(queues_[index]);
       if (!streams_[queue]) {
         streams_[queue] = backend.side_stream();
-        streams_done_[queue] = streams_[queue]->event();
+        streams_done_[queue] = {streams_[queue]->event()};
       }
       ready_[index] = stream().event();
-      for (int lane = 0; lane < plan_.in_flight; ++lane) done_[index].push_back(streams_[queue]->event());
+      for (int lane = 0; lane < plan_.in_flight; ++lane) done_[index].push_back({streams_[queue]->event()});
     }
     if (!plan_.kernels[index].capturable) capturable_ = false;
     const int lanes = entry.when == When::EachLane ? plan_.lanes : 1;
@@ -178,6 +178,16 @@ Executor::Bound Executor::bind(const Node& node, size_t index, int lane, When wh
   return bound;
 }
 
+void Executor::record(Stream& stream, Mark& mark) {
+  stream.record(*mark.event);
+  mark.step = step_;
+}
+
+void Executor::wait(Stream& stream, const Mark& mark) {
+  // A stream that is being recorded must not wait for what was enqueued before.
+  if (mark.step == step_) stream.wait(*mark.event);
+}
+
 void Executor::prepare() {
   for (const Entry& entry : plan_.order) {
     const auto index = static_cast<size_t>(entry.node);
@@ -191,19 +201,20 @@ void Executor::run_entry(const Entry& entry, int lane) {
   const Bound& bound = bound_[index][entry.when == When::EachLane ? static_cast<size_t>(lane) : 0];
   Stream& stream = on(queues_[index]);
   const bool beside = ready_[index] != nullptr;
-  for (int producer : waits_[index]) stream.wait(*done_[static_cast<size_t>(producer)][slot(lane)]);
+  for (int producer : waits_[index]) wait(stream, done_[static_cast<size_t>(producer)][slot(lane)]);
   if (!kernel.run) return;  // a view, whose readers wait by it
-  for (int sender : overtakes_[index]) stream.wait(*done_[static_cast<size_t>(sender)][slot(lane)]);
+  for (int sender : overtakes_[index]) wait(stream, done_[static_cast<size_t>(sender)][slot(lane)]);
   if (beside) {
     on(Queue::Compute).record(*ready_[index]);
     stream.wait(*ready_[index]);
+    used_[static_cast<size_t>(queues_[index])] = step_;
   }
   if (!beside && plan_.graph.nodes()[index].op->queue() == Queue::Exchange) wait_for(Queue::Exchange);
   if (times_)
     run_timed(kernel, stream, bound.args, index);
   else
     kernel.run(stream, bound.args);
-  if (beside) stream.record(*done_[index][slot(lane)]);
+  if (beside) record(stream, done_[index][slot(lane)]);
   if (check_finite_ && !bound.out.empty()) {
     stream.synchronize();
     check(plan_.graph.nodes()[index], bound, lane);
@@ -227,9 +238,9 @@ void Executor::time_nodes(NodeTimes* times) {
 
 void Executor::wait_for(Queue queue) {
   const auto index = static_cast<size_t>(queue);
-  if (!streams_[index]) return;
-  streams_[index]->record(*streams_done_[index]);
-  stream().wait(*streams_done_[index]);
+  if (used_[index] != step_) return;
+  record(*streams_[index], streams_done_[index]);
+  wait(stream(), streams_done_[index]);
 }
 
 void Executor::run_turn(const Turn& turn) {
@@ -238,10 +249,11 @@ void Executor::run_turn(const Turn& turn) {
         (entry.when == When::EachLane || (entry.when == When::LastLane && turn.lane == plan_.lanes - 1)))
       run_entry(entry, turn.lane);
   // The next turn may use the memory again that these read.
-  for (const int exchange : unread_) stream().wait(*done_[static_cast<size_t>(exchange)][slot(turn.lane)]);
+  for (const int exchange : unread_) wait(stream(), done_[static_cast<size_t>(exchange)][slot(turn.lane)]);
 }
 
 void Executor::enqueue_step(bool prepares) {
+  ++step_;
   if (prepares) prepare();
   for (const Turn& turn : plan_.turns) run_turn(turn);
   for (size_t queue = 1; queue < queue_count; ++queue) {
@@ -250,8 +262,8 @@ void Executor::enqueue_step(bool prepares) {
   }
   for (const Entry& entry : plan_.order)
     if (entry.when == When::AfterLanes) run_entry(entry, plan_.lanes - 1);
-  // Who waits for the compute stream waits for all: also for a collective that no node reads.
-  wait_for(Queue::Side);
+  // Who waits for the compute stream waits for all: also for what no node reads.
+  for (size_t queue = 1; queue < queue_count; ++queue) wait_for(static_cast<Queue>(queue));
 }
 
 void Executor::enqueue() {
