@@ -1,13 +1,16 @@
 #include "launch/device.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cstdlib>
+#include <set>
 
 #include "core/cuda/cuda.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "launch/binding.h"
 #include "launch/durable.h"
+#include "launch/gpus.h"
 #include "layers/cpu/kernels.h"
 #include "layers/cpu/library.h"
 #include "parallel/comm/local.h"
@@ -18,23 +21,16 @@ namespace lockstep {
 
 namespace {
 
-/// The GPU of this rank: its own where there are enough.
-CudaDevice gpu_of(const RankContext& rank, CommChoice comm, bool distributed) {
-  const auto devices = cuda_devices();
-  const auto count = static_cast<int>(devices.size());
-  // Threads of one process may share a GPU, and so may processes that talk over MPI.
-  const bool shares =
+/// The GPU of each rank. Threads of one process may share one, and so may processes that talk over MPI.
+std::vector<GpuChoice> gpus_of(const std::vector<SeenGpus>& seen, CommChoice comm, bool distributed) {
+  const std::vector<GpuChoice> choices = share_gpus(seen);
+  const bool may_share =
       comm == CommChoice::local || comm == CommChoice::mpi || (!distributed && comm != CommChoice::nccl);
-  if (rank.local_size > count && !shares)
-    throw InputError(
-        "{} ranks on {}, which has {} GPU{}: start {} rank{} there; or let ranks share a GPU: as threads of one "
-        "process without mpirun (--ranks {} --comm local), or over MPI (--comm mpi)",
-        rank.local_size, rank.host, count, count == 1 ? "" : "s", count, count == 1 ? "" : "s", rank.local_size);
-  return devices[static_cast<size_t>(rank.local_rank % count)];
+  if (!may_share) check_own_gpus(seen, choices);
+  return choices;
 }
 
-void choose_comm(Device& device, CommChoice choice, RankContext& rank, bool distributed) {
-  const bool one_each = rank.local_size <= static_cast<int>(cuda_devices().size());
+void choose_comm(Device& device, CommChoice choice, RankContext& rank, bool distributed, bool one_each) {
   if (choice == CommChoice::local && distributed)
     throw InputError("--comm local: the ranks were started by a launcher, expected mpi or nccl");
   if (choice == CommChoice::mpi && !distributed)
@@ -48,6 +44,22 @@ void choose_comm(Device& device, CommChoice choice, RankContext& rank, bool dist
     device.exchange = "nccl";
   } else if (distributed) {
     device.own_comm = make_staged(rank.comm, *device.backend);
+  }
+}
+
+/// Threads of one process read each other's memory.
+void enable_peers(int gpu, const std::vector<GpuChoice>& threads) {
+  std::set<int> peers;
+  for (const GpuChoice& other : threads) peers.insert(other.index);
+  peers.erase(gpu);
+  for (const int peer : peers) {
+    if (cuda_link(gpu, peer) == CudaLink::none)
+      throw InputError(
+          "ranks as threads of one process read each other's memory, but CUDA device {} cannot reach that of device "
+          "{}: "
+          "use NCCL (--comm nccl), or start the ranks with mpirun",
+          gpu, peer);
+    cuda_enable_peer(peer);
   }
 }
 
@@ -94,26 +106,28 @@ bool uses_cuda(BackendChoice choice) {
 Device make_device(const DeviceOptions& options, RankContext& rank, bool distributed) {
   Device device;
   device.exchange = distributed ? "mpi" : "local";
+  std::vector<SeenGpus> seen;
+  if (options.backend != BackendChoice::cpu) check_all_see_gpus(seen = gather_gpus(rank));
   if (!uses_cuda(options.backend)) {
     device.backend = make_cpu_backend(options.threads);
     device.kernels = cpu_kernels();
     return device;
   }
-  const CudaDevice gpu = gpu_of(rank, options.comm, distributed);
+  const auto choices = gpus_of(seen, options.comm, distributed);
+  const GpuChoice own = choices[static_cast<size_t>(rank.comm.rank())];
+  const CudaDevice gpu = cuda_devices()[static_cast<size_t>(own.index)];
   log().debug("rank {}: {}", rank.comm.rank(), bind_near(gpu));
   device.backend = make_cuda_backend(gpu.index);
-  device.sharing = (rank.local_size - 1) / cuda_status().devices + 1;
+  device.sharing = own.sharing;
   device.engines = std::make_shared<EngineChoices>();
   const bool fast = options.step.numerics == Numerics::fast;
   const std::filesystem::path file = options.engines.empty() && fast ? timed_choices(device) : options.engines;
   if (!file.empty() && (!options.engines.empty() || std::filesystem::exists(file))) device.engines->read(file);
   device.kernels = cuda_kernels(
       *device.backend, {.deterministic = !fast, .tf32 = options.step.precision == Precision::tf32}, device.engines);
-  choose_comm(device, options.comm, rank, distributed);
-  // Threads of one process read each other's memory.
-  for (int peer = 0; !device.own_comm && peer < std::min<int>(rank.local_size, cuda_status().devices); ++peer)
-    if (const CudaLink link = cuda_link(gpu.index, peer); link != CudaLink::self && link != CudaLink::none)
-      cuda_enable_peer(peer);
+  const bool one_each = std::ranges::all_of(choices, [](const GpuChoice& choice) { return choice.sharing == 1; });
+  choose_comm(device, options.comm, rank, distributed, one_each);
+  if (!device.own_comm) enable_peers(gpu.index, choices);
   return device;
 }
 

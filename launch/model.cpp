@@ -1,7 +1,6 @@
 #include "launch/model.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -20,15 +19,6 @@
 namespace lockstep {
 
 namespace {
-
-/// What each rank says, by rank; at most 127 characters.
-std::vector<std::string> gather_texts(Communicator& comm, const std::string& mine) {
-  std::array<char, 128> text{};
-  mine.copy(text.data(), text.size() - 1);
-  std::vector<std::string> said;
-  for (const auto& one : gather(comm, text)) said.emplace_back(one.data());
-  return said;
-}
 
 /// Kernels of one instruction set, or GPU, or library have the bits of no other.
 void check_alike(Communicator& comm, const Device& device) {

@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "launch/binding.h"
+#include "launch/gpus.h"
 #include "launch/system_info.h"
 #include "parallel/comm/gather.h"
 
@@ -50,16 +51,9 @@ bool goes_on(size_t runs, Clock::time_point start) {
 std::vector<RankReport> gather_reports(Communicator& comm, const RankReport& mine) {
   using Json = nlohmann::json;
   // Names come from hosts and drivers, in whatever encoding.
-  std::string text = Json(mine).dump(-1, ' ', false, Json::error_handler_t::replace);
-  const auto lengths = gather(comm, text.size());
-  text.resize(std::ranges::max(lengths));
-  std::string all(lengths.size() * text.size(), '\0');
-  InlineStream stream;
-  comm.all_gather(reinterpret_cast<const std::byte*>(text.data()), reinterpret_cast<std::byte*>(all.data()),
-                  text.size(), stream);
+  const std::string text = Json(mine).dump(-1, ' ', false, Json::error_handler_t::replace);
   std::vector<RankReport> reports;
-  for (size_t r = 0; r < lengths.size(); ++r)
-    reports.push_back(Json::parse(all.substr(r * text.size(), lengths[r])).get<RankReport>());
+  for (const std::string& report : gather_texts(comm, text)) reports.push_back(Json::parse(report).get<RankReport>());
   return reports;
 }
 
@@ -77,7 +71,7 @@ const char* text_of(CudaLink link) {
   return "none";
 }
 
-RankReport look_around(const RankContext& rank) {
+RankReport look_around(const RankContext& rank, int gpu) {
   const Machine& machine = Machine::here();
   const Cores usable = usable_cores();
   RankReport mine{.rank = rank.comm.rank(),
@@ -96,12 +90,12 @@ RankReport look_around(const RankContext& rank) {
   const auto devices = cuda_devices();
   for (const CudaDevice& device : devices) {
     const Cores near = machine.near(device.pci);
-    GpuReport gpu{device.index, device.name, device.pci, device.memory, near.empty() ? "" : compact(near), {}};
-    for (const CudaDevice& other : devices) gpu.links.emplace_back(text_of(cuda_link(device.index, other.index)));
-    mine.gpus.push_back(std::move(gpu));
+    GpuReport report{device.index, device.name, device.pci, device.memory, near.empty() ? "" : compact(near), {}};
+    for (const CudaDevice& other : devices) report.links.emplace_back(text_of(cuda_link(device.index, other.index)));
+    mine.gpus.push_back(std::move(report));
   }
-  if (devices.empty()) return mine;
-  mine.gpu = rank.local_rank % static_cast<int>(devices.size());
+  mine.gpu = gpu;
+  if (gpu < 0) return mine;
   mine.binding = bind_near(devices[static_cast<size_t>(mine.gpu)]);
   log().debug("rank {}: {}", mine.rank, mine.binding);
   return mine;
@@ -289,7 +283,8 @@ std::string link_between(const std::vector<RankReport>& ranks, const std::string
 }
 
 std::vector<RankReport> survey(RankContext& rank) {
-  RankReport mine = look_around(rank);
+  const auto own = static_cast<size_t>(rank.comm.rank());
+  RankReport mine = look_around(rank, share_gpus(gather_gpus(rank))[own].index);
   const auto all = gather_reports(rank.comm, mine);
   measure_copies(rank, mine);
   measure_pairs(rank, mine, all);

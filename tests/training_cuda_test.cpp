@@ -191,13 +191,19 @@ TEST_F(TrainingOnGpu, FastModeKeepsWhatItHasTimedAndReproducibleModeDoesNotLook)
   unsetenv("XDG_CACHE_HOME");
 }
 
-TEST_F(TrainingOnGpu, TooFewGpusAreSaid) {
-  const auto comms = make_local(1);
-  const int count = cuda_status().devices;
-  RankContext rank{*comms[0], 0, count + 1, "node7"};
-  const DeviceOptions cuda{.backend = BackendChoice::cuda};
-  const std::string error = error_of<InputError>([&] { make_device(cuda, rank, true); });
-  EXPECT_TRUE(says(error, {fmt::format("{} ranks on node7", count + 1), "--comm local", "--comm mpi"})) << error;
+TEST_F(TrainingOnGpu, TooFewGpusAreSaidOnEveryRank) {
+  const int ranks = cuda_status().devices + 1;
+  const auto comms = make_local(ranks);
+  std::vector<std::string> errors(comms.size());
+  std::vector<std::thread> threads;
+  for (size_t r = 0; r < comms.size(); ++r)
+    threads.emplace_back([&, r] {
+      RankContext rank{*comms[r], static_cast<int>(r), ranks, "node7"};
+      errors[r] = error_of<InputError>([&] { make_device({.backend = BackendChoice::cuda}, rank, true); });
+    });
+  for (std::thread& thread : threads) thread.join();
+  for (const std::string& error : errors)
+    EXPECT_TRUE(says(error, {fmt::format("{} ranks on node7", ranks), "--comm local", "--comm mpi"})) << error;
 }
 
 TEST_F(TrainingOnGpu, NanIsNamedWithItsStepAndNode) {

@@ -5,12 +5,12 @@
 #include <array>
 #include <charconv>
 #include <cstdlib>
-#include <fstream>
 #include <random>
 #include <vector>
 
 #include "core/error.h"
 #include "parallel/comm/gather.h"
+#include "parallel/comm/machine.h"
 #include "parallel/comm/nccl.h"
 #include "parallel/comm/nccl_guard.h"
 
@@ -20,11 +20,11 @@ namespace {
 
 /// Where a rank computes.
 struct Place {
-  std::array<char, 64> boot{}, host{};  // containers of a machine share the first, not always the second
+  std::array<char, 64> machine{}, host{};
   std::array<char, 32> gpu{};
   uint64_t process = 0;
 
-  bool same_gpu(const Place& other) const { return boot == other.boot && gpu == other.gpu; }
+  bool same_gpu(const Place& other) const { return machine == other.machine && gpu == other.gpu; }
 };
 
 struct Offer {
@@ -44,9 +44,8 @@ uint64_t process_mark() {
 Place this_place() {
   Place place;
   gethostname(place.host.data(), place.host.size() - 1);
-  std::string boot;
-  if (!std::getline(std::ifstream("/proc/sys/kernel/random/boot_id"), boot)) boot = place.host.data();
-  std::copy_n(boot.begin(), std::min(boot.size(), place.boot.size() - 1), place.boot.begin());
+  const std::string machine = this_machine();
+  std::copy_n(machine.begin(), std::min(machine.size(), place.machine.size() - 1), place.machine.begin());
   int device = 0;
   cudaError_t status = cudaGetDevice(&device);
   if (status == cudaSuccess)

@@ -92,6 +92,12 @@ void forget_failure() {
 
 int current_device() { return device; }
 
+/// Whether devices reach each other's memory.
+static bool peers() {
+  const char* text = std::getenv("LOCKSTEP_EMULATOR_PEERS");
+  return !text || std::atoi(text) != 0;
+}
+
 int devices() {
   const char* text = std::getenv("LOCKSTEP_EMULATOR_DEVICES");
   return text ? std::atoi(text) : 1;
@@ -192,17 +198,17 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
 
 cudaError_t cudaDeviceCanAccessPeer(int* access, int a, int b) {
   if (a < 0 || a >= devices() || b < 0 || b >= devices()) return result(cudaErrorInvalidDevice);
-  *access = a != b;
+  *access = a != b && peers();
   return cudaSuccess;
 }
 cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned) {
-  if (peer < 0 || peer >= devices() || peer == device) return result(cudaErrorInvalidDevice);
+  if (peer < 0 || peer >= devices() || peer == device || !peers()) return result(cudaErrorInvalidDevice);
   thread_local std::set<std::pair<int, int>> enabled;
   return result(enabled.emplace(device, peer).second ? cudaSuccess : cudaErrorPeerAccessAlreadyEnabled);
 }
 cudaError_t cudaDeviceGetP2PAttribute(int* value, cudaDeviceP2PAttr attribute, int a, int b) {
   if (a < 0 || a >= devices() || b < 0 || b >= devices() || a == b) return result(cudaErrorInvalidDevice);
-  *value = attribute == cudaDevP2PAttrAccessSupported;
+  *value = attribute == cudaDevP2PAttrAccessSupported && peers();
   return cudaSuccess;
 }
 

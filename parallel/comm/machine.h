@@ -1,0 +1,11 @@
+// Which machine a process runs on. Any thread may ask.
+#pragma once
+
+#include <string>
+
+namespace lockstep {
+
+/// Tells machines apart, until they start anew. Containers of one machine share it, whatever their hosts' names.
+std::string this_machine();
+
+}  // namespace lockstep
