@@ -3,16 +3,16 @@
 #pragma once
 
 #include <cstdint>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "tests/source_files.h"
+
 namespace lockstep::testing {
 
 inline const nlohmann::json& golden_images() {
-  static const nlohmann::json all =
-      nlohmann::json::parse(std::ifstream(LOCKSTEP_SOURCE_DIR "/tests/golden/images.json"));
+  static const nlohmann::json all = test::golden_json("images.json");
   return all;
 }
 
@@ -41,8 +41,7 @@ inline std::string golden_text(const std::string& name) {
 
 /// An .npy or .npz file.
 inline std::vector<uint8_t> golden_array(const std::string& name) {
-  static const nlohmann::json all =
-      nlohmann::json::parse(std::ifstream(LOCKSTEP_SOURCE_DIR "/tests/golden/arrays.json"));
+  static const nlohmann::json all = test::golden_json("arrays.json");
   return from_base64(all["files"][name]);
 }
 

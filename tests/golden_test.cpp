@@ -3,12 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "launch/runtime.h"
 #include "layers/cpu/kernels.h"
 #include "tests/golden.h"
+#include "tests/source_files.h"
 
 namespace lockstep::test {
 namespace {
@@ -23,8 +23,7 @@ Network golden_network() {
 /// The largest difference to the golden numbers, relative to 1 + |golden|; NaN counts as infinite.
 double worst_difference(const std::string& key, const Network& network, const Optimizer& optimizer,
                         const Cut& cut = {}) {
-  std::ifstream file(LOCKSTEP_SOURCE_DIR "/tests/golden/golden.json");
-  const auto golden = nlohmann::json::parse(file)[key];
+  const auto golden = golden_json("golden.json")[key];
   double worst = 0;
   const auto compare = [&](double got, double want) {
     const double difference = std::abs(got - want) / (1 + std::abs(want));

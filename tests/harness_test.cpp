@@ -3,6 +3,8 @@
 
 #include "tests/op_check.h"
 #include "tests/run_command.h"
+#include "tests/source_files.h"
+#include "tests/temporary_folder.h"
 
 namespace lockstep::test {
 namespace {
@@ -37,7 +39,7 @@ class ScaleOp final : public Op {
 };
 
 /// Whether the check takes that gradient at a point whose first element is `first`.
-testing::AssertionResult scale_gradient(float factor, float error, float first = 1) {
+::testing::AssertionResult scale_gradient(float factor, float error, float first = 1) {
   KernelTable table;
   table.add<ScaleOp>([](const ScaleOp& op, const Signature&) {
     return Kernel{.run = [factor = op.factor](Stream& stream, const Args& args) {
@@ -91,6 +93,18 @@ TEST(RunCommand, KeepsTextAndExitCode) {
   EXPECT_EQ(run_command("kill -9 $$").code, 128 + 9);
   EXPECT_EQ(failed.line_after("out "), "err");
   EXPECT_EQ(failed.line_after("error "), "");
+}
+
+TEST(SourceFiles, AreWhereTheEnvironmentSays) {
+  EXPECT_GT(golden_json("zoo.json").size(), 0U);  // where this was built
+  const lockstep::testing::TemporaryFolder folder;
+  std::filesystem::create_directories(folder.path() / "tests/golden");
+  std::ofstream(folder.path() / "tests/golden/zoo.json") << "[7]";
+  setenv("LOCKSTEP_SOURCE_DIR", folder.path().c_str(), 1);
+  EXPECT_EQ(golden_json("zoo.json")[0], 7);
+  EXPECT_TRUE(says(error_of<Error>([] { golden_json("layers.json"); }),
+                   {"cannot open " + folder.path().string() + "/tests/golden/layers.json", "LOCKSTEP_SOURCE_DIR"}));
+  unsetenv("LOCKSTEP_SOURCE_DIR");
 }
 
 }  // namespace

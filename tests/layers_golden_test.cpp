@@ -1,10 +1,10 @@
 // Single layers of the convolution family against PyTorch's numbers, made by tests/golden/make_layers.py: outputs and
 // the gradients of the images and of every variable.
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "layers/ops.h"
 #include "tests/op_check.h"
+#include "tests/source_files.h"
 
 namespace lockstep::test {
 namespace {
@@ -32,8 +32,7 @@ std::map<int, Value> backward(Graph& graph, Value y, Value dy) {
 
 /// The largest difference to the golden numbers, relative to 1 + |golden|; NaN counts as infinite.
 double worst_difference(const std::string& key, const Layer& layer, const Shape& image) {
-  std::ifstream file(LOCKSTEP_SOURCE_DIR "/tests/golden/layers.json");
-  const auto golden = nlohmann::json::parse(file).at(key);
+  const auto golden = golden_json("layers.json").at(key);
   double worst = 0;
   const auto compare = [&](const Buffer& got, const nlohmann::json& wanted) {
     if (got.as().size() != wanted.size()) throw Error("{}: {} for {} numbers", key, got.type().str(), wanted.size());

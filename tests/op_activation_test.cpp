@@ -4,7 +4,6 @@
 
 #include <omp.h>
 
-#include <fstream>
 #include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -15,6 +14,7 @@
 #include "layers/network.h"
 #include "layers/relu.h"
 #include "tests/op_check.h"
+#include "tests/source_files.h"
 
 namespace lockstep::test {
 namespace {
@@ -225,10 +225,6 @@ TEST_P(Activations, ComputeIn32BitsAndRoundOnce) {
   }
 }
 
-nlohmann::json golden_activations() {
-  return nlohmann::json::parse(std::ifstream(LOCKSTEP_SOURCE_DIR "/tests/golden/activations.json"));
-}
-
 const std::map<std::string, Curve> golden_curves{{"sigmoid", curve_of(Activation::sigmoid)},
                                                  {"tanh", curve_of(Activation::tanh)},
                                                  {"silu", curve_of(Activation::silu)},
@@ -244,7 +240,7 @@ const std::map<std::string, Curve> golden_curves{{"sigmoid", curve_of(Activation
 Buffer ones_like(const Buffer& x) { return filled(x.type(), std::vector<float>(x.as().size(), 1)); }
 
 TEST(Activation, MatchesPyTorch) {
-  const auto golden = golden_activations();
+  const auto golden = golden_json("activations.json");
   const auto points = golden["x"].get<std::vector<float>>();
   const Buffer x = filled(Type{Shape{static_cast<int64_t>(points.size())}}, points);
   ASSERT_EQ(golden["functions"].size(), golden_curves.size());
@@ -258,7 +254,7 @@ TEST(Activation, MatchesPyTorch) {
 }
 
 TEST(Activation, SlopesInKinksAreAsInPyTorch) {
-  const auto kinks = golden_activations()["kinks"];
+  const auto kinks = golden_json("activations.json")["kinks"];
   for (const char* name : {"relu", "relu6", "elu", "elu slope 0.5", "leaky_relu", "hard_sigmoid", "hard_silu"}) {
     std::vector<float> points;
     std::vector<double> y, dy;

@@ -3,13 +3,13 @@
 
 #include <omp.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "layers/cast.h"
 #include "layers/network.h"
 #include "layers/prelu.h"
 #include "tests/op_check.h"
+#include "tests/source_files.h"
 
 namespace lockstep::test {
 namespace {
@@ -153,8 +153,7 @@ Buffer wave(Shape shape, double phase, float scale = 1, float offset = 0) {
 }
 
 TEST(GroupNormGolden, MatchesPyTorch) {
-  std::ifstream file(LOCKSTEP_SOURCE_DIR "/tests/golden/norms.json");
-  const auto golden = nlohmann::json::parse(file);
+  const auto golden = golden_json("norms.json");
   const Shape image{2, 3, 2, 6};
   const Buffer x = wave(image, 1), dy = wave(image, 4), beta = wave({6}, 3);
   const Buffer gamma = wave({6}, 2, 0.5F, 1);

@@ -1,6 +1,5 @@
 // Every loss, its gradient and the metrics against PyTorch's numbers, made by tests/golden/make_losses.py, and against
 // finite differences; with padding samples, pixels, ties and NaN.
-#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -11,6 +10,7 @@
 #include "layers/metric_ops.h"
 #include "layers/optimizers/loss_scale.h"
 #include "tests/op_check.h"
+#include "tests/source_files.h"
 
 namespace lockstep {
 namespace {
@@ -21,7 +21,7 @@ constexpr float nan = std::numeric_limits<float>::quiet_NaN();
 constexpr int64_t samples = 6, classes = 5;
 
 const nlohmann::json& golden() {
-  static const auto json = nlohmann::json::parse(std::ifstream(LOCKSTEP_SOURCE_DIR "/tests/golden/losses.json"));
+  static const auto json = test::golden_json("losses.json");
   return json;
 }
 

@@ -2,7 +2,6 @@
 // by tests/golden/make_optimizers.py; the same bits for every number of ranks; and what is refused.
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "launch/lockstep.h"
@@ -10,6 +9,7 @@
 #include "tests/errors.h"
 #include "tests/golden.h"
 #include "tests/model_parallel.h"
+#include "tests/source_files.h"
 #include "tests/training.h"
 
 namespace lockstep::test {
@@ -79,8 +79,7 @@ double worst_difference(const nlohmann::json& golden, const Case& tested, const 
 constexpr double tolerance = 5e-5;
 
 TEST(Optimizers, TenStepsAgreeWithPyTorchOrThePaper) {
-  std::ifstream file(LOCKSTEP_SOURCE_DIR "/tests/golden/optimizers.json");
-  const auto golden = nlohmann::json::parse(file)["cases"];
+  const auto golden = golden_json("optimizers.json")["cases"];
   ASSERT_EQ(golden.size(), cases().size());
   for (const Case& tested : cases()) {
     EXPECT_LE(worst_difference(golden[tested.name], tested, {8, 2}), tolerance) << tested.name;

@@ -2,12 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "launch/lockstep.h"
 #include "tests/errors.h"
+#include "tests/source_files.h"
 
 namespace lockstep {
 namespace {
@@ -41,8 +41,7 @@ TEST(Schedule, IsKnownByName) {
 }
 
 TEST(Schedule, HasTheRatesOfPyTorchsSchedulers) {
-  std::ifstream file(LOCKSTEP_SOURCE_DIR "/tests/golden/optimizers.json");
-  const auto golden = nlohmann::json::parse(file)["schedules"];
+  const auto golden = test::golden_json("optimizers.json")["schedules"];
   const std::map<std::string, Schedule> schedules{
       {"cosine", {.decay = Decay::cosine, .final_lr = 0.01}},
       {"polynomial", {.decay = Decay::polynomial, .power = 2}},

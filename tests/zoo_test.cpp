@@ -1,12 +1,12 @@
 // The models that come along: published numbers of parameters, shapes on the way, and a training step of each.
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "layers/zoo/zoo.h"
 #include "tests/errors.h"
 #include "tests/model_parallel.h"
 #include "tests/op_check.h"
+#include "tests/source_files.h"
 
 namespace lockstep::test {
 namespace {
@@ -113,8 +113,7 @@ Buffer golden_weights(const Variable& variable, size_t number) {
 }
 
 TEST(Zoo, WithTorchvisionsWeightsGivesItsOutputs) {
-  std::ifstream file(LOCKSTEP_SOURCE_DIR "/tests/golden/zoo.json");
-  const auto golden = nlohmann::json::parse(file);
+  const auto golden = golden_json("zoo.json");
   for (const char* name : {"resnet50", "mobilenet_v2", "googlenet", "densenet121", "efficientnet_b0"}) {
     const auto size = golden[name]["size"].get<int64_t>();
     const auto wanted = golden[name]["output"].get<std::vector<double>>();

@@ -18,6 +18,7 @@
 #include "launch/weights_file.h"
 #include "layers/ops.h"
 #include "tests/golden_files.h"
+#include "tests/source_files.h"
 #include "tests/temporary_folder.h"
 
 namespace lockstep::fuzz {
@@ -203,7 +204,7 @@ void read_json(std::span<const uint8_t> bytes) {
   static_cast<void>(network_from_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, "x"));
 }
 std::vector<Bytes> json_seeds() {
-  std::vector<Bytes> all{bytes_of(testing::read_text(LOCKSTEP_SOURCE_DIR "/examples/small.json"))};
+  std::vector<Bytes> all{bytes_of(testing::read_text(test::source_file("examples/small.json")))};
   all.push_back(bytes_of(network_to_json(small_network())));
   return all;
 }
