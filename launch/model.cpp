@@ -156,6 +156,7 @@ FitLength Model::check(const Dataset& data, const FitOptions& options) const {
   if (const Type target = data.target(); options.augmentation.any() && target.shape.rank() > 1)
     throw InputError("targets of {} a sample are not changed as augmented images are; expected no augmentation",
                      target.str());
+  options.augmentation.check(data);
   if (const Type target = loss_.target(network_.output_shape());
       options.augmentation.mix.any() && target.dtype != DType::f32)
     throw InputError("mixup and cutmix blend targets, which {} cannot take; expected such as categorical_crossentropy",

@@ -3,14 +3,21 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "core/error.h"
 #include "launch/data/augment.h"
 #include "launch/data/feed.h"
+#include "launch/data/npy.h"
 #include "launch/data/open.h"
+#include "launch/data/packed.h"
+#include "launch/data/resize.h"
+#include "launch/data/subset.h"
 #include "tests/errors.h"
+#include "tests/temporary_folder.h"
 
 namespace lockstep {
 namespace {
@@ -33,6 +40,12 @@ std::vector<float> picture(const Shape& shape) {
   for (int64_t i = 0; i < shape.elements(); ++i)
     image.push_back(0.5F + 0.2F * std::sin(static_cast<float>(i) * 1.7F + 0.3F));
   return image;
+}
+
+/// Why images cannot be changed so; empty where they can.
+std::string refusal(const Augmentation& change, const Shape& shape, std::shared_ptr<const Dataset> set) {
+  if (!set) set = open_data(fmt::format("synthetic:{}x{}x{}/2/4", shape[0], shape[1], shape[2])).train;
+  return error_of([&] { change.check(*set); });
 }
 
 TEST(Augment, AllWordsAreRead) {
@@ -138,7 +151,7 @@ TEST(Augment, BrightnessAddsAndContrastKeepsTheMean) {
   EXPECT_TRUE(std::ranges::all_of(cut, [](float x) { return x >= 0 && x <= 1; }));
 }
 
-TEST(Augment, SaturationKeepsTheLumaAndHueTheMean) {
+TEST(Augment, SaturationKeepsTheLumaAndHueValueAndChroma) {
   const Shape shape{4, 4, 3};
   const auto image = picture(shape);
   bool changed = false;
@@ -149,24 +162,105 @@ TEST(Augment, SaturationKeepsTheLumaAndHueTheMean) {
       const auto luma = [&](const std::vector<float>& of) {
         return 0.299 * of[p] + 0.587 * of[p + 1] + 0.114 * of[p + 2];
       };
-      const auto mean = [&](const std::vector<float>& of) { return (of[p] + of[p + 1] + of[p + 2]) / 3; };
-      const auto length = [&](const std::vector<float>& of) {
-        return std::hypot(of[p] - mean(of), of[p + 1] - mean(of), of[p + 2] - mean(of));
+      const auto extremes = [&](const std::vector<float>& of) {
+        return std::ranges::minmax({of[p], of[p + 1], of[p + 2]});
       };
       ASSERT_NEAR(luma(saturated), luma(image), 1e-5);
-      ASSERT_NEAR(mean(turned), mean(image), 1e-5);
-      ASSERT_NEAR(length(turned), length(image), 1e-5);
+      ASSERT_NEAR(extremes(turned).min, extremes(image).min, 1e-6);
+      ASSERT_NEAR(extremes(turned).max, extremes(image).max, 1e-6);
     }
     changed = changed || (saturated != image && turned != image);
   }
   EXPECT_TRUE(changed);
-  // A third of the circle makes red green.
-  std::vector<float> red{0.6F, 0.2F, 0.3F};
-  detail::change_colours({.hue = 2 * std::numbers::pi / 3}, red, {1, 1, 3}, nullptr);
-  EXPECT_NEAR(red[0], 0.3, 1e-6);
-  EXPECT_NEAR(red[1], 0.6, 1e-6);
-  EXPECT_NEAR(red[2], 0.2, 1e-6);
-  EXPECT_TRUE(says(error_of([] { Augmentation{.hue = 1}.check({4, 4, 1}); }), {"[4, 4, 1]", "3 channels"}));
+  EXPECT_TRUE(says(refusal({.hue = 1}, {4, 4, 1}, {}), {"[4, 4, 1]", "3 channels"}));
+}
+
+/// What torchvision makes of a picture (tests/golden/make_colours.py), of the picture as it is, scaled, and normalised.
+TEST(Augment, ColoursAreTorchvisions) {
+  const auto golden = nlohmann::json::parse(std::ifstream(LOCKSTEP_SOURCE_DIR "/tests/golden/colours.json"));
+  const auto image = golden["image"].get<std::vector<float>>();
+  const Shape shape{golden["height"], golden["width"], 3};
+  const Normalisation normalisation{{100, 80, 60}, {50, 60, 70}};
+  for (const auto& one : golden["cases"]) {
+    const detail::ColourChange change{.contrast = one.value("contrast", 1.0F),
+                                      .saturation = one.value("saturation", 1.0F),
+                                      .hue = one.value("hue", 0.0F)};
+    const auto expected = one["values"].get<std::vector<float>>();
+    ASSERT_EQ(expected.size(), image.size());
+    auto plain = image, bright = image, normal = image;
+    for (size_t k = 0; k < image.size(); ++k) {
+      bright[k] = image[k] * 255;
+      normal[k] = (image[k] * 255 - normalisation.mean[k % 3]) / normalisation.std[k % 3];
+    }
+    detail::change_colours(change, plain, shape, nullptr);
+    detail::change_colours(change, bright, shape, nullptr, {0, 255});
+    detail::change_colours(change, normal, shape, &normalisation, {0, 255});
+    // torchvision's grey has 0.2989 of red where BT.601 has 0.299.
+    const double tolerance = change.saturation == 1 ? 3e-6 : 3e-4;
+    for (size_t k = 0; k < image.size(); ++k) {
+      ASSERT_NEAR(plain[k], expected[k], tolerance) << one.dump().substr(0, 80) << " at " << k;
+      ASSERT_NEAR(bright[k] / 255, expected[k], tolerance);
+      ASSERT_NEAR((normal[k] * normalisation.std[k % 3] + normalisation.mean[k % 3]) / 255, expected[k], tolerance);
+    }
+  }
+}
+
+/// Images of floats, as an array holds them: pixel i of the set is first + i * step.
+std::shared_ptr<const Dataset> floats(const Shape& shape, float first, float step) {
+  std::vector<float> values;
+  for (int64_t i = 0; i < 3 * shape.elements(); ++i) values.push_back(first + static_cast<float>(i) * step);
+  Array images{.kind = 'f', .size = 4, .shape = {3, shape[0], shape[1], shape[2]}, .bytes = {}};
+  images.bytes.resize(values.size() * 4);
+  std::memcpy(images.bytes.data(), values.data(), images.bytes.size());
+  return array_dataset(std::move(images), {.kind = 'u', .size = 1, .shape = {3}, .bytes = {0, 1, 2}}, 1, "x");
+}
+
+TEST(Augment, ColoursGoByTheRangeOfFloats) {
+  const Shape shape{2, 3, 3};  // 54 values
+  const auto range = [](const std::shared_ptr<const Dataset>& set) {
+    return std::pair(set->range().black, set->range().white);
+  };
+  EXPECT_EQ(range(floats(shape, 0.1F, 0.01F)), std::pair(0.0F, 1.0F));
+  EXPECT_EQ(range(floats(shape, 0, 4)), std::pair(0.0F, 212.0F));
+  EXPECT_EQ(range(floats(shape, 100, 1)), std::pair(0.0F, 153.0F));
+  EXPECT_EQ(range(floats(shape, -2, 0.0625F)), std::pair(-2.0F, 1.3125F));
+  // Of 0 to 212 a tenth is 21.2; standardised values keep their negatives.
+  for (const auto& [first, step] : {std::pair{0.0F, 4.0F}, {-2.0F, 0.0625F}}) {
+    const auto set = floats(shape, first, step);
+    const auto [black, white] = set->range();
+    double most = 0;
+    for (int64_t epoch = 0; epoch < 50; ++epoch) {
+      BatchFeed feed(set, {.batch = 3, .augmentation = {.brightness = 0.1F}, .first_epoch = epoch, .steps = 1});
+      const auto& images = feed.next().images;
+      // Where nothing is cut, each image has one amount added.
+      for (size_t i = 0; i < 3; ++i) {
+        const auto at = [&](size_t k) { return double{images[i * 18 + k]}; };
+        const auto before = [&](size_t k) { return double{first} + static_cast<double>(i * 18 + k) * double{step}; };
+        const double added = at(8) - before(8);
+        most = std::max(most, std::abs(added));
+        for (size_t k = 0; k < 18; ++k)
+          ASSERT_NEAR(at(k), std::clamp(before(k) + added, double{black}, double{white}), 1e-4);
+      }
+    }
+    EXPECT_LE(most, 0.1001 * double{white - black});
+    EXPECT_GE(most, 0.09 * double{white - black});
+  }
+  EXPECT_TRUE(says(refusal({.saturation = 1}, {2, 2, 3}, floats({2, 2, 3}, -1, 0.5F)),
+                   {"from -1 to", "below 0", "--normalise"}));
+  EXPECT_EQ(refusal({.brightness = 1, .contrast = 1}, {2, 2, 3}, floats({2, 2, 3}, -1, 0.5F)), "");
+  EXPECT_TRUE(says(refusal({.contrast = 1}, {2, 2, 3}, floats({2, 2, 3}, 1, INFINITY)), {"not finite"}));
+}
+
+TEST(Augment, ThePackedRangeIsThatOfTheSource) {
+  const testing::TemporaryFolder folder;
+  const std::string file = (folder.path() / "x.pack").string();
+  const auto set = floats({4, 6, 3}, 0, 2);
+  const auto smaller = resized(set, {2, 2});
+  write_packed({"x", smaller, nullptr}, file, false, 1);
+  const auto packed = open_data("packed:" + file).train;
+  EXPECT_EQ(packed->range().white, set->range().white);
+  EXPECT_EQ(subset(normalised(smaller, {{1, 2, 3}, {4, 5, 6}}), {1})->range().white, set->range().white);
+  EXPECT_LT(measured_range(*packed).white, set->range().white) << "the negative control";
 }
 
 TEST(Augment, ColoursAreThoseBeforeNormalisation) {

@@ -136,6 +136,10 @@ void describe(const Job& job, nlohmann::ordered_json& text) {
     data["mean"] = job.data.normalisation->mean;
     data["std"] = job.data.normalisation->std;
   }
+  if (Augmentation::parse(job.options.augment).colours()) {
+    const auto [black, white] = job.data.data.train->range();
+    data["range"] = {black, white};  // what its augmentation went by
+  }
   text["data"] = data;
 }
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <mutex>
 
 #include "core/error.h"
 #include "launch/data/byte_images.h"
@@ -32,6 +33,12 @@ class Arrays final : public Dataset {
     for (size_t i = 0; i < image.size(); ++i) image[i] = images_.value(first + i);
     return labels_[static_cast<size_t>(index)];
   }
+  ValueRange range() const override {
+    std::call_once(measured_, [this] {
+      if (images_.kind == 'f') range_ = measured_range(*this);
+    });
+    return range_;
+  }
   std::string content_sha256() const override {
     Sha256 hash;
     hash.update(fmt::format("array {} {} {} {}\n", size(), shape_.str(), classes_, images_.type()));
@@ -45,6 +52,8 @@ class Arrays final : public Dataset {
   std::vector<int32_t> labels_;
   int classes_;
   Shape shape_;
+  mutable std::once_flag measured_;
+  mutable ValueRange range_;
 };
 
 std::vector<int32_t> read_labels(const Array& labels, int64_t count, const std::string& where) {

@@ -74,9 +74,20 @@ Random random_of(uint64_t seed, int64_t epoch) { return {seed, Purpose::Augment,
 
 }  // namespace
 
-void Augmentation::check(const Shape& shape) const {
-  if ((saturation > 0 || hue > 0) && shape[2] != 3)
+void Augmentation::check(const Dataset& images) const {
+  if (!colours()) return;
+  const Shape shape = images.image_shape();
+  const bool three = saturation > 0 || hue > 0;
+  if (three && shape[2] != 3)
     throw InputError("augmentation by saturation or hue of images of {}, expected 3 channels", shape.str());
+  const auto [black, white] = images.range();
+  if (!std::isfinite(black) || !std::isfinite(white))
+    throw InputError("augmentation by colours of images with values that are not finite");
+  if (three && black < 0)
+    throw InputError(
+        "augmentation by saturation or hue of images with values from {} to {}, which are no colours: expected none "
+        "below 0, as before they were standardised (--normalise does that)",
+        black, white);
 }
 
 ChooseCrop Augmentation::choose_crop(uint64_t seed, int64_t epoch, int64_t sample) const {
@@ -95,7 +106,8 @@ ChooseCrop Augmentation::choose_crop(uint64_t seed, int64_t epoch, int64_t sampl
 }
 
 void Augmentation::apply(std::span<float> image, const Shape& shape, uint64_t seed, int64_t epoch, int64_t sample,
-                         std::vector<float>& scratch, const Normalisation* normalisation) const {
+                         std::vector<float>& scratch, const Normalisation* normalisation,
+                         const ValueRange& range) const {
   const Random random = random_of(seed, epoch);
   const auto numbers = [&](Block block) { return random.bits(static_cast<uint64_t>(sample), block); };
   if (crop > 0 || flip || vertical_flip || resamples()) {
@@ -129,9 +141,9 @@ void Augmentation::apply(std::span<float> image, const Shape& shape, uint64_t se
     const auto bits = numbers(colouring);
     detail::change_colours({.brightness = static_cast<float>(brightness * both_ways(bits[0])),
                             .contrast = static_cast<float>(1 + contrast * both_ways(bits[1])),
-                            .saturation = 1 + saturation * both_ways(bits[2]),
-                            .hue = hue * both_ways(bits[3]) * std::numbers::pi / 180},
-                           image, shape, normalisation);
+                            .saturation = static_cast<float>(1 + saturation * both_ways(bits[2])),
+                            .hue = static_cast<float>(hue * both_ways(bits[3]))},
+                           image, shape, normalisation, range);
   }
   const auto last = numbers(squares);
   if (cutout > 0) blacken(image, shape, square(last[0], last[1], cutout, shape));

@@ -25,11 +25,17 @@ struct Augmentation {
   bool vertical_flip = false;  // RandomFlip("vertical")
   float shear = 0;             // RandomShear: rows pushed sideways, by up to so many degrees
   float translate = 0;         // RandomTranslation: shifted by up to this share of the height and of the width
-  float brightness = 0;        // RandomBrightness: up to this (white is 1) added to all values
-  float contrast = 0;          // RandomContrast: (x - mean) * (1 ± this) + mean, of each channel
-  float saturation = 0;        // RandomSaturation: colours mixed with their grey, (x - grey) * (1 ± this) + grey
-  float hue = 0;               // RandomHue: colours turned about the grey axis by up to so many degrees
-  int64_t cutout = 0;          // a square of this side, its middle anywhere, becomes 0 (DeVries and Taylor, 2017)
+  /// RandomBrightness: up to this share of the way from black to white added to all values, as Keras does it;
+  /// torchvision's adjust_brightness multiplies.
+  float brightness = 0;
+  /// RandomContrast: (x - mean) * (1 ± this) + mean, with the mean of each channel, as Keras has it; torchvision's
+  /// adjust_contrast takes the mean of the grey image for all of them.
+  float contrast = 0;
+  /// (x - grey) * (1 ± this) + grey, with the luma of ITU-R BT.601 as grey, as torchvision's adjust_saturation; Keras'
+  /// RandomSaturation multiplies HSV's saturation.
+  float saturation = 0;
+  float hue = 0;       // RandomHue: HSV's hue turned by up to so many degrees, as adjust_hue (360 times its factor)
+  int64_t cutout = 0;  // a square of this side, its middle anywhere, becomes 0 (DeVries and Taylor, 2017)
   /// RandomErasing (Zhong et al., 2017): with this probability a rectangle of 2 to 33 % of the area, 3:10 to 10:3,
   /// becomes 0.
   float erase = 0;
@@ -47,18 +53,21 @@ struct Augmentation {
   static Augmentation parse(const std::string& text);
   /// "crop:PIXELS", "flip", …: each of them.
   static std::vector<std::string> forms();
-  /// Throws InputError where images of this shape cannot be changed so.
-  void check(const Shape& shape) const;
+  /// Throws InputError where images of this shape and with values in this range cannot be changed so: saturation and
+  /// hue want three channels and no values below 0.
+  void check(const Dataset& images) const;
   /// What of an image to read; to be called where resized_crop is above 0.
   ChooseCrop choose_crop(uint64_t seed, int64_t epoch, int64_t sample) const;
-  /// Changes an image [H, W, C] whose values were normalised so (null: in [0, 1]); `scratch` is overwritten. Values
-  /// that colours would bring outside black and white are cut there.
+  /// Changes an image [H, W, C] whose values were in `range` before they were normalised so (null: were not);
+  /// `scratch` is overwritten. Values that a change of colours brings outside black and white are cut there.
   void apply(std::span<float> image, const Shape& shape, uint64_t seed, int64_t epoch, int64_t sample,
-             std::vector<float>& scratch, const Normalisation* normalisation = nullptr) const;
+             std::vector<float>& scratch, const Normalisation* normalisation = nullptr,
+             const ValueRange& range = {}) const;
+  /// Whether it goes by the range of the values.
+  bool colours() const { return brightness > 0 || contrast > 0 || saturation > 0 || hue > 0; }
 
  private:
   bool resamples() const { return rotate > 0 || zoom > 0 || shear > 0 || translate > 0; }
-  bool colours() const { return brightness > 0 || contrast > 0 || saturation > 0 || hue > 0; }
 };
 
 namespace detail {
@@ -74,11 +83,11 @@ void move_pixels(const Place& place, std::span<const float> from, const Shape& s
 void resample(const Place& place, std::span<const float> from, const Shape& shape, float* out);
 
 struct ColourChange {
-  float brightness = 0, contrast = 1;
-  double saturation = 1, hue = 0;  // hue in radians
+  float brightness = 0, contrast = 1, saturation = 1, hue = 0;  // hue in degrees
 };
+/// In this order, each cut to black and white.
 void change_colours(const ColourChange& change, std::span<float> image, const Shape& shape,
-                    const Normalisation* normalisation);
+                    const Normalisation* normalisation, const ValueRange& range = {});
 
 }  // namespace detail
 

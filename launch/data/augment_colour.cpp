@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "launch/data/augment.h"
@@ -8,27 +9,11 @@ namespace lockstep::detail {
 
 namespace {
 
-struct Matrix {
-  double at[3][3];
-};
-
-/// Rotation about (1, 1, 1) (Rodrigues' formula) after mixing with the luma of ITU-R BT.601.
-Matrix colour_matrix(double saturation, double hue) {
-  constexpr double luma[3] = {0.299, 0.587, 0.114};
-  const double c = std::cos(hue), even = (1 - c) / 3, odd = std::sin(hue) / std::sqrt(3.0);
-  const double turn[3][3] = {
-      {c + even, even - odd, even + odd}, {even + odd, c + even, even - odd}, {even - odd, even + odd, c + even}};
-  Matrix result{};
-  for (int i = 0; i < 3; ++i)
-    for (int j = 0; j < 3; ++j)
-      for (int k = 0; k < 3; ++k)
-        result.at[i][j] += turn[i][k] * ((k == j ? saturation : 0) + (1 - saturation) * luma[j]);
-  return result;
-}
-
 /// x = scale * x + offset of each channel, cut to black and white in the values' own terms.
 struct Line {
   float scale = 1, offset = 0, black = 0, white = 1;
+
+  float operator()(float value) const { return std::min(std::max(value * scale + offset, black), white); }
 };
 
 /// The mean of each channel. Summed by columns first, which are many: each sum waits for the one before.
@@ -60,42 +45,57 @@ void apply_lines(const std::vector<Line>& lines, std::span<float> image, const S
     }
 }
 
+/// A colour's three values, each from 0 to 1.
+using Colour = std::array<float, 3>;
+
+void saturate(Colour& colour, float by) {
+  const float grey = 0.299F * colour[0] + 0.587F * colour[1] + 0.114F * colour[2];
+  for (float& value : colour) value = std::clamp((value - grey) * by + grey, 0.0F, 1.0F);
+}
+
+/// Value and saturation of HSV stay as they are (Smith, "Color gamut transform pairs", SIGGRAPH 1978).
+void turn_hue(Colour& colour, float degrees) {
+  const auto [red, green, blue] = colour;
+  const float most = std::max({red, green, blue}), chroma = most - std::min({red, green, blue});
+  if (!(chroma > 0)) return;  // grey has no hue
+  // The hue in sixths of the circle, from red over green and blue.
+  float hue = most == red     ? (green - blue) / chroma
+              : most == green ? (blue - red) / chroma + 2
+                              : (red - green) / chroma + 4;
+  hue += degrees / 60;
+  constexpr Colour after{5, 3, 1};
+  for (size_t c = 0; c < 3; ++c) {
+    float place = hue + after[c];
+    place -= 6 * std::floor(place / 6);
+    colour[c] = most - chroma * std::clamp(std::min(place, 4 - place), 0.0F, 1.0F);
+  }
+}
+
 }  // namespace
 
 void change_colours(const ColourChange& change, std::span<float> image, const Shape& shape,
-                    const Normalisation* normalisation) {
+                    const Normalisation* normalisation, const ValueRange& range) {
   const auto channels = static_cast<size_t>(shape[2]);
   const std::vector<double> middles = change.contrast != 1 ? means(image, shape) : std::vector<double>(channels);
   std::vector<Line> lines(channels);
   for (size_t c = 0; c < channels; ++c) {
-    const float mean = normalisation ? normalisation->mean[c] : 0, std = normalisation ? normalisation->std[c] : 1;
+    const double mean = normalisation ? normalisation->mean[c] : 0, std = normalisation ? normalisation->std[c] : 1;
+    const double black = (range.black - mean) / std, white = (range.white - mean) / std;
     // A normalised image keeps its contrast's middle; what is added to all values is divided as they were.
-    lines[c] = {
-        .scale = change.contrast,
-        .offset = static_cast<float>(middles[c] * (1 - double{change.contrast}) + double{change.brightness} / std),
-        .black = (0 - mean) / std,
-        .white = (1 - mean) / std};
+    lines[c] = {.scale = change.contrast,
+                .offset = static_cast<float>(middles[c] * (1 - double{change.contrast}) +
+                                             double{change.brightness} * (white - black)),
+                .black = static_cast<float>(black),
+                .white = static_cast<float>(white)};
   }
   if (channels != 3 || (change.saturation == 1 && change.hue == 0)) return apply_lines(lines, image, shape);
-  // matrix * (line(x) * std + mean), normalised again, is one matrix and one offset a channel.
-  const Matrix colours = colour_matrix(change.saturation, change.hue);
-  float matrix[3][3], offset[3];
-  for (size_t i = 0; i < 3; ++i) {
-    const double std_i = normalisation ? normalisation->std[i] : 1, mean_i = normalisation ? normalisation->mean[i] : 0;
-    double sum = -mean_i;
-    for (size_t j = 0; j < 3; ++j) {
-      const double std_j = normalisation ? normalisation->std[j] : 1,
-                   mean_j = normalisation ? normalisation->mean[j] : 0;
-      matrix[i][j] = static_cast<float>(colours.at[i][j] * lines[j].scale * std_j / std_i);
-      sum += colours.at[i][j] * (lines[j].offset * std_j + mean_j);
-    }
-    offset[i] = static_cast<float>(sum / std_i);
-  }
   for (size_t i = 0; i < image.size(); i += 3) {
-    const float red = image[i], green = image[i + 1], blue = image[i + 2];
+    Colour colour;
     for (size_t c = 0; c < 3; ++c)
-      image[i + c] = std::clamp(matrix[c][0] * red + matrix[c][1] * green + matrix[c][2] * blue + offset[c],
-                                lines[c].black, lines[c].white);
+      colour[c] = (lines[c](image[i + c]) - lines[c].black) / (lines[c].white - lines[c].black);
+    if (change.saturation != 1) saturate(colour, change.saturation);
+    if (change.hue != 0) turn_hue(colour, change.hue);
+    for (size_t c = 0; c < 3; ++c) image[i + c] = lines[c].black + colour[c] * (lines[c].white - lines[c].black);
   }
 }
 

@@ -1,6 +1,8 @@
 #include "launch/data/dataset.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "core/error.h"
 
@@ -41,6 +43,19 @@ int32_t Dataset::read_crop(int64_t index, const ChooseCrop& choose, std::span<fl
     }
   }
   return label;
+}
+
+ValueRange measured_range(const Dataset& set) {
+  constexpr float none = std::numeric_limits<float>::quiet_NaN();
+  ValueRange range;
+  std::vector<float> image(static_cast<size_t>(set.image_shape().elements()));
+  for (int64_t i = 0; i < set.size(); ++i) {
+    set.read(i, image);
+    if (!std::ranges::all_of(image, [](float value) { return std::isfinite(value); })) return {none, none};
+    const auto [least, most] = std::ranges::minmax(image);
+    range = {std::min(range.black, least), std::max(range.white, most)};
+  }
+  return range;
 }
 
 }  // namespace lockstep

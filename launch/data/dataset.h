@@ -21,6 +21,11 @@ struct Crop {
 /// Picks a part of an image of so many rows and columns.
 using ChooseCrop = std::function<Crop(int64_t height, int64_t width)>;
 
+/// What black and white are among a data set's values, before any normalisation.
+struct ValueRange {
+  float black = 0, white = 1;
+};
+
 class Dataset {
  public:
   virtual ~Dataset() = default;
@@ -34,7 +39,7 @@ class Dataset {
   virtual Type target() const { return {Shape{}, DType::i32}; }
   /// Writes the target of sample `index`, where it is not what `read` returns.
   virtual void read_target(int64_t index, std::span<std::byte> target) const;
-  /// Writes sample `index` as H*W*C floats, channels-last, in [0, 1] unless normalised, and returns its label in [0,
+  /// Writes sample `index` as H*W*C floats, channels-last, in range() unless normalised, and returns its label in [0,
   /// classes); any number where that is not its target.
   virtual int32_t read(int64_t index, std::span<float> image) const = 0;
   /// As `read`, but of the part that `choose` picks, brought to image_shape(). Sets that resize their images let it
@@ -42,12 +47,18 @@ class Dataset {
   virtual int32_t read_crop(int64_t index, const ChooseCrop& choose, std::span<float> image) const;
   /// What tells a sample from the others, whatever else the set holds: its number, or a hash of its name.
   virtual uint64_t key(int64_t index) const { return static_cast<uint64_t>(index); }
-  /// By what the values that `read` gives were shifted and scaled; null where they are in [0, 1].
+  /// What changes colours goes by this. Bytes are read as 0 to 1; of floats see measured_range.
+  virtual ValueRange range() const { return {}; }
+  /// By what the values that `read` gives were shifted and scaled; null where they are in range().
   virtual const Normalisation* normalisation() const { return nullptr; }
   /// SHA-256, in hex, that tells apart what `read` returns: of the content, or of another set's hash and what was done
   /// to it. Recorded in the manifest.
   virtual std::string content_sha256() const = 0;
 };
+
+/// The range of images of floats: black is 0 and white is 1, or the least and the greatest value of all samples where
+/// these lie outside; both NaN where a value is not finite. Reads all samples.
+ValueRange measured_range(const Dataset& set);
 
 /// A training, a test and a validation set; all but the first may be null.
 struct Data {

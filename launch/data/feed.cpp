@@ -19,7 +19,8 @@ BatchFeed::BatchFeed(std::shared_ptr<const Dataset> dataset, FeedOptions options
   if (o.workers < 1) throw Error("a feed of {} workers", o.workers);
   if (o.first_step < 0 || o.first_epoch < 0 || o.first_step_in_epoch < 0 || o.steps < 0 || o.ahead < 1)
     throw Error("a feed of {} steps from step {}, {} ahead", o.steps, o.first_step, o.ahead);
-  o.augmentation.check(dataset_->image_shape());
+  o.augmentation.check(*dataset_);
+  if (o.augmentation.colours()) range_ = dataset_->range();
   if (dataset_->size() < 1) throw Error("a feed over an empty data set");
   if (o.augmentation.mix.any() && (targets_.plain() || targets_.wanted().dtype != DType::f32))
     throw Error("targets of {} cannot be blended, expected numbers", targets_.wanted().str());
@@ -103,7 +104,8 @@ int32_t BatchFeed::read(int64_t sample, int64_t epoch, std::span<float> image, s
                             ? dataset_->read_crop(sample, change.choose_crop(options_.seed, epoch, sample), image)
                             : dataset_->read(sample, image);
   if (change.any())
-    change.apply(image, dataset_->image_shape(), options_.seed, epoch, sample, scratch, dataset_->normalisation());
+    change.apply(image, dataset_->image_shape(), options_.seed, epoch, sample, scratch, dataset_->normalisation(),
+                 range_);
   return label;
 }
 

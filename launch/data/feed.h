@@ -83,6 +83,7 @@ class BatchFeed {
   std::shared_ptr<const Dataset> dataset_;
   FeedOptions options_;
   Targets targets_;
+  ValueRange range_;  // of the images, where colours are changed
   int64_t steps_per_epoch_;
   std::vector<int32_t> labels_;  // with `once`: by sample, -1 where its image was not given yet; the thread's
 

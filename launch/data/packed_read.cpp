@@ -2,7 +2,9 @@
 
 #include <atomic>
 #include <cstring>
+#include <mutex>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "core/error.h"
 #include "launch/data/byte_images.h"
@@ -98,13 +100,20 @@ class PackedFiles final : public ImageSource {
 
 class PackedImages final : public Dataset {
  public:
-  PackedImages(Range range, const Shape& shape, int classes, std::string hash)
-      : range_(std::move(range)), shape_(shape), classes_(classes), hash_(std::move(hash)) {}
+  /// `values` is their range; none: to be measured.
+  PackedImages(Range range, const Shape& shape, int classes, std::string hash, std::optional<ValueRange> values)
+      : range_(std::move(range)), shape_(shape), classes_(classes), hash_(std::move(hash)), values_(values) {}
   int64_t size() const override { return range_.count; }
   Shape image_shape() const override { return shape_; }
   int classes() const override { return classes_; }
   uint64_t key(int64_t index) const override { return range_.pack->entry(range_.first + index).key; }
   std::string content_sha256() const override { return hash_; }
+  ValueRange range() const override {
+    std::call_once(measured_, [this] {
+      if (!values_) values_ = has_floats() ? measured_range(*this) : ValueRange{};
+    });
+    return *values_;
+  }
   int32_t read(int64_t index, std::span<float> image) const override {
     check_read(*this, index, image);
     const PackedEntry& entry = range_.pack->entry(range_.first + index);
@@ -117,10 +126,18 @@ class PackedImages final : public Dataset {
   }
 
  private:
+  bool has_floats() const {
+    for (int64_t i = range_.first; i < range_.first + range_.count; ++i)
+      if (range_.pack->entry(i).as == PackedAs::floats) return true;
+    return false;
+  }
+
   Range range_;
   Shape shape_;
   int classes_;
   std::string hash_;
+  mutable std::once_flag measured_;
+  mutable std::optional<ValueRange> values_;
 };
 
 /// Whether all records are image files, or all are images of this shape.
@@ -150,8 +167,11 @@ std::shared_ptr<const Dataset> make_set(const Range& range, const nlohmann::json
   };
   const Shape shape{side("height"), side("width"), side("channels")};
   const int classes = text.at("classes").get<int>();
-  if (!are_files(range, shape, classes))
-    return std::make_shared<PackedImages>(range, shape, classes, set.at("sha256").get<std::string>());
+  if (!are_files(range, shape, classes)) {
+    std::optional<ValueRange> values;  // files of earlier versions do not have it
+    if (set.contains("range")) values = {set.at("range").at(0).get<float>(), set.at("range").at(1).get<float>()};
+    return std::make_shared<PackedImages>(range, shape, classes, set.at("sha256").get<std::string>(), values);
+  }
   const bool one_size = text.at("one_size").get<bool>();
   if (reading.size[0] == 0) {
     if (!one_size && !reading.keep_files)

@@ -144,6 +144,10 @@ Packed write_packed(const Data& data, const std::filesystem::path& file, bool ke
     text["sets"].push_back({{"name", name}, {"records", set->size()}, {"sha256", std::string(64, '0')}});
     count += static_cast<uint64_t>(set->size());
     const auto* encoded = dynamic_cast<const EncodedImages*>(set);
+    // That of what they were before they were resized: colours change as they would without packing. Values that are
+    // not finite have none, and are measured again.
+    if (const auto [black, white] = set->range(); std::isfinite(black) && !keep_files)
+      text["sets"].back()["range"] = {black, white};
     if (keep_files && !encoded) throw Error("'{}' has no image files to keep", data.name);
     if (keep_files && !encoded->one_size()) text["one_size"] = false;
   }

@@ -24,6 +24,7 @@ class Subset final : public Dataset {
     return inner_->read_crop(at(index), choose, image);
   }
   uint64_t key(int64_t index) const override { return inner_->key(at(index)); }
+  ValueRange range() const override { return inner_->range(); }
   const Normalisation* normalisation() const override { return inner_->normalisation(); }
   std::string content_sha256() const override {
     Sha256 hash;
