@@ -89,6 +89,24 @@ TEST_F(ImageFolder, TrainAndValidationFoldersAreSets) {
   EXPECT_TRUE(says(refused({.resize = "16"}), {"val", "'cats'"}));
 }
 
+TEST_F(ImageFolder, ValidationHasSeveralNamesAndOtherFoldersAreToldOf) {
+  for (const char* name : {"train", "valid", "eval"}) fs::create_directory(path(name));
+  fs::rename(path("ants"), path("train/ants"));
+  fs::rename(path("bees"), path("train/bees"));
+  fs::create_directory(path("valid/bees"));
+  put("valid/bees/9.png", "png_rgb");
+  ::testing::internal::CaptureStderr();
+  EXPECT_EQ(open().validation->size(), 1);
+  EXPECT_TRUE(says(::testing::internal::GetCapturedStderr(), {path("eval").string(), "is not read", "validation"}));
+  fs::rename(path("valid"), path("validation"));
+  fs::remove(path("eval"));
+  ::testing::internal::CaptureStderr();
+  EXPECT_EQ(open().validation->size(), 1);
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+  fs::create_directory(path("val"));
+  EXPECT_TRUE(says(refused({.resize = "16"}), {"'val' and 'validation'", "one folder"}));
+}
+
 TEST_F(ImageFolder, WithoutASizeAllMustBeAlike) {
   fs::remove(path("bees/1.jpg"));
   EXPECT_EQ(open({}).train->image_shape(), (Shape{29, 37, 3}));

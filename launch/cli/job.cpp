@@ -34,6 +34,7 @@ Json configuration(const Job& job) {
           {"resize", o.resize},
           {"normalise", o.normalise},
           {"channels", o.channels},
+          {"channels_first", o.channels_first},
           {"on_corrupt", o.on_corrupt},
           {"validation_split", o.validation_split},
           {"workers", job.model.workers(job.run)},

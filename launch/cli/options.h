@@ -23,6 +23,7 @@ struct Options {
   std::string data = "digits";
   std::string resize, normalise = "auto", on_corrupt = "stop";
   int channels = 3;
+  bool channels_first = false;
   float validation_split = 0;
   std::optional<int> workers;
   bool cache = false;

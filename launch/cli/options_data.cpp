@@ -20,6 +20,8 @@ void add_reading_options(CLI::App& verb, Options& options) {
           "after bringing the shorter side to SHORTER")
       ->type_name("SIDE|HxW|SIDE:SHORTER");
   verb.add_option("--channels", options.channels, "Of image files: 3, or 1 for grey")->capture_default_str();
+  verb.add_flag("--channels-first", options.channels_first,
+                "Arrays of images are [N, C, H, W], as PyTorch has them, and not [N, H, W, C]");
   verb.add_option("--on-corrupt", options.on_corrupt, "What to do at image files that cannot be decoded")
       ->type_name(alternatives(on_corrupt_names()))
       ->capture_default_str();
@@ -61,6 +63,7 @@ DataOptions data_options(const Options& options, const Runtime& runtime) {
   return {.resize = options.resize,
           .normalise = options.normalise,
           .channels = options.channels,
+          .channels_first = options.channels_first,
           .on_corrupt = options.on_corrupt,
           .validation_split = options.validation_split,
           .seed = options.seed,

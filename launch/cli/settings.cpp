@@ -193,8 +193,8 @@ std::string difference(const Json& mine, const Json& first) {
 }  // namespace
 
 const std::vector<std::string>& data_settings() {
-  static const std::vector<std::string> names{"data",       "resize",           "normalise", "channels",
-                                              "on-corrupt", "validation-split", "seed"};
+  static const std::vector<std::string> names{"data",           "resize",     "normalise",        "channels",
+                                              "channels-first", "on-corrupt", "validation-split", "seed"};
   return names;
 }
 

@@ -2,6 +2,7 @@
 #include <mutex>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "launch/data/byte_images.h"
 #include "launch/data/gzip.h"
 #include "launch/data/npy.h"
@@ -79,6 +80,34 @@ int largest(const Array& labels) {
   return static_cast<int>(std::clamp<int64_t>(most, 0, 1 << 20));
 }
 
+/// [N, C, H, W] to [N, H, W, C].
+void put_channels_last(Array& images) {
+  auto& s = images.shape;
+  const auto channels = static_cast<size_t>(s[1]), pixels = static_cast<size_t>(s[2] * s[3]), size = images.size;
+  std::vector<uint8_t> last(images.bytes.size());
+  const uint8_t* from = images.bytes.data();
+  for (size_t image = 0; image < last.size(); image += channels * pixels * size)
+    for (size_t c = 0; c < channels; ++c)
+      for (size_t p = 0; p < pixels; ++p, from += size)
+        std::copy_n(from, size, last.data() + image + (p * channels + c) * size);
+  images.bytes = std::move(last);
+  s = {s[0], s[2], s[3], s[1]};
+}
+
+/// Array images of four sides are read as `channels` says.
+void arrange(Array& images, Channels channels, const std::string& where) {
+  const auto& s = images.shape;
+  if (s.size() != 4) return;
+  const auto colours = [](int64_t side) { return side == 1 || side == 3; };
+  if (channels == Channels::first)
+    put_channels_last(images);
+  else if (colours(s[1]) && !colours(s[3]))
+    log().warn(
+        "{}: images are {}, read as {} row{} and {} columns of {} channels; --channels-first reads them as {} "
+        "channel{} of {} rows and {} columns",
+        where, shape_text(images), s[1], s[1] == 1 ? "" : "s", s[2], s[3], s[1], s[1] == 1 ? "" : "s", s[2], s[3]);
+}
+
 }  // namespace
 
 std::shared_ptr<const Dataset> array_dataset(Array images, Array labels, int least_classes, const std::string& where) {
@@ -95,18 +124,18 @@ std::shared_ptr<const Dataset> array_dataset(Array images, Array labels, int lea
   return std::make_shared<Arrays>(std::move(images), std::move(read), classes);
 }
 
-Data open_npy(const std::string& files) {
+Data open_npy(const std::string& files, Channels channels) {
   const size_t comma = files.find(',');
   if (comma == std::string::npos || comma == 0 || comma + 1 == files.size())
     throw InputError("data 'npy:{}', expected npy:IMAGES.npy,LABELS.npy", files);
   const std::string images = files.substr(0, comma), labels = files.substr(comma + 1);
-  return {"npy:" + files,
-          array_dataset(parse_npy(read_file(images), images), parse_npy(read_file(labels), labels), 1, images),
-          nullptr};
+  Array read = parse_npy(read_file(images), images);
+  arrange(read, channels, images);
+  return {"npy:" + files, array_dataset(std::move(read), parse_npy(read_file(labels), labels), 1, images), nullptr};
 }
 
-Data open_npz(const std::filesystem::path& file) {
-  auto arrays = parse_npz(read_file(file), file.string());
+Data open_npz(const std::filesystem::path& file, Channels channels) {
+  auto arrays = parse_npz(read_file(file), file.string(), {"x_train", "y_train", "x_test", "y_test"});
   const auto take = [&](const std::string& name) {
     const auto found = arrays.find(name);
     if (found == arrays.end())
@@ -115,9 +144,11 @@ Data open_npz(const std::filesystem::path& file) {
     return std::move(found->second);
   };
   Array x_train = take("x_train"), y_train = take("y_train");
+  arrange(x_train, channels, file.string());
   if (!arrays.contains("x_test") && !arrays.contains("y_test"))
     return {"npz:" + file.string(), array_dataset(std::move(x_train), std::move(y_train), 1, file.string()), nullptr};
   Array x_test = take("x_test"), y_test = take("y_test");
+  if (channels == Channels::first) arrange(x_test, channels, file.string());
   const int whole = y_test.kind == 'f' || y_train.kind == 'f' ? 1 : std::max(largest(y_train), largest(y_test)) + 1;
   Data data{"npz:" + file.string(), array_dataset(std::move(x_train), std::move(y_train), whole, file.string()),
             array_dataset(std::move(x_test), std::move(y_test), whole, file.string())};

@@ -146,6 +146,25 @@ std::shared_ptr<const Dataset> open_set(const fs::path& root, const std::vector<
                                          static_cast<int>(classes.size()), reading, !odd, std::move(left_out));
 }
 
+/// The validation images beside DIRECTORY/train, by any of their usual names; none: an empty path. Warns of folders
+/// that are none of the sets.
+fs::path validation_folder(const fs::path& directory) {
+  fs::path found;
+  for (const std::string& name : class_folders(directory)) {
+    if (name == "train" || name == "test") continue;
+    if (name != "val" && name != "valid" && name != "validation") {
+      log().warn("'{}' is not read: beside train, expected val (or valid, or validation) and test",
+                 (directory / name).string());
+      continue;
+    }
+    if (!found.empty())
+      throw InputError("'{}' has '{}' and '{}', expected one folder of validation images", directory.string(),
+                       found.filename().string(), name);
+    found = directory / name;
+  }
+  return found;
+}
+
 }  // namespace
 
 Data open_image_folder(const fs::path& directory, ImageReading reading) {
@@ -159,8 +178,8 @@ Data open_image_folder(const fs::path& directory, ImageReading reading) {
   data.class_names = class_folders(root);
   data.train = open_set(root, data.class_names, reading, own_size);
   if (!divided) return data;
-  if (fs::is_directory(directory / "val"))
-    data.validation = open_set(directory / "val", data.class_names, reading, own_size);
+  if (const fs::path validation = validation_folder(directory); !validation.empty())
+    data.validation = open_set(validation, data.class_names, reading, own_size);
   if (fs::is_directory(directory / "test"))
     data.test = open_set(directory / "test", data.class_names, reading, own_size);
   return data;

@@ -8,7 +8,8 @@
 namespace lockstep {
 
 /// Opens DIRECTORY/class/*.jpg, .jpeg and .png, or, where there is DIRECTORY/train, the sets in DIRECTORY/train,
-/// DIRECTORY/val and DIRECTORY/test (any of the last two may be missing). Classes are labelled in the byte order of
+/// DIRECTORY/val (or valid, or validation) and DIRECTORY/test (any of the last two may be missing); other folders there
+/// are told of. Classes are labelled in the byte order of
 /// their names, samples ordered by class and name; a sample's key is a hash of class and name, so that others may come
 /// and go. Each file's header is read: one that is no image is refused or, with OnCorrupt::skip, left out and told of.
 /// Files with other extensions are left out and told of; those whose name begins with a dot are not looked at.

@@ -44,16 +44,42 @@ std::vector<int64_t> parse_shape(std::string_view text, const std::string& where
   return shape;
 }
 
-/// "'<f4'" to kind and size.
-void parse_type(std::string_view text, Array& array, const std::string& where) {
+/// "'<f4'" to kind and size; returns whether the bytes of a number are in big-endian order.
+bool parse_type(std::string_view text, Array& array, const std::string& where) {
   const std::string_view type = text.substr(0, text.find(text.empty() ? '\'' : text[0], 1));
-  constexpr std::string_view known[] = {"|u1", "|i1", "|b1", "<u2", "<i2", "<u4",
-                                        "<i4", "<u8", "<i8", "<f2", "<f4", "<f8"};
-  if (type.size() != 4 || std::ranges::find(known, type.substr(1)) == std::end(known))
-    throw InputError("{}: type {}, expected whole numbers, f4 or f8, little-endian (numpy.astype makes one of another)",
-                     where, text.substr(0, 12));
+  constexpr std::string_view bytes[] = {"u1", "i1", "b1"},
+                             longer[] = {"u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"};
+  const auto is_one_of = [&](std::span<const std::string_view> known) {
+    return std::ranges::find(known, type.substr(2)) != known.end();
+  };
+  const char order = type.size() == 4 ? type[1] : ' ';
+  if (!(order == '|' && is_one_of(bytes)) && !((order == '<' || order == '>') && is_one_of(longer)))
+    throw InputError("{}: type {}, expected whole numbers, f4 or f8 (numpy.astype makes one of another)", where,
+                     text.substr(0, 12));
   array.kind = type[2];
   array.size = static_cast<size_t>(type[3] - '0');
+  return order == '>';
+}
+
+/// Brings elements that lie with the first side as the fastest (Fortran's order) into C's order.
+void to_c_order(Array& array) {
+  std::vector<size_t> strides;  // of the sides, in bytes of what was read
+  size_t stride = array.size;
+  for (const int64_t side : array.shape) {
+    strides.push_back(stride);
+    stride *= static_cast<size_t>(side);
+  }
+  std::vector<uint8_t> ordered;
+  ordered.reserve(array.bytes.size());
+  std::vector<int64_t> place(array.shape.size());
+  while (ordered.size() < array.bytes.size()) {
+    size_t from = 0;
+    for (size_t d = 0; d < place.size(); ++d) from += static_cast<size_t>(place[d]) * strides[d];
+    ordered.insert(ordered.end(), array.bytes.begin() + static_cast<ptrdiff_t>(from),
+                   array.bytes.begin() + static_cast<ptrdiff_t>(from + array.size));
+    for (size_t d = place.size(); d-- > 0 && ++place[d] == array.shape[d];) place[d] = 0;
+  }
+  array.bytes = std::move(ordered);
 }
 
 }  // namespace
@@ -104,12 +130,12 @@ Array parse_npy(std::vector<uint8_t> bytes, const std::string& file) {
   const std::string where = file + ": byte " + std::to_string(begin);
 
   Array array;
-  parse_type(entry(header, "'descr'"), array, where);
+  const bool big_endian = parse_type(entry(header, "'descr'"), array, where);
   array.shape = parse_shape(entry(header, "'shape'"), where);
   const std::string_view order = entry(header, "'fortran_order'");
-  if (!order.starts_with("False") && !(order.starts_with("True") && array.shape.size() < 2))
-    throw InputError("{}: fortran_order {}, expected False (numpy.ascontiguousarray makes it so)", where,
-                     order.substr(0, order.find(',')));
+  if (!order.starts_with("False") && !order.starts_with("True"))
+    throw InputError("{}: fortran_order {}, expected False or True", where, order.substr(0, order.find(',')));
+  const bool first_side_first = order.starts_with("True") && array.shape.size() > 1;  // the header goes below
   const size_t data = begin + length;
   const uint64_t expected = static_cast<uint64_t>(array.elements()) * array.size;
   if (bytes.size() - data != expected)
@@ -117,6 +143,10 @@ Array parse_npy(std::vector<uint8_t> bytes, const std::string& file) {
                      bytes.size() - data, expected);
   bytes.erase(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(data));
   array.bytes = std::move(bytes);
+  if (big_endian)
+    for (auto at = array.bytes.begin(); at != array.bytes.end(); at += static_cast<ptrdiff_t>(array.size))
+      std::reverse(at, at + static_cast<ptrdiff_t>(array.size));
+  if (first_side_first) to_c_order(array);
   return array;
 }
 

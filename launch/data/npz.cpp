@@ -136,12 +136,14 @@ class Zip {
 
 }  // namespace
 
-std::map<std::string, Array> parse_npz(std::span<const uint8_t> bytes, const std::string& file) {
+std::map<std::string, Array> parse_npz(std::span<const uint8_t> bytes, const std::string& file,
+                                       std::initializer_list<std::string_view> names) {
   const Zip zip(bytes, file);
   std::map<std::string, Array> arrays;
   for (const auto& member : zip.members()) {
     if (!member.name.ends_with(".npy")) continue;
     const std::string name = member.name.substr(0, member.name.size() - 4);
+    if (std::ranges::find(names, name) == names.end()) continue;
     arrays.emplace(name, parse_npy(zip.unpack(member), file + ": " + name));
   }
   return arrays;

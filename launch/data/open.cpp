@@ -17,10 +17,15 @@ namespace lockstep {
 
 namespace {
 
+/// Of image files, and of arrays.
+struct HowToRead : ImageReading {
+  Channels arrays = Channels::last;
+};
+
 struct Kind {
   std::string name;
   std::string_view rest;  // what is expected behind the colon
-  Data (*open)(const std::string& rest, const ImageReading& reading);
+  Data (*open)(const std::string& rest, const HowToRead& reading);
 };
 
 /// "224", "224x256" or "224:256".
@@ -37,7 +42,7 @@ void parse_image_size(const std::string& text, ImageReading& reading) {
 
 const std::vector<Kind>& kinds() {
   using Text = const std::string&;
-  using Reading = const ImageReading&;
+  using Reading = const HowToRead&;
   static const std::vector<Kind> all{
       {"digits", "", [](Text, Reading) { return open_digits(); }},
       {"idx", "DIR with the directory of the IDX files", [](Text rest, Reading) { return open_idx(rest); }},
@@ -47,8 +52,9 @@ const std::vector<Kind>& kinds() {
        [](Text rest, Reading reading) { return open_cifar(rest, cifar100, reading.workers); }},
       {"images", "DIR with a folder of images a class",
        [](Text rest, Reading reading) { return open_image_folder(rest, reading); }},
-      {"npy", "IMAGES.npy,LABELS.npy", [](Text rest, Reading) { return open_npy(rest); }},
-      {"npz", "FILE with x_train and y_train", [](Text rest, Reading) { return open_npz(rest); }},
+      {"npy", "IMAGES.npy,LABELS.npy", [](Text rest, Reading reading) { return open_npy(rest, reading.arrays); }},
+      {"npz", "FILE with x_train and y_train",
+       [](Text rest, Reading reading) { return open_npz(rest, reading.arrays); }},
       {"packed", "FILE that lockstep pack wrote",
        [](Text rest, Reading reading) { return open_packed(rest, reading); }},
       {"synthetic", "HxWxC/CLASSES/COUNT", [](Text rest, Reading) { return open_synthetic(rest); }},
@@ -77,7 +83,8 @@ ImageReading image_reading(const DataOptions& options) {
 }
 
 Data open_data(const std::string& spec, const DataOptions& options) {
-  const ImageReading reading = image_reading(options);  // whether or not there are image files: nonsense is refused
+  // Whether or not there are image files: nonsense is refused.
+  const HowToRead reading{image_reading(options), options.channels_first ? Channels::first : Channels::last};
   const size_t colon = spec.find(':');
   const std::string name = spec.substr(0, colon);
   const std::string rest = colon == std::string::npos ? "" : spec.substr(colon + 1);
@@ -87,6 +94,9 @@ Data open_data(const std::string& spec, const DataOptions& options) {
     if (kind.name != name) continue;
     if (kind.rest.empty() && colon != std::string::npos)
       throw InputError("data '{}': {} takes nothing behind a colon", spec, name);
+    if (options.channels_first && name != "npy" && name != "npz")
+      throw InputError(
+          "data '{}': --channels-first says how arrays lie, expected npy:IMAGES.npy,LABELS.npy or npz:FILE", spec);
     if (!kind.rest.empty() && rest.empty() && name != "synthetic")
       throw InputError("data '{}', expected {}:{}", spec, name, kind.rest);
     return kind.open(rest, reading);

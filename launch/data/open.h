@@ -18,6 +18,7 @@ struct DataOptions {
   std::string resize = {};
   std::string normalise = "auto";   // as parse_normalisation takes it
   int channels = 3;                 // of image files: 3, or 1 for grey
+  bool channels_first = false;      // of arrays with four sides: see Channels
   std::string on_corrupt = "stop";  // image files that cannot be decoded: stop, or skip (see encoded_images.h)
   float validation_split = 0;       // the share of the training set that becomes the validation set
   uint64_t seed = 0;                // of the split

@@ -116,13 +116,13 @@ void read_npy(std::span<const uint8_t> bytes) {
   read_all(array_dataset(array, labels, 1, "x"));
 }
 void read_npz(std::span<const uint8_t> bytes) {
-  auto arrays = parse_npz(bytes, "x");
+  auto arrays = parse_npz(bytes, "x", {"x_train", "y_train"});
   if (arrays.contains("x_train") && arrays.contains("y_train"))
     read_all(array_dataset(arrays["x_train"], arrays["y_train"], 1, "x"));
 }
 std::vector<Bytes> npy_seeds() {
   std::vector<Bytes> all;
-  for (const char* name : {"u1", "f4", "f8", "labels_i8", "fortran", "text"})
+  for (const char* name : {"u1", "f4", "f8", "labels_i8", "fortran", "big_endian", "text"})
     all.push_back(testing::golden_array(name));
   return all;
 }

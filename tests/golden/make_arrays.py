@@ -18,6 +18,7 @@ def saved(save, *arrays, **named):
 
 images = (numpy.arange(5 * 4 * 3) * 7 % 256).astype(numpy.uint8).reshape(5, 4, 3)
 colours = (numpy.arange(4 * 2 * 3 * 3) / 100).reshape(4, 2, 3, 3)
+wide = (numpy.arange(4 * 2 * 5 * 3) * 11 % 256).astype(numpy.uint8).reshape(4, 2, 5, 3)
 labels = numpy.array([3, 0, 2, 1, 2])
 sets = {"x_train": images, "y_train": labels, "x_test": images[:2], "y_test": labels[:2].astype(numpy.uint8)}
 print(json.dumps({
@@ -36,4 +37,15 @@ print(json.dumps({
         "deflated": saved(numpy.savez_compressed, **sets),
         "train_only": saved(numpy.savez_compressed, x_train=images, y_train=labels),
         "half": saved(numpy.savez, x_train=images),
+        "big_endian_f8": saved(numpy.save, colours.astype(">f8")),
+        "labels_big_endian": saved(numpy.save, labels.astype(">i4")),
+        "fortran_u1": saved(numpy.save, numpy.asfortranarray(images)),
+        "fortran_column": saved(numpy.save, numpy.asfortranarray(labels.astype(">i2").reshape(5, 1))),
+        "complex": saved(numpy.save, colours.astype(numpy.complex64)),
+        "others": saved(numpy.savez, class_names=numpy.array(["ant", "bee"]), complex=colours.astype(numpy.complex64),
+                        x_train=images, y_train=labels),
+        "bad_labels": saved(numpy.savez, x_train=images, y_train=numpy.array(["a", "b", "a", "b", "a"])),
+        "channels_last": saved(numpy.savez, x_train=wide, y_train=labels[:4], x_test=wide[1:], y_test=labels[1:4]),
+        "channels_first": saved(numpy.savez, x_train=wide.transpose(0, 3, 1, 2), y_train=labels[:4],
+                                x_test=numpy.ascontiguousarray(wide[1:].transpose(0, 3, 1, 2)), y_test=labels[1:4]),
     }}, indent=0))
