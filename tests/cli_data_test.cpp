@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "tests/golden_files.h"
 #include "tests/run_command.h"
@@ -61,6 +62,40 @@ TEST_F(CliData, APartIsHeldOut) {
   EXPECT_EQ(trained.code, 0) << trained.text;
   EXPECT_TRUE(trained.says("validation accuracy")) << trained.text;
   EXPECT_TRUE(run(train("images:" + path("in"), "--resize 8 --validation-split 1.5")).says("expected above 0"));
+}
+
+TEST_F(CliData, AStratifiedSplitIsRecordedAndKept) {
+  const std::string all =
+      train("images:" + path("in"),
+            "--resize 8 --channels 1 --validation-split stratified:0.25 --checkpoint-every 1 --seed 3 ");
+  const Outcome straight = run(all + "--out " + path("run"));
+  ASSERT_EQ(straight.code, 0) << straight.text;
+  const auto manifest = nlohmann::json::parse(lockstep::testing::read_text(path("run/manifest.json")));
+  EXPECT_EQ(manifest["data"]["validation_samples"], 4);
+  EXPECT_EQ(manifest["options"]["validation-split"], "stratified:0.25");
+  EXPECT_EQ(manifest["configuration"]["validation_split"], "stratified:0.25");
+  const std::string evaluated = run("evaluate --run " + path("run")).line_after("validation accuracy ");
+  EXPECT_EQ(evaluated.size() > 0 ? evaluated : "none", straight.line_after("validation accuracy "));
+  EXPECT_EQ(run("predict --run " + path("run")).count("\n"), 4U);
+  const Outcome resumed = run(all + "--resume " + path("run/checkpoints/step-000001") + " --out " + path("again"));
+  EXPECT_EQ(resumed.line_after("weights sha256 "), straight.line_after("weights sha256 ")) << resumed.text;
+  const std::string other = train("images:" + path("in"), "--resize 8 --channels 1 --validation-split 0.25 --seed 3 ");
+  EXPECT_EQ(run(other + "--resume " + path("run/checkpoints/step-000001")).code, 2);
+  for (const char* text : {"stratified", "stratified:", "0.1x", "classes:0.1"})
+    EXPECT_TRUE(run(train("digits", std::string("--validation-split ") + text)).says("or stratified:0.1")) << text;
+}
+
+TEST_F(CliData, ArraysAreReadAsTheOptionsSay) {
+  for (const char* name : {"channels_first", "channels_last"}) {
+    const auto bytes = lockstep::testing::golden_array(name);
+    write_file(path(name), {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  }
+  const std::string all = "train --model seed_cnn --resize 16 --batch 4 --lanes 2 --steps 2 --quiet --data npz:";
+  const Outcome last = run(all + path("channels_last"));
+  ASSERT_EQ(last.code, 0) << last.text;
+  const Outcome first = run(all + path("channels_first") + " --channels-first --out " + path("run"));
+  EXPECT_EQ(first.line_after("weights sha256 "), last.line_after("weights sha256 ")) << first.text;
+  EXPECT_EQ(run("evaluate --run " + path("run")).line_after("test accuracy "), first.line_after("test accuracy "));
 }
 
 TEST_F(CliData, InfoTellsWhatThereIs) {

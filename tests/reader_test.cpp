@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <numeric>
 #include <set>
 
 #include "launch/data/cifar.h"
@@ -294,6 +295,52 @@ TEST(Split, HoldsOutByKeyAndSeed) {
   for (const float share : {-0.1F, 1.0F, 2.0F})
     EXPECT_TRUE(says(error_of([&] { split(data, share, 0); }), {"validation split"}));
   EXPECT_TRUE(says(error_of([&] { split(open_data("synthetic:2x2x1/2/3").train, 0.0001F, 0); }), {"3 of 3 images"}));
+}
+
+TEST(Split, StratifiedHoldsOutTheShareOfEachClass) {
+  const auto counts = [](const Dataset& set) {
+    std::vector<int> of_class(static_cast<size_t>(set.classes()));
+    for (int64_t i = 0; i < set.size(); ++i) ++of_class.at(static_cast<size_t>(set.label(i)));
+    return of_class;
+  };
+  const auto digits = open_data("digits").train;
+  bool plain_is_off = false;
+  for (const float share : {0.1F, 0.37F, 0.8F})
+    for (const uint64_t seed : {0, 5}) {
+      const Split parts = stratified_split(digits, share, seed), plain = split(digits, share, seed);
+      EXPECT_EQ(parts.rest->size() + parts.held_out->size(), 1437);
+      const auto all = counts(*digits), held_out = counts(*parts.held_out), by_hash = counts(*plain.held_out);
+      for (size_t c = 0; c < all.size(); ++c) {
+        const double exact = double{share} * all[c];
+        EXPECT_LE(std::abs(held_out[c] - exact), 0.5001) << "class " << c;
+        plain_is_off |= std::abs(by_hash[c] - exact) > 2;
+      }
+    }
+  EXPECT_TRUE(plain_is_off) << "the negative control";
+  EXPECT_EQ(label(*digits, 700), digits->label(700));
+
+  // Samples come one by one: at most one other of the class changes its side.
+  const auto all = open_data("synthetic:2x2x1/3/90").train;
+  const auto keys = [&](int64_t size) {
+    std::vector<int64_t> first(static_cast<size_t>(size));
+    std::iota(first.begin(), first.end(), 0);
+    const auto held_out = stratified_split(subset(all, first), 0.3F, 1).held_out;
+    std::set<uint64_t> found;
+    for (int64_t i = 0; i < held_out->size(); ++i) found.insert(held_out->key(i));
+    return found;
+  };
+  for (int64_t size = 30; size < 90; ++size) {
+    const auto before = keys(size), after = keys(size + 1);
+    std::vector<uint64_t> moved;
+    std::ranges::set_symmetric_difference(before, after, std::back_inserter(moved));
+    std::erase(moved, static_cast<uint64_t>(size));
+    EXPECT_LE(moved.size(), 1U) << size;
+    for (const uint64_t key : moved) EXPECT_EQ(key % 3, static_cast<uint64_t>(size % 3)) << "another class";
+  }
+  EXPECT_NE(stratified_split(digits, 0.1F, 1).held_out->content_sha256(),
+            stratified_split(digits, 0.1F, 2).held_out->content_sha256());
+  EXPECT_EQ(counts(*stratified_split(open_data("synthetic:2x2x1/2/3").train, 0.9F, 0).rest), (std::vector{1, 1}));
+  EXPECT_TRUE(says(error_of([&] { stratified_split(digits, 1.0F, 0); }), {"validation split of 1"}));
 }
 
 TEST(Split, IsMadeBeforeMeasuring) {

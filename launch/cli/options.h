@@ -24,7 +24,7 @@ struct Options {
   std::string resize, normalise = "auto", on_corrupt = "stop";
   int channels = 3;
   bool channels_first = false;
-  float validation_split = 0;
+  std::string validation_split;
   std::optional<int> workers;
   bool cache = false;
 

@@ -1,5 +1,6 @@
 // Which data set, and how it is read.
 #include <CLI/CLI.hpp>
+#include <charconv>
 
 #include "core/error.h"
 #include "launch/cli/options.h"
@@ -43,7 +44,11 @@ void add_data_options(CLI::App& verb, Options& options) {
       "Keep decoded image files in memory, a byte a value, so that later epochs do not decode them again; not "
       "with --augment resized_crop, which takes another part each time");
   verb.add_option("--validation-split", options.validation_split,
-                  "Hold out this share (0 to 1) of the training images for validation, chosen by --seed");
+                  "Hold out this share (0 to 1) of the training images for validation: each by a hash of its name (or "
+                  "number) and --seed, so that it stays where it is when others come, and about this share of all and "
+                  "of each class. stratified:SHARE holds out exactly so many of each class, but for rounding; a new "
+                  "image then moves at most one other of its class")
+      ->type_name("SHARE|stratified:SHARE");
 }
 
 void add_pack_options(CLI::App& verb, Options& options) {
@@ -56,19 +61,35 @@ void add_info_options(CLI::App& verb, Options& options) {
   verb.add_option("DATA", options.data, "As --data of train")->required()->type_name(data_kinds);
 }
 
+namespace {
+
+/// "0.1", or "stratified:0.1".
+void parse_split(const std::string& text, DataOptions& options) {
+  constexpr std::string_view stratified = "stratified:";
+  options.stratified = text.starts_with(stratified);
+  const std::string_view share = std::string_view(text).substr(options.stratified ? stratified.size() : 0);
+  const char* end = share.data() + share.size();
+  const auto [stopped, error] = std::from_chars(share.data(), end, options.validation_split);
+  if (error != std::errc{} || stopped != end)
+    throw InputError("--validation-split is '{}', expected a share such as 0.1, or stratified:0.1", text);
+}
+
+}  // namespace
+
 DataOptions data_options(const Options& options, const Runtime& runtime) {
   if (options.workers && *options.workers < 1)
     throw InputError("--workers is {}, expected a number from 1", *options.workers);
   runtime.check_threads("--workers", options.workers.value_or(1), options.workers.value_or(1));
-  return {.resize = options.resize,
-          .normalise = options.normalise,
-          .channels = options.channels,
-          .channels_first = options.channels_first,
-          .on_corrupt = options.on_corrupt,
-          .validation_split = options.validation_split,
-          .seed = options.seed,
-          .workers = options.workers.value_or(runtime.cores()),
-          .cache = options.cache};
+  DataOptions chosen{.resize = options.resize,
+                     .normalise = options.normalise,
+                     .channels = options.channels,
+                     .channels_first = options.channels_first,
+                     .on_corrupt = options.on_corrupt,
+                     .seed = options.seed,
+                     .workers = options.workers.value_or(runtime.cores()),
+                     .cache = options.cache};
+  if (!options.validation_split.empty()) parse_split(options.validation_split, chosen);
+  return chosen;
 }
 
 }  // namespace lockstep::cli

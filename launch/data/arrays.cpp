@@ -34,6 +34,7 @@ class Arrays final : public Dataset {
     for (size_t i = 0; i < image.size(); ++i) image[i] = images_.value(first + i);
     return labels_[static_cast<size_t>(index)];
   }
+  int32_t label(int64_t index) const override { return labels_.at(static_cast<size_t>(index)); }
   ValueRange range() const override {
     std::call_once(measured_, [this] {
       if (images_.kind == 'f') range_ = measured_range(*this);

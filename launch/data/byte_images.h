@@ -24,6 +24,7 @@ class ByteImages final : public Dataset {
   Shape image_shape() const override { return contents_.image_shape; }
   int classes() const override { return contents_.classes; }
   int32_t read(int64_t index, std::span<float> image) const override;
+  int32_t label(int64_t index) const override { return contents_.labels.at(static_cast<size_t>(index)); }
   std::string content_sha256() const override;
 
  private:

@@ -12,6 +12,11 @@ void Dataset::read_target(int64_t, std::span<std::byte>) const {
   throw Error("a data set whose targets are {} does not read them", target().str());
 }
 
+int32_t Dataset::label(int64_t index) const {
+  std::vector<float> image(static_cast<size_t>(image_shape().elements()));
+  return read(index, image);
+}
+
 int32_t Dataset::read_crop(int64_t index, const ChooseCrop& choose, std::span<float> image) const {
   const Shape shape = image_shape();
   const int64_t height = shape[0], width = shape[1], channels = shape[2];

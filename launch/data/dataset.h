@@ -45,6 +45,8 @@ class Dataset {
   /// As `read`, but of the part that `choose` picks, brought to image_shape(). Sets that resize their images let it
   /// pick from the image before that; here it picks from the image as `read` gives it.
   virtual int32_t read_crop(int64_t index, const ChooseCrop& choose, std::span<float> image) const;
+  /// The label that `read` gives; sets that know it without the image override this.
+  virtual int32_t label(int64_t index) const;
   /// What tells a sample from the others, whatever else the set holds: its number, or a hash of its name.
   virtual uint64_t key(int64_t index) const { return static_cast<uint64_t>(index); }
   /// What changes colours goes by this. Bytes are read as 0 to 1; of floats see measured_range.

@@ -53,6 +53,7 @@ class EncodedImages final : public Dataset {
   int32_t read(int64_t index, std::span<float> image) const override;
   int32_t read_crop(int64_t index, const ChooseCrop& choose, std::span<float> image) const override;
   uint64_t key(int64_t index) const override { return source_->key(index); }
+  int32_t label(int64_t index) const override { return source_->label(index); }
   /// The same files, brought to another size.
   std::shared_ptr<const EncodedImages> at_size(std::array<int64_t, 2> size) const;
   /// Reads all files when it is called first, but for those hashed already.

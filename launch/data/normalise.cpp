@@ -43,6 +43,7 @@ class Normalised final : public Dataset {
     return label;
   }
   uint64_t key(int64_t index) const override { return inner_->key(index); }
+  int32_t label(int64_t index) const override { return inner_->label(index); }
   ValueRange range() const override { return inner_->range(); }
   const Normalisation* normalisation() const override { return &normalisation_; }
 

@@ -112,7 +112,8 @@ PreparedData prepare_data(const std::string& spec, const DataOptions& options) {
     if (data.validation)
       throw InputError("data '{}' has a validation set: --validation-split {} is one too many", spec,
                        options.validation_split);
-    const Split parts = split(data.train, options.validation_split, options.seed);
+    const Split parts =
+        (options.stratified ? stratified_split : split)(data.train, options.validation_split, options.seed);
     data.train = parts.rest;
     data.validation = parts.held_out;
   }

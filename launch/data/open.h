@@ -21,6 +21,7 @@ struct DataOptions {
   bool channels_first = false;      // of arrays with four sides: see Channels
   std::string on_corrupt = "stop";  // image files that cannot be decoded: stop, or skip (see encoded_images.h)
   float validation_split = 0;       // the share of the training set that becomes the validation set
+  bool stratified = false;          // that share of each class: stratified_split
   uint64_t seed = 0;                // of the split
   int workers = 1;                  // threads that unpack, look at and hash files
   bool cache = false;               // of image files: what was decoded is kept in memory, a byte a value

@@ -108,6 +108,7 @@ class PackedImages final : public Dataset {
   int classes() const override { return classes_; }
   uint64_t key(int64_t index) const override { return range_.pack->entry(range_.first + index).key; }
   std::string content_sha256() const override { return hash_; }
+  int32_t label(int64_t index) const override { return range_.pack->entry(range_.first + index).label; }
   ValueRange range() const override {
     std::call_once(measured_, [this] {
       if (!values_) values_ = has_floats() ? measured_range(*this) : ValueRange{};

@@ -45,6 +45,7 @@ class Resized final : public Dataset {
   void read_target(int64_t index, std::span<std::byte> target) const override { inner_->read_target(index, target); }
 
   uint64_t key(int64_t index) const override { return inner_->key(index); }
+  int32_t label(int64_t index) const override { return inner_->label(index); }
   ValueRange range() const override { return inner_->range(); }
 
   int32_t read(int64_t index, std::span<float> image) const override {

@@ -19,4 +19,9 @@ struct Split {
 /// a part would be empty.
 Split split(const std::shared_ptr<const Dataset>& data, float share, uint64_t seed);
 
+/// Holds out `share` of each class, rounded to whole samples, but never all of it: those with the smallest of the same
+/// random numbers. So where one sample of a class is added or removed, at most one other changes its side. Throws
+/// InputError as well where the samples' targets are no classes.
+Split stratified_split(const std::shared_ptr<const Dataset>& data, float share, uint64_t seed);
+
 }  // namespace lockstep

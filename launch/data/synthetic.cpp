@@ -80,10 +80,11 @@ class Synthetic final : public Dataset {
   int64_t size() const override { return count_; }
   Shape image_shape() const override { return spec_.image; }
   int classes() const override { return spec_.classes; }
+  int32_t label(int64_t index) const override { return static_cast<int32_t>(index % spec_.classes); }
 
   int32_t read(int64_t index, std::span<float> image) const override {
     check_read(*this, index, image);
-    const auto label = static_cast<int32_t>(index % spec_.classes);
+    const int32_t label = this->label(index);
     const int64_t channels = spec_.image[2];
     const uint32_t key = Random(seed, Purpose::Data, 1).bits(static_cast<uint64_t>(first_ + index), 0)[0];
     const auto n = static_cast<int32_t>(patterns_->row_floats);
