@@ -213,8 +213,7 @@ TEST(Prelu, MatchesTheReferenceAndFiniteDifferences) {
 }
 
 TEST(Prelu, HasAlphasSlopeAtZeroAsInPyTorch) {
-  const auto golden =
-      nlohmann::json::parse(std::ifstream(LOCKSTEP_SOURCE_DIR "/tests/golden/activations.json"))["prelu"];
+  const auto golden = golden_json("activations.json")["prelu"];
   // Repeated over 21 channels: in a vector's body and alone.
   constexpr int copies = 7;
   const auto row = [&](const char* name, size_t first) {
