@@ -109,7 +109,7 @@ Shards place_variables(const Network& network, const StepOptions& options, const
     placed.placement[to] = placed.placement[from];
     std::ranges::replace(placed.placement[to], partial, replicate);
     placed.slices[to] = placed.slices[from];
-    placed.local[to] = placed.local[from];
+    placed.local[to].shape[0] = placed.local[from].shape[0];
   }
   std::vector<std::string> layers;
   for (const auto& [layer, stage] : mesh.strategy().layer_stages) layers.push_back(layer);

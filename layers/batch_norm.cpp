@@ -38,13 +38,12 @@ std::vector<Type> BatchNormOp::infer(std::span<const Type> in) const {
   expect_type(in[2], channels, "beta");
   const Type per_lane{Shape{expect_lane_state(in[3], x), x.shape[-1]}};
   if (add) expect_type(in[4], x, "the residual");
-  return {x, per_lane, per_lane, channels, channels};
+  return {x, per_lane, per_lane, moments_type(x)};
 }
 
 std::vector<Rule> BatchNormOp::rules() const {
-  std::vector<Rule> rules{
-      {{shard(0), replicate, replicate, shard(0)}, {shard(0), shard(0), shard(0), partial, partial}},
-      {{shard(-1), shard(0), shard(0), replicate}, {shard(-1), shard(1), shard(1), shard(0), shard(0)}}};
+  std::vector<Rule> rules{{{shard(0), replicate, replicate, shard(0)}, {shard(0), shard(0), shard(0), partial}},
+                          {{shard(-1), shard(0), shard(0), replicate}, {shard(-1), shard(1), shard(1), shard(0)}}};
   if (add)
     for (Rule& rule : rules) rule.in.push_back(rule.in[0]);
   return rules;
@@ -162,7 +161,7 @@ Value BatchNormalization::build(Builder& builder, std::span<const Value> in) con
   const auto out =
       builder.add("", std::make_shared<BatchNormOp>(epsilon, false, false), {input, gamma, beta, builder.lane_state()});
   builder.track(mean, out[3], momentum);
-  builder.track(variance, out[4], momentum);
+  builder.track(variance, out[3], momentum);
   return out[0];
 }
 

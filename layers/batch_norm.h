@@ -3,6 +3,7 @@
 #pragma once
 
 #include "layers/layer.h"
+#include "layers/moments.h"
 #include "layers/relu.h"
 
 namespace lockstep {
@@ -11,11 +12,10 @@ namespace lockstep {
 ///   y = gamma * (x - mean) / sqrt(variance + epsilon) + beta [+ residual] [then relu]
 /// Inputs: x [N,C] or [N,H,W,C], gamma [C], beta [C], lane_state, and residual (as x) where `add`.
 /// Outputs: y; mean [L,C] and inverse deviation [L,C], one row a lane (logically all lanes, locally the one); the
-/// lane's number of samples times its mean [C] and times its biased variance [C]: summed over lanes and divided by the
-/// global number of samples they are the batch's mean, and the mean of the lanes' variances, by which training divides
-/// (so the running variance leaves out how far the lanes' means lie apart). y has the type of x; all others are f32.
+/// moments of the lane's values [C,4], a term of what MergeMomentsOp makes of all lanes: the global batch's moments. y
+/// has the type of x; all others are f32. The variance that training divides by is the lane's biased one.
 /// Mean and variance are over the lane's valid samples. Padding samples are normalised to 0, so that they stay finite
-/// through any depth of network. A lane without a valid sample has mean 0, variance 0 and sums 0.
+/// through any depth of network. A lane without a valid sample has mean 0, variance 0 and no moments.
 class BatchNormOp final : public Op {
  public:
   /// Throws InputError unless epsilon > 0.
@@ -71,7 +71,8 @@ class BatchNormInferenceOp final : public Op {
 };
 
 struct BatchNormalizationOptions {
-  /// moving = momentum * moving + (1 - momentum) * batch's, as in Keras (PyTorch's momentum is 1 minus this).
+  /// moving = momentum * moving + (1 - momentum) * global batch's, as in Keras (PyTorch's momentum is 1 minus this);
+  /// its variance is the unbiased one, as in PyTorch and TensorFlow's fused form.
   float momentum = 0.99F;
   float epsilon = 1e-3F;
   Regularizer beta_regularizer = {}, gamma_regularizer = {};

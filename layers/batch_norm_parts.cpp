@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "layers/check.h"
+#include "layers/moments.h"
 
 namespace lockstep {
 
@@ -13,7 +14,7 @@ Type channels_type(const Type& x) { return {Shape{x.shape[-1]}}; }
 Type per_lane_type(const Type& x, int64_t lanes) { return {Shape{lanes, x.shape[-1]}}; }
 
 /// Two a lane, part and channel.
-Type moments_type(const Type& x, int64_t lanes, ImageParts parts) {
+Type parts_type(const Type& x, int64_t lanes, ImageParts parts) {
   return {Shape{2 * lanes, parts.rows, parts.columns, x.shape[-1]}};
 }
 
@@ -42,7 +43,7 @@ Placement over_lanes(const Layout& layout) { return layout.image == shard(0) ? p
 std::vector<Type> BatchNormMomentsOp::infer(std::span<const Type> in) const {
   expect_count(in, 2);
   expect_image(in[0]);
-  return {moments_type(in[0], expect_lane_state(in[1], in[0]), parts)};
+  return {parts_type(in[0], expect_lane_state(in[1], in[0]), parts)};
 }
 
 std::vector<Rule> BatchNormMomentsOp::rules() const {
@@ -75,17 +76,17 @@ std::vector<Type> BatchNormApplyOp::infer(std::span<const Type> in) const {
   expect_type(in[2], channels_type(x), "beta");
   const int64_t lanes = expect_lane_state(in[3], x);
   expect_image(in[4]);
-  expect_type(in[4], moments_type(x, lanes, {in[4].shape[1], in[4].shape[2]}), "what the parts tell");
+  expect_type(in[4], parts_type(x, lanes, {in[4].shape[1], in[4].shape[2]}), "what the parts tell");
   if (add) expect_type(in[5], x, "the residual");
-  return {x, per_lane_type(x, lanes), per_lane_type(x, lanes), channels_type(x), channels_type(x)};
+  return {x, per_lane_type(x, lanes), per_lane_type(x, lanes), moments_type(x)};
 }
 
 std::vector<Rule> BatchNormApplyOp::rules() const {
   std::vector<Rule> rules;
   for (const Layout& layout : layouts) {
-    const Placement x = layout.image, moments = in_space(layout) ? replicate : x, sum = over_lanes(layout);
+    const Placement x = layout.image, moments = in_space(layout) ? replicate : x;
     rules.push_back({{x, layout.channels, layout.channels, layout.lane_state, moments},
-                     {x, layout.per_lane, layout.per_lane, sum, sum},
+                     {x, layout.per_lane, layout.per_lane, over_lanes(layout)},
                      layout.cut});
     if (add) rules.back().in.push_back(x);
   }
@@ -127,7 +128,7 @@ std::vector<Type> BatchNormGradSumsOp::infer(std::span<const Type> in) const {
   expect_type(rest[0], x, "dy");
   const int64_t lanes = expect_lane_state(rest[2], x);
   expect_type(rest[1], per_lane_type(x, lanes), "the mean");
-  return {moments_type(x, lanes, {})};
+  return {parts_type(x, lanes, {})};
 }
 
 std::vector<Rule> BatchNormGradSumsOp::rules() const {
@@ -150,7 +151,7 @@ std::vector<Type> BatchNormGradApplyOp::infer(std::span<const Type> in) const {
   const int64_t lanes = expect_lane_state(rest[4], x);
   expect_type(rest[2], per_lane_type(x, lanes), "the mean");
   expect_type(rest[3], per_lane_type(x, lanes), "the inverse deviation");
-  expect_type(rest[5], moments_type(x, lanes, {}), "the sums");
+  expect_type(rest[5], parts_type(x, lanes, {}), "the sums");
   std::vector<Type> out{x, channels_type(x), channels_type(x)};
   if (add) out.push_back(x);
   return out;

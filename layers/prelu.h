@@ -5,7 +5,7 @@
 
 namespace lockstep {
 
-/// y = x where x >= 0, else alpha x: He et al., "Delving deep into rectifiers", ICCV 2015, eq. 1. Inputs: x [N,…],
+/// y = x where x > 0, else alpha x: He et al., "Delving deep into rectifiers", ICCV 2015, eq. 1. Inputs: x [N,…],
 /// alpha f32, as a sample of x but with 1 for the first `shared` of its dimensions, along which it is the same.
 class PreluOp final : public Op {
  public:

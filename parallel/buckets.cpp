@@ -17,12 +17,13 @@ namespace {
 /// the output (floats in Region::Sum); they are read through it.
 class MergeLaneOp final : public Op {
  public:
-  explicit MergeLaneOp(int64_t floats) : floats(floats) {}
+  MergeLaneOp(int64_t floats, Merge merge) : floats(floats), merge(std::move(merge)) {}
   std::string_view name() const override { return "merge_lane"; }
   std::vector<Type> infer(std::span<const Type>) const override { return {{Shape{floats}, DType::f32}}; }
   std::vector<Rule> rules() const override { return {}; }
 
   const int64_t floats;
+  const Merge merge;
 };
 
 struct Reduction {
@@ -30,6 +31,7 @@ struct Reduction {
   size_t begin = 0, end = 0;  // bytes in Region::Sum
   std::vector<int> axes;
   Section section;
+  Merge merge;
 };
 
 std::vector<std::vector<Reduction>> group(const std::vector<Reduction>& reductions, const BucketRequest& request) {
@@ -38,6 +40,7 @@ std::vector<std::vector<Reduction>> group(const std::vector<Reduction>& reductio
     const size_t limit = groups.size() <= 1 ? request.first_bytes : request.bucket_bytes;
     const auto is_gradient = [&](const Reduction& r) { return r.begin < request.gradient_bytes; };
     if (groups.empty() || next.end - groups.back()[0].begin > limit || next.axes != groups.back()[0].axes ||
+        next.merge != groups.back()[0].merge ||
         (request.phased && next.section.phase != groups.back()[0].section.phase) ||
         (request.sharers > 1 && is_gradient(next) != is_gradient(groups.back()[0])))
       groups.emplace_back();
@@ -70,7 +73,7 @@ std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& 
     if (found == request.sums.end()) throw Error("{}: no place was given for the sum", node.name);
     const size_t begin = found->second.offset;
     const size_t end = begin + aligned(placed.local[static_cast<size_t>(term.id)].bytes());
-    reductions.push_back({term, node.out[0], begin, end, reduce->axes, node.section});
+    reductions.push_back({term, node.out[0], begin, end, reduce->axes, node.section, reduce->merge});
     graph.set_role(term, Role::Sum);
     fixed[term.id] = found->second;
     fixed[node.out[0].id] = {Region::Total, begin};
@@ -96,7 +99,7 @@ std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& 
     const Value rank_sum = flat_value(name + "/rank_sum", floats, {Region::Sum, begin});
     const Value total = flat_value(name + "/total", floats, {Region::Total, begin});
     const Section section = members.front().section;
-    Node merge{name + "/merge", std::make_shared<MergeLaneOp>(floats), {}, {rank_sum}, section};
+    Node merge{name + "/merge", std::make_shared<MergeLaneOp>(floats, members.front().merge), {}, {rank_sum}, section};
     Node reduce{name + "/all_reduce", nullptr, {rank_sum}, {total}, section};
     if (begin < request.gradient_bytes) {
       bucket.owned = owned_bytes(begin, std::min(bucket.end, request.gradient_bytes), request.sharers, request.sharer);
@@ -110,7 +113,8 @@ std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& 
     }
     std::vector<Type> out;
     for (Value value : reduce.out) out.push_back(graph.type(value));
-    reduce.op = std::make_shared<AllReduceOp>(members.front().axes, out, request.sharers > 1 && bucket.gradients);
+    reduce.op = std::make_shared<AllReduceOp>(members.front().axes, out, request.sharers > 1 && bucket.gradients,
+                                              members.front().merge);
     graph.append(std::move(merge));
     graph.append(std::move(reduce));
     buckets.push_back(bucket);
@@ -158,24 +162,53 @@ class MeshReduce {
   Arena scratch_;
 };
 
+/// Addition, or the operator's kernel.
+Combine combine_by(const KernelTable& kernels, const Merge& merge, int64_t n) {
+  if (!merge) return addition(static_cast<size_t>(n));
+  const Type type{Shape{n}};
+  Kernel kernel = kernels.make(*merge, {{type, type}, {type}});
+  if (kernel.workspace > 0 || kernel.packed > 0) throw Error("{} merges sums, but takes memory", merge->name());
+  return [kernel = std::move(kernel), type](Stream& stream, float* to, const float* from) {
+    const Tensor both[]{{reinterpret_cast<std::byte*>(to), type},
+                        {reinterpret_cast<std::byte*>(const_cast<float*>(from)), type}};
+    kernel.run(stream, {.in = both, .out = {both, 1}});
+  };
+}
+
+/// Sums that are merged by an operator lie alike along all axes but the first.
+Kernel merge_over_ranks(const Mesh& mesh, Backend& backend, const AllReduceOp& op, int64_t n, Combine combine) {
+  if (op.axes != std::vector{0}) throw Error("{} merges sums along the first axis alone", op.merge->name());
+  Communicator& comm = mesh.sums_along(0);
+  const auto floats = static_cast<size_t>(n);
+  // Memory of its own: it runs beside nodes that share theirs.
+  const auto scratch = std::make_shared<Arena>(backend, comm.size() > 1 ? floats * sizeof(float) : 0);
+  return {.run =
+              [&comm, floats, scratch, combine = std::move(combine)](Stream& stream, const Args& args) {
+                combine_whole(comm, args.in[0].as(), floats, reinterpret_cast<float*>(scratch->data()), combine,
+                              stream);
+              },
+          .capturable = mesh.world().capturable()};
+}
+
 }  // namespace
 
 void add_reduction_kernels(KernelTable& kernels, Numerics numerics, const Mesh& mesh, Backend& backend,
                            size_t largest) {
-  kernels.add<MergeLaneOp>([](const MergeLaneOp& op, const Signature&) {
-    return Kernel{.run = [n = static_cast<size_t>(op.floats)](Stream& stream, const Args& args) {
-      merge_lane(stream, args.out[0].as(), n, args.slot_bytes, args.lane);
+  kernels.add<MergeLaneOp>([&kernels](const MergeLaneOp& op, const Signature&) {
+    return Kernel{.run = [combine = combine_by(kernels, op.merge, op.floats)](Stream& stream, const Args& args) {
+      merge_lane(stream, args.out[0].as(), args.slot_bytes, args.lane, combine);
     }};
   });
   const auto reduce = std::make_shared<MeshReduce>(numerics, mesh, backend, largest);
-  kernels.add<AllReduceOp>(
-      [reduce, capturable = mesh.world().capturable()](const AllReduceOp& op, const Signature& signature) {
-        const auto n = static_cast<size_t>(signature.in[0].shape.elements());
-        return Kernel{
-            .run = [reduce, n, axes = op.axes, scatter = op.scatter](
-                       Stream& stream, const Args& args) { reduce->run(axes, scatter, args.in[0].as(), n, stream); },
-            .capturable = capturable};
-      });
+  kernels.add<AllReduceOp>([reduce, &mesh, &backend, &kernels](const AllReduceOp& op, const Signature& signature) {
+    const int64_t n = signature.in[0].shape.elements();
+    if (op.merge) return merge_over_ranks(mesh, backend, op, n, combine_by(kernels, op.merge, n));
+    return Kernel{.run =
+                      [reduce, n, axes = op.axes, scatter = op.scatter](Stream& stream, const Args& args) {
+                        reduce->run(axes, scatter, args.in[0].as(), static_cast<size_t>(n), stream);
+                      },
+                  .capturable = mesh.world().capturable()};
+  });
   kernels.add<GatherOwnedOp>([&mesh](const GatherOwnedOp&, const Signature& signature) {
     const auto n = static_cast<size_t>(signature.out[0].shape.elements());
     return Kernel{

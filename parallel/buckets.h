@@ -39,8 +39,8 @@ struct BucketRequest {
 /// this rank's partial sums, and one that reduces over the ranks. Adds the locations of all values involved to `fixed`.
 std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& request, FixedLocations& fixed);
 
-/// Adds the kernels of the nodes above. `mesh` and `backend` must outlive the kernels; `largest` is the largest
-/// bucket's floats.
+/// Adds the kernels of the nodes above. `mesh` and `backend` must outlive the kernels, and `kernels`, which also has
+/// the operators' that merge sums, must stay where it is; `largest` is the largest bucket's floats.
 void add_reduction_kernels(KernelTable& kernels, Numerics numerics, const Mesh& mesh, Backend& backend, size_t largest);
 
 }  // namespace lockstep

@@ -64,7 +64,7 @@ class Propagation {
         out_.set_section(original_.nodes()[static_cast<size_t>(producer)].section);
       return current(value);
     };
-    for (const auto& [value, like] : request_.sums) ends.push_back(reduced(enter(value), like));
+    for (const auto& [value, like, merge] : request_.sums) ends.push_back(reduced(enter(value), like, merge));
     for (Value value : request_.replicated) {
       value = enter(value);
       for (size_t axis = 1; axis < axes(); ++axis) value = reshard(value, axis, replicate, {});
@@ -351,7 +351,7 @@ class Propagation {
   }
 
   /// A sum over the batch, or the part of it that belongs to the rank's part of the variable.
-  Value reduced(Value value, Value like) {
+  Value reduced(Value value, Value like, const Merge& merge) {
     const int of = value.id;
     std::vector<int> terms;
     for (size_t axis = 0; axis < axes(); ++axis) {
@@ -363,7 +363,7 @@ class Propagation {
     }
     if (terms.empty()) return value;
     const Value result =
-        add(out_.info(value).name + "/sum", std::make_shared<const ReduceOp>(terms, of), {value}, value);
+        add(out_.info(value).name + "/sum", std::make_shared<const ReduceOp>(terms, of, merge), {value}, value);
     for (int axis : terms) at(result, static_cast<size_t>(axis)) = replicate;
     return result;
   }

@@ -24,9 +24,10 @@ struct PlacementRequest {
   /// wants; other sources are replicated.
   std::map<int, Placements> sources = {};
   /// Sums over the batch, which are reduced once a step: to lie as the variable `like` does, or whole where there is
-  /// none.
+  /// none. Their terms are added, or made one by `merge` (see reshard.h).
   struct Sum {
     Value value, like = {};
+    std::shared_ptr<const Op> merge = nullptr;
   };
   std::vector<Sum> sums = {};
   /// Values that every member must hold whole.

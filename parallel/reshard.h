@@ -40,11 +40,16 @@ class ReshardOp final : public Op {
 /// "halo exchange", "all-gather", …: what a reshard is known as.
 std::string_view kind_of(const ReshardOp& op);
 
+/// What makes one of two terms; none: addition. An operator of f32[n] that takes both and writes in the first one's
+/// memory, whatever their order with the same bits; zeros change nothing.
+using Merge = std::shared_ptr<const Op>;
+
 /// Partial → Replicate along some axes, ascending: once a step, of a sum over the lanes. The bucket pass turns those of
 /// a step into few merged ones.
 class ReduceOp final : public Op {
  public:
-  ReduceOp(std::vector<int> axes, int of) : axes(std::move(axes)), of(of) {}
+  ReduceOp(std::vector<int> axes, int of, Merge merge = nullptr)
+      : axes(std::move(axes)), of(of), merge(std::move(merge)) {}
   std::string_view name() const override { return "reduce"; }
   std::vector<Type> infer(std::span<const Type> in) const override { return {in[0]}; }
   std::vector<Rule> rules() const override { return {}; }
@@ -53,14 +58,15 @@ class ReduceOp final : public Op {
 
   const std::vector<int> axes;
   const int of;  // the sum (value id) before it was brought to where its variable lies
+  const Merge merge;
 };
 
 /// Sums a range over the ranks along some axes of the mesh. Outputs: the range, the gradients in it where there are
 /// any, the values inside it.
 class AllReduceOp final : public Op {
  public:
-  AllReduceOp(std::vector<int> axes, std::vector<Type> out, bool scatter)
-      : axes(std::move(axes)), out(std::move(out)), scatter(scatter) {}
+  AllReduceOp(std::vector<int> axes, std::vector<Type> out, bool scatter, Merge merge = nullptr)
+      : axes(std::move(axes)), out(std::move(out)), scatter(scatter), merge(std::move(merge)) {}
   std::string_view name() const override { return "all_reduce"; }
   std::vector<Type> infer(std::span<const Type>) const override { return out; }
   std::vector<Rule> rules() const override { return {}; }
@@ -73,6 +79,7 @@ class AllReduceOp final : public Op {
   const std::vector<int> axes;
   const std::vector<Type> out;
   const bool scatter;  // the sum ends in the part alone that the rank owns
+  const Merge merge;
 };
 
 /// Along the first axis, each rank's owned part of a range goes to all. Input: the owned part; output: the range, in

@@ -27,7 +27,10 @@ std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, bool
       for (int axis : sum->axes) {
         const Communicator& comm = mesh.sums_along(static_cast<size_t>(axis));
         const int size = comm.size(), rank = comm.rank();
-        if (axis > 0) {
+        if (sum->merge) {
+          bytes += sent_whole(size, rank, n);
+          times += exchanges_of_whole(size);
+        } else if (axis > 0) {
           bytes += ordered_sent(size, rank, DType::f32, n);
           times += ordered_exchanges(size, DType::f32, n);
         } else if (sum->scatter) {

@@ -48,6 +48,19 @@ struct Halvings {
   size_t depth = 0;
 };
 
+/// Ranks beyond the largest power of two, and who stands in for each.
+struct Fold {
+  Fold(int ranks, int rank) : whole(static_cast<int>(std::bit_floor(static_cast<unsigned>(ranks)))) {
+    beyond = rank >= whole;
+    if (beyond)
+      peer = rank - whole;
+    else if (rank + whole < ranks)
+      peer = rank + whole;
+  }
+  int whole, peer = -1;
+  bool beyond = false;
+};
+
 }  // namespace
 
 TreeAllReduce::TreeAllReduce(Communicator& communicator, Backend& backend, size_t max_n)
@@ -73,13 +86,46 @@ void TreeAllReduce::run(float* data, size_t n, Stream& stream) {
 }
 
 void TreeAllReduce::double_up(float* data, size_t n, Stream& stream) {
-  auto* scratch = reinterpret_cast<float*>(scratch_.data());
-  for (int distance = 1; distance < communicator_.size(); distance *= 2) {
-    const Message message{communicator_.rank() ^ distance, reinterpret_cast<const std::byte*>(data), n * sizeof(float),
-                          scratch_.data(), n * sizeof(float)};
-    communicator_.exchange({&message, 1}, stream);
-    stream.accumulate(data, scratch, n);
+  combine_whole(communicator_, data, n, reinterpret_cast<float*>(scratch_.data()), addition(n), stream);
+}
+
+Combine addition(size_t n) {
+  return [n](Stream& stream, float* to, const float* from) { stream.accumulate(to, from, n); };
+}
+
+void combine_whole(Communicator& communicator, float* data, size_t n, float* scratch, const Combine& combine,
+                   Stream& stream) {
+  const Fold fold(communicator.size(), communicator.rank());
+  const size_t bytes = n * sizeof(float);
+  const auto swap_with = [&](int peer, size_t give, float* to, size_t take) {
+    const Message message{peer, reinterpret_cast<const std::byte*>(data), give, reinterpret_cast<std::byte*>(to), take};
+    communicator.exchange({&message, 1}, stream);
+  };
+  if (fold.beyond) {
+    swap_with(fold.peer, bytes, scratch, 0);
+    swap_with(fold.peer, 0, data, bytes);
+    return;
   }
+  if (fold.peer >= 0) {
+    swap_with(fold.peer, 0, scratch, bytes);
+    combine(stream, data, scratch);
+  }
+  for (int distance = 1; distance < fold.whole; distance *= 2) {
+    swap_with(communicator.rank() ^ distance, bytes, scratch, bytes);
+    combine(stream, data, scratch);
+  }
+  if (fold.peer >= 0) swap_with(fold.peer, bytes, scratch, 0);
+}
+
+size_t sent_whole(int ranks, int rank, size_t n) {
+  const Fold fold(ranks, rank);
+  const auto times = fold.beyond ? 1 : std::bit_width(static_cast<unsigned>(fold.whole)) - 1 + (fold.peer >= 0 ? 1 : 0);
+  return static_cast<size_t>(times) * n * sizeof(float);
+}
+
+size_t exchanges_of_whole(int ranks) {
+  const auto whole = std::bit_floor(static_cast<unsigned>(ranks));
+  return static_cast<size_t>(std::bit_width(whole)) - 1 + (static_cast<int>(whole) < ranks ? 2 : 0);
 }
 
 size_t TreeAllReduce::sent(int ranks, int rank, size_t n) {
@@ -145,10 +191,14 @@ void TreeAllReduce::gather(Communicator& communicator, float* data, size_t n, St
 }
 
 void merge_lane(Stream& stream, float* sum_of_lane, size_t n, size_t slot_stride_bytes, int lane) {
+  merge_lane(stream, sum_of_lane, slot_stride_bytes, lane, addition(n));
+}
+
+void merge_lane(Stream& stream, float* sum_of_lane, size_t slot_stride_bytes, int lane, const Combine& combine) {
   float* slot = sum_of_lane;
   for (int carry = lane; carry & 1; carry >>= 1) {
     auto* below = reinterpret_cast<float*>(reinterpret_cast<std::byte*>(slot) - slot_stride_bytes);
-    stream.accumulate(below, slot, n);
+    combine(stream, below, slot);
     slot = below;
   }
 }

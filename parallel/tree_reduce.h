@@ -2,6 +2,7 @@
 // change its bits: inside a rank by a stack, between ranks by pairwise exchange. Used by the rank's own thread.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "core/backend.h"
@@ -9,6 +10,12 @@
 #include "parallel/comm/communicator.h"
 
 namespace lockstep {
+
+/// Enqueues what makes of the floats at `to` and `from` one, at `to`: their sum, or what an operator makes of them. Of
+/// either order the same bits.
+using Combine = std::function<void(Stream& stream, float* to, const float* from)>;
+/// to[i] += from[i], n floats.
+Combine addition(size_t n);
 
 /// Sums over ranks: ((r0 + r1) + (r2 + r3)) + … on every rank. Recursive halving with distance doubling, then its
 /// mirror image as an all-gather; small vectors go by recursive doubling (Thakur, Rabenseifner and Gropp, "Optimization
@@ -47,9 +54,20 @@ class TreeAllReduce {
   Arena scratch_;
 };
 
+/// Combines `n` floats at `data` over the ranks, on every rank, along the same tree; they travel whole, so this is for
+/// short ones. Of ranks that are no power of two, those beyond the largest are combined with the first ones before, and
+/// get the result after. `scratch` has as many floats. Enqueues on the stream.
+void combine_whole(Communicator& communicator, float* data, size_t n, float* scratch, const Combine& combine,
+                   Stream& stream);
+/// Bytes that a rank sends for it, and exchanges one after the other.
+size_t sent_whole(int ranks, int rank, size_t n);
+size_t exchanges_of_whole(int ranks);
+
 /// The tree inside a rank. Lane `lane` (counted from 0 in its rank) has just written its `n` terms into slot
 /// popcount(lane) of a stack whose slots lie `slot_stride_bytes` apart; `sum_of_lane` points to that slot. Adds
 /// finished neighbours, as a binary counter carries: after the last of a power of two lanes the whole sum is in slot 0.
 void merge_lane(Stream& stream, float* sum_of_lane, size_t n, size_t slot_stride_bytes, int lane);
+/// The same of terms that another operation combines.
+void merge_lane(Stream& stream, float* sum_of_lane, size_t slot_stride_bytes, int lane, const Combine& combine);
 
 }  // namespace lockstep

@@ -340,12 +340,21 @@ TEST(Norms, OfAllVariablesAndOfNone) {
 }
 
 TEST(MovingAverage, MatchesReferenceInPlace) {
-  const Buffer moving = uniform({19}, 1), sum = uniform({19}, 2, -50, 50);
-  std::vector<double> expected;
-  for (size_t i = 0; i < 19; ++i) expected.push_back(double{0.9F} * moving[i] + (1 - double{0.9F}) * sum[i] / samples);
-  const Buffer state = state_buffer(StepState{.samples = samples});
-  for (bool in_place : {false, true})
-    EXPECT_TRUE(close(run_op(MovingAverageOp(0.9F), {moving, sum, state}, in_place)[0], expected, 1e-6));
+  const Buffer mean = uniform({19}, 1), variance = uniform({19}, 2, 0, 3);
+  Buffer moments = uniform({19, 4}, 3, 0, 50);
+  std::vector<double> means, variances;
+  for (size_t i = 0; i < 19; ++i) {
+    moments[4 * i] = static_cast<float>(i + 1);  // of one value, whose variance is 0
+    if (i == 0) moments[2] = 0;
+    const double unbiased = moments[4 * i + 2] / std::max(1.0, static_cast<double>(i));
+    means.push_back(double{0.9F} * mean[i] + (1 - double{0.9F}) * moments[4 * i + 1]);
+    variances.push_back(double{0.9F} * variance[i] + (1 - double{0.9F}) * unbiased);
+  }
+  for (bool in_place : {false, true}) {
+    const auto out = run_op(MovingAverageOp(0.9F), {mean, variance, moments}, in_place);
+    EXPECT_TRUE(close(out[0], means, 1e-6, 1e-6));
+    EXPECT_TRUE(close(out[1], variances, 1e-6, 1e-6));
+  }
 }
 
 TEST(Optimizers, Errors) {

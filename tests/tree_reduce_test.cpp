@@ -82,6 +82,44 @@ TEST(TreeReduceTest, ARunOfFewerFloatsThanItWasMadeFor) {
   });
 }
 
+TEST(TreeReduceTest, WhatTravelsWholeIsCombinedOverAnyNumberOfRanks) {
+  const Watchdog watchdog("whole", std::chrono::seconds(60));
+  constexpr size_t n = 1003;
+  for (size_t ranks = 1; ranks <= 9; ++ranks) {
+    const size_t whole = std::bit_floor(ranks);
+    const Lanes values = random_lanes(ranks, n);
+    Lanes folded(values.begin(), values.begin() + static_cast<ptrdiff_t>(whole));
+    for (size_t rank = whole; rank < ranks; ++rank)
+      for (size_t i = 0; i < n; ++i) folded[rank - whole][i] = std::max(folded[rank - whole][i], values[rank][i]);
+    std::vector<float> largest = folded[0];
+    for (const auto& lane : folded)
+      for (size_t i = 0; i < n; ++i) largest[i] = std::max(largest[i], lane[i]);
+    for (const bool adds : {true, false}) {
+      const Combine most = [](Stream& stream, float* to, const float* from) {
+        stream.enqueue([=] {
+          for (size_t i = 0; i < n; ++i) to[i] = std::max(to[i], from[i]);
+        });
+      };
+      // Of a power of two, the tree's bits.
+      if (adds && ranks != whole) continue;
+      const auto expected = adds ? tree_sum(values, 0, ranks) : largest;
+      on_ranks(static_cast<int>(ranks), [&](Communicator& comm, Backend&, Stream& stream) {
+        auto data = values[static_cast<size_t>(comm.rank())];
+        std::vector<float> scratch(n);
+        combine_whole(comm, data.data(), n, scratch.data(), adds ? addition(n) : most, stream);
+        stream.synchronize();
+        EXPECT_TRUE(same_bits(data, expected)) << ranks << " ranks, rank " << comm.rank();
+      });
+    }
+  }
+  size_t sent = 0;
+  for (int rank = 0; rank < 6; ++rank) sent += sent_whole(6, rank, 10);
+  EXPECT_EQ(sent, (2 + 4 * 2 + 2) * 40U) << "two hand theirs over, four exchange twice, two give it back";
+  EXPECT_EQ(exchanges_of_whole(6), 4U);
+  EXPECT_EQ(exchanges_of_whole(8), 3U);
+  EXPECT_EQ(exchanges_of_whole(1), 0U);
+}
+
 TEST(TreeReduceTest, OnlyPowersOfTwo) {
   for (const int ranks : {3, 5, 6, 7}) {
     const auto comms = make_local(ranks);

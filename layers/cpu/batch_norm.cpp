@@ -15,10 +15,8 @@ Kernel make(const BatchNormOp& op, const Signature& signature) {
             const float* x = args.in[0].as();
             auto* const sums = reinterpret_cast<float*>(args.workspace);
             const int64_t valid = rows.valid(args, 3);
-            const Statistics to(args, rows.kept(sums), epsilon);
-            moments(rows, valid, x, sums, [=](int64_t c, double mean, double squares) {
-              to.keep(c, mean, squares / static_cast<double>(std::max<int64_t>(valid, 1)));
-            });
+            const Statistics to(args, rows.kept(sums), epsilon, valid);
+            moments(rows, valid, x, sums, [=](int64_t c, double mean, double squares) { to.keep(c, mean, squares); });
             apply(rows, valid,
                   {x, add ? args.in[4].as() : nullptr, args.out[0].as(), to.mean, to.scale, args.in[2].as(), relu});
           }};

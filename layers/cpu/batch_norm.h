@@ -8,6 +8,7 @@
 #include "core/step_state.h"
 #include "layers/cpu/columns.h"
 #include "layers/cpu/parallel.h"
+#include "layers/moments.h"
 #include "layers/relu.h"
 
 namespace lockstep::cpu::norm {
@@ -103,28 +104,31 @@ void moments(const Rows& rows, int64_t valid, const float* x, float* sums, Keep 
 
 /// What the forward operators keep of each channel, and what `apply` takes.
 struct Statistics {
-  Statistics(const Args& args, float* scale, float epsilon)
+  /// Of so many values a channel.
+  Statistics(const Args& args, float* scale, float epsilon, int64_t count)
       : gamma(args.in[1].as()),
         mean(args.out[1].as()),
         inverse(args.out[2].as()),
-        mean_sum(args.out[3].as()),
-        variance_sum(args.out[4].as()),
+        moments(args.out[3].as<Moments>()),
         scale(scale),
         epsilon(epsilon),
-        samples(static_cast<double>(args.in[3].as<LaneState>()->valid)) {}
-  void keep(int64_t c, double channel_mean, double variance) const {
+        count(count) {}
+  /// The sum of squared deviations.
+  void keep(int64_t c, double channel_mean, double squares) const {
+    const double variance = squares / static_cast<double>(std::max<int64_t>(count, 1));
     const auto inverse_deviation = static_cast<float>(1 / std::sqrt(variance + double{epsilon}));
     mean[c] = static_cast<float>(channel_mean);
     inverse[c] = inverse_deviation;
-    mean_sum[c] = static_cast<float>(channel_mean * samples);
-    variance_sum[c] = static_cast<float>(variance * samples);
+    moments[c] = {.count = static_cast<float>(count), .mean = mean[c], .squares = static_cast<float>(squares)};
     scale[c] = gamma[c] * inverse_deviation;
   }
 
   const float* gamma;
-  float *mean, *inverse, *mean_sum, *variance_sum, *scale;
+  float *mean, *inverse;
+  Moments* moments;
+  float* scale;
   float epsilon;
-  double samples;
+  int64_t count;
 };
 
 /// Calls body(std::bool_constant, std::bool_constant): the inner loops have no branches.

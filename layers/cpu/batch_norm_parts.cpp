@@ -28,7 +28,7 @@ Kernel make(const BatchNormApplyOp& op, const Signature& signature) {
                      Stream&, const Args& args) {
             const float *means = args.in[4].as(), *all_squares = means + std::ssize(pixels) * rows.channels;
             const int64_t samples = args.in[3].as<LaneState>()->valid;
-            const Statistics to(args, rows.kept(reinterpret_cast<float*>(args.workspace)), epsilon);
+            const Statistics to(args, rows.kept(reinterpret_cast<float*>(args.workspace)), epsilon, samples * all);
             for (int64_t c = 0; c < rows.channels; ++c) {
               double mean = 0, squares = 0;
               const auto each_part = [&](auto body) {
@@ -38,7 +38,7 @@ Kernel make(const BatchNormApplyOp& op, const Signature& signature) {
                 }
               };
               merge_moments(1, samples * all, each_part, &mean, &squares);
-              to.keep(c, mean, squares / static_cast<double>(std::max<int64_t>(samples * all, 1)));
+              to.keep(c, mean, squares);
             }
             apply(rows, rows.valid(args, 3),
                   {args.in[0].as(), add ? args.in[5].as() : nullptr, args.out[0].as(), to.mean, to.scale,

@@ -120,31 +120,30 @@ struct Statistics {
       : gamma(args.in[1].as()),
         mean(args.out[1].as()),
         inverse(args.out[2].as()),
-        mean_sum(args.out[3].as()),
-        variance_sum(args.out[4].as()),
+        moments(args.out[3].as<lockstep::Moments>()),
         scale(scale),
         epsilon(epsilon) {}
-  __device__ void keep(int64_t c, double channel_mean, double variance, const Samples& samples) const {
-    const auto inverse_deviation = static_cast<float>(1 / sqrt(variance + double{epsilon}));
-    const auto samples_here = static_cast<double>(samples.lane->valid);
+  /// The sum of squared deviations, of so many values.
+  __device__ void keep(int64_t c, double channel_mean, double squares, double count) const {
+    const auto inverse_deviation = static_cast<float>(1 / sqrt(squares / max(count, 1.0) + double{epsilon}));
     mean[c] = static_cast<float>(channel_mean);
     inverse[c] = inverse_deviation;
-    mean_sum[c] = static_cast<float>(channel_mean * samples_here);
-    variance_sum[c] = static_cast<float>(variance * samples_here);
+    moments[c] = {.count = static_cast<float>(count), .mean = mean[c], .squares = static_cast<float>(squares)};
     scale[c] = gamma[c] * inverse_deviation;
   }
 
   const float* gamma;
-  float *mean, *inverse, *mean_sum, *variance_sum, *scale;
+  float *mean, *inverse;
+  lockstep::Moments* moments;
+  float* scale;
   float epsilon;
 };
 
 __global__ void __launch_bounds__(combine_threads)
     statistics_kernel(Columns s, const float* partial, Samples samples, Statistics to) {
   const int64_t valid = samples.valid(s);
-  merge_parts(s, partial, valid, [&](int c, double mean, double squares) {
-    to.keep(c, mean, squares / static_cast<double>(max(valid, int64_t{1})), samples);
-  });
+  merge_parts(s, partial, valid,
+              [&](int c, double mean, double squares) { to.keep(c, mean, squares, static_cast<double>(valid)); });
 }
 
 /// to[2, c]: the mean and the sum of squared deviations.
@@ -173,17 +172,17 @@ __global__ void image_statistics_kernel(int64_t channels, ImageMoments a, Sample
   if (c >= channels) return;
   const int64_t parts = a.rows * a.columns;
   const auto valid = static_cast<double>(samples.lane->valid);
-  const double count = max(valid * static_cast<double>(a.height * a.width), 1.0);
+  const double count = valid * static_cast<double>(a.height * a.width);
   double mean = 0, squares = 0;
   for (int64_t part = 0; part < parts; ++part)
     mean += valid * static_cast<double>(a.pixels(part)) * double{a.moments[part * channels + c]};
-  mean /= count;
+  mean /= max(count, 1.0);
   for (int64_t part = 0; part < parts; ++part) {
     const double off = double{a.moments[part * channels + c]} - mean;
     squares +=
         double{a.moments[(parts + part) * channels + c]} + valid * static_cast<double>(a.pixels(part)) * off * off;
   }
-  to.keep(c, mean, squares / count, samples);
+  to.keep(c, mean, squares, count);
 }
 
 __global__ void kept_scale_kernel(int64_t channels, const float* gamma, const float* variance, float epsilon,

@@ -1,20 +1,27 @@
 #include "layers/optimizers/moving_average.h"
 
-#include "core/step_state.h"
 #include "layers/cuda/context.h"
 #include "layers/cuda/device.cuh"
+#include "layers/moments.h"
 
 namespace lockstep::cuda {
 
 namespace {
 
-/// A thread an element: there are only as many as channels.
-__global__ void moving_average_kernel(const float* moving, const float* sum, const StepState* step, float* out,
-                                      float momentum, int64_t n) {
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= n) return;
-  const float mean = sum[i] / static_cast<float>(step->samples);
-  out[i] = momentum * moving[i] + (1 - momentum) * mean;
+struct Moving {
+  const float *mean, *variance;
+  const Moments* batch;
+  float *new_mean, *new_variance;
+  float momentum;
+};
+
+/// A thread a channel.
+__global__ void moving_average_kernel(Moving m, int64_t n) {
+  const int64_t c = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (c >= n) return;
+  const float unbiased = m.batch[c].squares / max(m.batch[c].count - 1, 1.0F);
+  m.new_mean[c] = m.momentum * m.mean[c] + (1 - m.momentum) * m.batch[c].mean;
+  m.new_variance[c] = m.momentum * m.variance[c] + (1 - m.momentum) * unbiased;
 }
 
 }  // namespace
@@ -22,8 +29,9 @@ __global__ void moving_average_kernel(const float* moving, const float* sum, con
 Kernel make(const MovingAverageOp& op, const Signature& signature, const SharedContext&) {
   return {.run = [n = signature.in[0].shape.elements(), momentum = op.momentum](Stream& stream, const Args& args) {
     if (n == 0) return;
-    launch(stream, {blocks_for(n)}, moving_average_kernel, args.in[0].as(), args.in[1].as(), args.in[2].as<StepState>(),
-           args.out[0].as(), momentum, n);
+    const Moving moving{args.in[0].as(),  args.in[1].as(),  args.in[2].as<const Moments>(),
+                        args.out[0].as(), args.out[1].as(), momentum};
+    launch(stream, {blocks_for(n)}, moving_average_kernel, moving, n);
   }};
 }
 

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "layers/check.h"
+#include "layers/moments.h"
 
 namespace lockstep {
 
@@ -12,9 +13,9 @@ MovingAverageOp::MovingAverageOp(float momentum) : momentum(momentum) {
 std::vector<Type> MovingAverageOp::infer(std::span<const Type> in) const {
   expect_count(in, 3);
   expect_f32(in[0]);
-  expect_type(in[1], in[0], "the sum");
-  expect_step_state(in[2]);
-  return {in[0]};
+  expect_type(in[1], in[0], "the moving variance");
+  expect_type(in[2], moments_type(in[0]), "the moments");
+  return {in[0], in[1]};
 }
 
 std::string MovingAverageOp::attributes() const { return fmt::format("momentum {}", momentum); }

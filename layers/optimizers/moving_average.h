@@ -5,8 +5,9 @@
 
 namespace lockstep {
 
-/// moving = momentum * moving + (1 - momentum) * sum / samples. Inputs: moving [C], sum over the samples of the global
-/// batch [C], step_state. Output: moving, in the input's memory.
+/// moving = momentum * moving + (1 - momentum) * batch's, of the mean and of the unbiased variance (of a single value,
+/// 0). Inputs: moving mean [C], moving variance [C], the global batch's moments [C,4]. Outputs: the moving ones, in the
+/// inputs' memory.
 class MovingAverageOp final : public Op {
  public:
   /// Throws InputError unless 0 <= momentum <= 1.
