@@ -231,7 +231,7 @@ struct Prelu {
     std::vector<int64_t> dims;
     for (int d = 1; d < shape.rank(); ++d) dims.push_back(d <= shared ? 1 : shape[d]);
     rank = shape.rank();
-    x = values(c, shape, dtype);
+    x = c.coin() ? values(c, shape, dtype) : c.integers(shape, -2, 2, dtype);
     alpha = c.uniform(Shape(std::span<const int64_t>(dims)), 0.1F, 0.9F);
   }
   DType dtype;
@@ -247,7 +247,7 @@ void property<PreluOp>(Case& c) {
   Sums y;
   for (size_t i = 0; i < count(of.x); ++i) {
     const double v = number(of.x, i);
-    y.emplace_back(v >= 0 ? v : v * number(of.alpha, i % count(of.alpha)));
+    y.emplace_back(v > 0 ? v : v * number(of.alpha, i % count(of.alpha)));
   }
   c.near("y", c.run(PreluOp(of.rank, of.shared), {of.x, of.alpha})[0], y, 1e-7);
 }
@@ -260,7 +260,7 @@ void property<PreluGradOp>(Case& c) {
   Sums dx, dalpha(count(of.alpha));
   for (size_t i = 0; i < count(dy); ++i) {
     const double v = number(of.x, i), g = number(dy, i);
-    dx.emplace_back(v >= 0 ? g : g * number(of.alpha, i % dalpha.size()));
+    dx.emplace_back(v > 0 ? g : g * number(of.alpha, i % dalpha.size()));
     if (v < 0) dalpha[i % dalpha.size()].add(v * g);
   }
   c.near("dx", out[0], dx, 1e-7);

@@ -1,9 +1,11 @@
 // Updates of flat ranges, cut into stretches, by the formulas in double; norms, averages and the loss' scale.
+#include <algorithm>
 #include <functional>
 #include <limits>
 
 #include "core/step_state.h"
 #include "layers/optimizers/loss_scale.h"
+#include "layers/optimizers/norms.h"
 #include "tests/properties/case.h"
 
 namespace lockstep::test {
@@ -247,22 +249,76 @@ void property<UpdateOp>(Case& c) {
   for (size_t k = 0; k < expected.size(); ++k) c.near(k == 0 ? "values" : "slot", out[k], expected[k], 3e-6);
 }
 
+namespace {
+
+/// Variables in some inputs, and the members that each has some lines of.
+struct Shared {
+  explicit Shared(Case& c) : parts(static_cast<size_t>(c.whole(1, 3))) {
+    for (int64_t i = c.whole(1, 3); i > 0; --i) in.push_back(c.uniform({length(c)}));
+    for (int64_t left = c.whole(1, 5); left > 0; --left) {
+      const auto variable = static_cast<int32_t>(squares.size());
+      const auto input = static_cast<size_t>(c.whole(0, std::ssize(in) - 1));
+      const int64_t begin = c.whole(0, in[input].shape()[0]), end = c.whole(begin, in[input].shape()[0]);
+      squares.push_back(sum(input, begin, end));
+      std::vector<int64_t> cuts{0, end - begin};
+      while (cuts.size() <= parts.size())
+        cuts.push_back(std::min(squares_line * c.whole(0, (end - begin) / squares_line + 1), end - begin));
+      std::ranges::sort(cuts);
+      for (size_t k = 0; k < parts.size(); ++k)
+        if (cuts[k] < cuts[k + 1])
+          parts[k].push_back({variable, input, begin + cuts[k], begin + cuts[k + 1], cuts[k], end - begin});
+    }
+  }
+  double sum(size_t input, int64_t begin, int64_t end) const {
+    double squares = 0;
+    for (auto k = static_cast<size_t>(begin); k < static_cast<size_t>(end); ++k)
+      squares += number(in[input], k) * number(in[input], k);
+    return squares;
+  }
+  void expect_norms(Case& c, const Buffer& norms) const {
+    Sums expected;
+    for (const double square : squares) expected.emplace_back(std::sqrt(square));
+    c.near("norms", norms, expected, 1e-7);
+  }
+
+  std::vector<Buffer> in;
+  std::vector<std::vector<VariablePart>> parts;  // by member
+  std::vector<double> squares;                   // by variable
+};
+
+void expect_sum(Case& c, const SquareSum& got, int32_t variable, int32_t level, double sum) {
+  c.near("the sum of squares", got.sum, sum, 1e-13);
+  c.expect(got.variable == variable && got.level == level,
+           fmt::format("a sum is of variable {} and level {}, expected {} and {}", got.variable, got.level, variable,
+                       level));
+}
+
+}  // namespace
+
 template <>
 void property<NormsOp>(Case& c) {
-  std::vector<Buffer> in;
-  for (int64_t i = c.whole(1, 3); i > 0; --i) in.push_back(c.uniform({length(c)}));
-  std::vector<NormOf> variables;
-  std::vector<double> expected;
-  for (int64_t i = c.whole(1, 5); i > 0; --i) {
-    const auto input = static_cast<size_t>(c.whole(0, std::ssize(in) - 1));
-    const int64_t begin = c.whole(0, in[input].shape()[0]), end = c.whole(begin, in[input].shape()[0]);
-    double sum = 0;
-    for (auto k = static_cast<size_t>(begin); k < static_cast<size_t>(end); ++k)
-      sum += std::pow(number(in[input], k), 2);
-    variables.push_back({input, begin, end});
-    expected.push_back(std::sqrt(sum));
+  const Shared of(c);
+  const auto variables = std::ssize(of.squares), members = std::ssize(of.parts);
+  std::vector<std::vector<Subtree>> subtrees;
+  auto room = static_cast<size_t>(c.whole(1, 3));
+  for (const auto& parts : of.parts) room = std::max(room, subtrees.emplace_back(subtrees_of(parts)).size());
+  Buffer all(square_sums_type(members * static_cast<int64_t>(room)));
+  auto* next = all.as<SquareSum>().data();
+  for (const auto& trees : subtrees) {
+    const auto out = c.run(NormsOp(variables, trees, static_cast<int64_t>(room)), of.in);
+    if (members == 1) of.expect_norms(c, out[0]);
+    for (size_t i = 0; i < room; ++i) {
+      const SquareSum got = *next++ = out[1].as<SquareSum>()[i];
+      if (i < trees.size())
+        expect_sum(c, got, trees[i].variable, trees[i].level, of.sum(trees[i].input, trees[i].begin, trees[i].end));
+      else
+        expect_sum(c, got, SquareSum().variable, 0, 0);
+    }
   }
-  c.near("norms", c.run(NormsOp(variables), in)[0], Sums(expected.begin(), expected.end()), 1e-7);
+  const auto out = c.run(NormsOp(variables, members), {all});
+  of.expect_norms(c, out[0]);
+  for (size_t v = 0; v < of.squares.size(); ++v)
+    expect_sum(c, out[1].as<SquareSum>()[v], static_cast<int32_t>(v), 0, of.squares[v]);
 }
 
 template <>

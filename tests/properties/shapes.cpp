@@ -11,9 +11,10 @@ void property<PadOp>(Case& c) {
   const Shape& s = x.shape();
   Size2 before{}, after{};
   for (size_t d = 0; d < 2; ++d) {
+    // More may be taken away at one end than there is, where the other adds it.
     const int64_t length = s[static_cast<int>(d) + 1];
-    before[d] = c.whole(-std::min<int64_t>(length - 1, 3), 4);
-    after[d] = c.whole(-std::min<int64_t>(length + std::min<int64_t>(before[d], 0) - 1, 3), 4);
+    before[d] = c.whole(-std::min<int64_t>(length + 1, 4), 4);
+    after[d] = c.whole(std::max<int64_t>(1 - length - before[d], -4), c.whole(1, 4) + std::max<int64_t>(-before[d], 0));
   }
   const Shape shape{s[0], s[1] + before[0] + after[0], s[2] + before[1] + after[1], s[3]};
   std::vector<double> expected;
