@@ -17,6 +17,7 @@
 #include "launch/data/resize.h"
 #include "launch/data/subset.h"
 #include "tests/errors.h"
+#include "tests/source_files.h"
 #include "tests/temporary_folder.h"
 
 namespace lockstep {
@@ -177,7 +178,7 @@ TEST(Augment, SaturationKeepsTheLumaAndHueValueAndChroma) {
 
 /// What torchvision makes of a picture (tests/golden/make_colours.py), of the picture as it is, scaled, and normalised.
 TEST(Augment, ColoursAreTorchvisions) {
-  const auto golden = nlohmann::json::parse(std::ifstream(LOCKSTEP_SOURCE_DIR "/tests/golden/colours.json"));
+  const auto golden = test::golden_json("colours.json");
   const auto image = golden["image"].get<std::vector<float>>();
   const Shape shape{golden["height"], golden["width"], 3};
   const Normalisation normalisation{{100, 80, 60}, {50, 60, 70}};

@@ -11,6 +11,7 @@
 #include "core/random.h"
 #include "launch/lockstep.h"
 #include "launch/strategy_file.h"
+#include "tests/source_files.h"
 #include "tests/test_backend.h"
 
 namespace lockstep::test {
@@ -212,7 +213,7 @@ Differences differences(const Json& golden, const RunOptions& placed, float epsi
 const Json& all_golden() {
   static const Json all = [] {
     const char* other = std::getenv("LOCKSTEP_TEST_DIFFERENTIAL");
-    return Json::parse(std::ifstream(other ? other : LOCKSTEP_SOURCE_DIR "/tests/golden/differential.json"));
+    return other ? Json::parse(std::ifstream(other)) : golden_json("differential.json");
   }();
   return all["cases"];
 }

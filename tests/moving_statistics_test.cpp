@@ -1,7 +1,6 @@
 // Batch norm's moving mean and variance are the global batch's, as PyTorch keeps them
 // (tests/golden/make_statistics.py), however the batch is cut and shared; and the operator that merges what the lanes
 // tell.
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "core/step_state.h"
@@ -9,6 +8,7 @@
 #include "layers/moments.h"
 #include "tests/model_parallel.h"
 #include "tests/op_check.h"
+#include "tests/source_files.h"
 
 namespace lockstep::test {
 namespace {
@@ -77,7 +77,7 @@ Weights train(const StepOptions& step, int ranks) {
 }
 
 const nlohmann::json& golden() {
-  static const auto json = nlohmann::json::parse(std::ifstream(LOCKSTEP_SOURCE_DIR "/tests/golden/statistics.json"));
+  static const auto json = golden_json("statistics.json");
   return json;
 }
 
