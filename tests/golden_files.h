@@ -39,6 +39,21 @@ inline std::string golden_text(const std::string& name) {
   return {bytes.begin(), bytes.end()};
 }
 
+/// A PNG whose chunks of this type stand behind its pixels instead of before them.
+inline std::vector<uint8_t> chunks_last(const std::vector<uint8_t>& png, const std::string& type) {
+  std::vector<uint8_t> front(png.begin(), png.begin() + 8), last, end;
+  for (size_t at = 8; at + 12 <= png.size();) {
+    const size_t length = 12 + (size_t{png[at]} << 24 | size_t{png[at + 1]} << 16 | size_t{png[at + 2]} << 8 | png[at + 3]);
+    const std::string found(png.begin() + static_cast<ptrdiff_t>(at) + 4, png.begin() + static_cast<ptrdiff_t>(at) + 8);
+    auto& to = found == type ? last : found == "IEND" ? end : front;
+    to.insert(to.end(), png.begin() + static_cast<ptrdiff_t>(at), png.begin() + static_cast<ptrdiff_t>(at + length));
+    at += length;
+  }
+  front.insert(front.end(), last.begin(), last.end());
+  front.insert(front.end(), end.begin(), end.end());
+  return front;
+}
+
 /// An .npy or .npz file.
 inline std::vector<uint8_t> golden_array(const std::string& name) {
   static const nlohmann::json all = test::golden_json("arrays.json");

@@ -114,6 +114,18 @@ TEST_F(ImageFolder, WithoutASizeAllMustBeAlike) {
   EXPECT_TRUE(says(refused({}), {"1.jpg' is 20x13", "29x37", "--resize"}));
 }
 
+TEST_F(ImageFolder, AnOrientationBehindThePixelsTurnsWhatIsRead) {
+  for (const std::string size : {"16", "4x12", "6:9"}) {
+    put("bees/2.png", "png_exif_6");
+    const auto expected = image(*open({.resize = size}).train, 4);
+    const auto late = testing::chunks_last(testing::golden_file("png_exif_6"), "eXIf");
+    testing::write_file(path("bees/2.png"), {reinterpret_cast<const char*>(late.data()), late.size()});
+    EXPECT_EQ(image(*open({.resize = size}).train, 4), expected) << size;
+  }
+  for (const char* name : {"ants/a.JPG", "ants/b.png", "ants/c.jpeg", "bees/1.jpg", "bees/3.jpg"}) fs::remove(path(name));
+  EXPECT_EQ(open({}).train->image_shape(), (Shape{20, 13, 3}));
+}
+
 TEST_F(ImageFolder, CorruptFilesAreNamed) {
   testing::write_file(path("bees/2.png"), golden_text("png_alpha").substr(0, 20));  // within the header
   EXPECT_TRUE(says(refused({.resize = "16"}), {"2.png: byte ", "--on-corrupt skip"}));

@@ -54,6 +54,34 @@ TEST(Image, IsTurnedUprightByItsOrientation) {
   }
 }
 
+TEST(Image, AnOrientationBehindThePixelsCounts) {
+  for (int number = 1; number <= 8; ++number) {
+    const std::string name = "png_exif_" + std::to_string(number);
+    const auto file = testing::chunks_last(golden_file(name), "eXIf");
+    ASSERT_NE(file, golden_file(name));
+    const ImageSize size = image_size(file, name);
+    EXPECT_EQ(size.height, number >= 5 ? 20 : 13) << name;
+    EXPECT_EQ(size.width, number >= 5 ? 13 : 20) << name;
+    ImageSize told;
+    const auto note = [&](ImageSize given) {
+      told = given;
+      return 1;
+    };
+    const Image image = decode_image(file, name, {.reduce = note});
+    EXPECT_EQ(told.height, image.height) << name;
+    EXPECT_EQ(told.width, image.width) << name;
+    EXPECT_TRUE(image.pixels == from_base64(golden_images()["images"][name]["pixels"])) << name;
+    // A damaged one counts for nothing, by header or by pixels.
+    auto damaged = file;
+    damaged[file.size() - 12 - 5] ^= 1;
+    EXPECT_EQ(image_size(damaged, name).height, 13) << name;
+    EXPECT_EQ(decode_image(damaged, name).height, 13) << name;
+    constexpr size_t end = 12;  // the last chunk, which nothing needs
+    for (size_t n = 0; n < file.size() - end; ++n)
+      ASSERT_FALSE(error_of<CorruptImage>([&] { image_size(std::span(file).first(n), name); }).empty()) << n;
+  }
+}
+
 TEST(Image, MalformedOrientationsAreNone) {
   std::vector<uint8_t> tiff{'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1, 0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0};
   EXPECT_EQ(exif_orientation(tiff), 6);
@@ -83,7 +111,7 @@ TEST(Image, ReducedIsTheSamePictureSmaller) {
     const auto file = golden_file(name);
     const Image whole = decode_image(file, name);
     for (const int reduce : {2, 4, 8}) {
-      const Image small = decode_image(file, name, {.reduce = reduce});
+      const Image small = decode_image(file, name, {.reduce = [&](ImageSize) { return reduce; }});
       ASSERT_EQ(small.height, (29 + reduce - 1) / reduce);
       ASSERT_EQ(small.width, (37 + reduce - 1) / reduce);
       EXPECT_EQ(small.reduced, reduce);
@@ -151,6 +179,14 @@ TEST(Resample, IsPillowsBilinear) {
     resample(image, box, golden["height"], golden["width"], to);
     EXPECT_TRUE(to == from_base64(golden["pixels"])) << golden["height"] << "x" << golden["width"];
   }
+}
+
+TEST(Resample, APartMustBeOneOfTheImage) {
+  const Image image{4, 6, 1, std::vector<uint8_t>(24)};
+  std::vector<uint8_t> to(4);
+  EXPECT_NO_THROW(resample(image, {0, 0, 4, 6}, 2, 2, to));
+  for (const Crop& box : {Crop{0, 0, 6, 4}, {-1, 0, 2, 2}, {0, 5, 2, 2}, {0, 0, 0, 2}, {0, 0, 2, std::nan("")}})
+    EXPECT_TRUE(says(error_of<Error>([&] { resample(image, box, 2, 2, to); }), {"a part of", "4x6"}));
 }
 
 TEST(Resample, TheMiddleIsTorchvisions) {

@@ -104,10 +104,12 @@ void EncodedImages::decode(int64_t index, const ChooseCrop& choose, std::span<ui
   const std::span<const uint8_t> file = source_->bytes(index, buffer);
   if (reading_.hash_as_read) note_hash(index, file);
   const std::string name = source_->name(index);
-  const ImageSize stored = image_size(file, name);
-  Crop box = choose(stored.height, stored.width);
-  const Image decoded =
-      decode_image(file, name, {.channels = reading_.channels, .reduce = reduction(box, reading_.size)});
+  Crop box;
+  const auto reduce = [&](ImageSize size) {
+    box = choose(size.height, size.width);
+    return reduction(box, reading_.size);
+  };
+  const Image decoded = decode_image(file, name, {.channels = reading_.channels, .reduce = reduce});
   const double reduced = decoded.reduced;
   box = {box.top / reduced, box.left / reduced, box.height / reduced, box.width / reduced};
   resample(decoded, box, reading_.size[0], reading_.size[1], pixels);

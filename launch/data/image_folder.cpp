@@ -65,7 +65,7 @@ bool is_image_name(const fs::path& path) {
   return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
 }
 
-/// The header is in the first part of nearly all files; the whole is read where it is not.
+/// The header is in the first part of nearly all JPEGs, and of small PNGs; else the whole is read.
 ImageSize header_of(const fs::path& path) {
   constexpr size_t part = size_t{1} << 16;
   const auto begin = read_file(path, part);

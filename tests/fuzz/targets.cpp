@@ -96,7 +96,7 @@ void read_image(std::span<const uint8_t> bytes) {
   const ImageSize size = image_size(bytes, "x");
   if (size.height * size.width > most_work) return;
   const int reduce = 1 << (bytes.size() % 4), channels = bytes.size() % 3 == 0 ? 1 : 3;
-  const Image image = decode_image(bytes, "x", {.channels = channels, .reduce = reduce});
+  const Image image = decode_image(bytes, "x", {.channels = channels, .reduce = [&](ImageSize) { return reduce; }});
   if (image.pixels.size() != static_cast<size_t>(image.height * image.width * channels))
     throw Error("{} bytes of {}x{}x{}", image.pixels.size(), image.height, image.width, channels);
   if (image.height != (size.height + image.reduced - 1) / image.reduced) throw Error("the header told another height");

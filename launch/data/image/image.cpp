@@ -11,31 +11,38 @@ namespace {
 
 using detail::Stored;
 
-Stored decode(std::span<const uint8_t> file, const std::string& name, const DecodeOptions& options, bool header_only) {
+enum class Format { jpeg, png };
+
+Format format_of(std::span<const uint8_t> file, const std::string& name) {
   constexpr std::array<uint8_t, 3> jpeg{0xFF, 0xD8, 0xFF};
   constexpr std::array<uint8_t, 8> png{0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
   const auto begins = [&](std::span<const uint8_t> magic) {
     return file.size() >= magic.size() && std::equal(magic.begin(), magic.end(), file.begin());
   };
-  if (begins(jpeg)) return detail::decode_jpeg(file, name, options, header_only);
-  if (begins(png)) return detail::decode_png(file, name, options, header_only);
+  if (begins(jpeg)) return Format::jpeg;
+  if (begins(png)) return Format::png;
   throw CorruptImage("{}: byte 0: the file begins neither as a JPEG nor as a PNG ({} bytes)", name, file.size());
 }
 
 }  // namespace
 
 ImageSize image_size(std::span<const uint8_t> file, const std::string& name) {
-  const Stored stored = decode(file, name, {}, true);
-  if (turns_sideways(stored.orientation)) return {stored.image.width, stored.image.height};
-  return {stored.image.height, stored.image.width};
+  return detail::upright_size(format_of(file, name) == Format::jpeg ? detail::jpeg_header(file, name)
+                                                                    : detail::png_header(file, name));
 }
 
 Image decode_image(std::span<const uint8_t> file, const std::string& name, const DecodeOptions& options) {
-  Stored stored = decode(file, name, options, false);
+  Stored stored = format_of(file, name) == Format::jpeg ? detail::decode_jpeg(file, name, options)
+                                                        : detail::decode_png(file, name, options);
   return upright(std::move(stored.image), stored.orientation);
 }
 
 namespace detail {
+
+ImageSize upright_size(const Stored& stored) {
+  if (turns_sideways(stored.orientation)) return {stored.image.width, stored.image.height};
+  return {stored.image.height, stored.image.width};
+}
 
 void check_pixels(const std::string& name, int64_t height, int64_t width) {
   if (height < 1 || width < 1 || height > most_pixels / width)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,13 +27,18 @@ struct ImageSize {
   int64_t height = 0, width = 0;
 };
 
-/// The size that `decode_image` gives, from the file's header alone. `name` is the file's in errors. Throws
-/// CorruptImage.
+/// The size that `decode_image` gives, without decoding: what to expect of a file. Where to take a part from, only the
+/// reading that gives the pixels says: DecodeOptions::reduce. Of a PNG all chunks are looked at, since its orientation
+/// may stand behind its pixels. `name` is the file's in errors. Throws CorruptImage.
 ImageSize image_size(std::span<const uint8_t> file, const std::string& name);
 
+/// Told the size of what is being decoded, upright, before it is; answers by what its sides may be divided.
+using ChooseReduction = std::function<int(ImageSize)>;
+
 struct DecodeOptions {
-  int channels = 3;  // 3: red, green, blue; 1: grey
-  int reduce = 1;    // a JPEG is decoded at 1/reduce of its size, rounded up: 1, 2, 4 or 8; a PNG is not
+  int channels = 3;             // 3: red, green, blue; 1: grey
+  ChooseReduction reduce = {};  // a JPEG is decoded at 1/reduce of its size, rounded up: 1 (the default), 2, 4 or 8; a
+                                // PNG is not, whatever the answer
 };
 
 /// Decodes JPEG (baseline and progressive; grey, colour, CMYK) and PNG (any kind, 16 bits rounded to 8, transparency
@@ -51,10 +57,13 @@ struct Stored {
   Image image;
   int orientation = 1;
 };
-Stored decode_jpeg(std::span<const uint8_t> file, const std::string& name, const DecodeOptions& options,
-                   bool header_only);
-Stored decode_png(std::span<const uint8_t> file, const std::string& name, const DecodeOptions& options,
-                  bool header_only);
+Stored decode_jpeg(std::span<const uint8_t> file, const std::string& name, const DecodeOptions& options);
+Stored decode_png(std::span<const uint8_t> file, const std::string& name, const DecodeOptions& options);
+/// Without pixels.
+Stored jpeg_header(std::span<const uint8_t> file, const std::string& name);
+Stored png_header(std::span<const uint8_t> file, const std::string& name);
+/// The size of the image once it is upright.
+ImageSize upright_size(const Stored& stored);
 void check_pixels(const std::string& name, int64_t height, int64_t width);
 /// Red, green and blue to grey where one channel is asked for.
 void to_channels(Image& image, int channels);

@@ -75,16 +75,16 @@ class Decoder {
   bool adobe() const { return info_.saw_Adobe_marker; }
   Image size() const { return {int64_t{info_.image_height}, int64_t{info_.image_width}, info_.num_components}; }
 
-  Image decode(const DecodeOptions& options) {
-    info_.out_color_space = inks() ? JCS_CMYK : options.channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
+  Image decode(int channels, int reduce) {
+    info_.out_color_space = inks() ? JCS_CMYK : channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
     info_.scale_num = 1;
-    info_.scale_denom = static_cast<unsigned>(options.reduce);
+    info_.scale_denom = static_cast<unsigned>(reduce);
     info_.dct_method = JDCT_ISLOW;
     guarded([this] { jpeg_start_decompress(&info_); });
     Image image{int64_t{info_.output_height}, int64_t{info_.output_width}, info_.output_components};
     const size_t row_bytes = static_cast<size_t>(image.width * image.channels);
     image.pixels.resize(static_cast<size_t>(image.height) * row_bytes);
-    image.reduced = options.reduce;
+    image.reduced = reduce;
     uint8_t* const pixels = image.pixels.data();
     guarded([this, pixels, row_bytes] {
       while (info_.output_scanline < info_.output_height) {
@@ -127,14 +127,22 @@ void inks_to_colours(Image& image, bool inverted) {
 
 }  // namespace
 
-Stored decode_jpeg(std::span<const uint8_t> file, const std::string& name, const DecodeOptions& options,
-                   bool header_only) {
-  Decoder decoder(file, name);
+static Stored read_header(Decoder& decoder, const std::string& name) {
   decoder.read_header();
   Stored stored{decoder.size(), decoder.orientation()};
   check_pixels(name, stored.image.height, stored.image.width);
-  if (header_only) return stored;
-  stored.image = decoder.decode(options);
+  return stored;
+}
+
+Stored jpeg_header(std::span<const uint8_t> file, const std::string& name) {
+  Decoder decoder(file, name);
+  return read_header(decoder, name);
+}
+
+Stored decode_jpeg(std::span<const uint8_t> file, const std::string& name, const DecodeOptions& options) {
+  Decoder decoder(file, name);
+  Stored stored = read_header(decoder, name);
+  stored.image = decoder.decode(options.channels, options.reduce ? options.reduce(upright_size(stored)) : 1);
   if (decoder.inks()) inks_to_colours(stored.image, decoder.adobe());
   to_channels(stored.image, options.channels);
   return stored;

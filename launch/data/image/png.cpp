@@ -1,8 +1,10 @@
 #include <png.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <csetjmp>
 #include <cstring>
+#include <string_view>
 
 #include "launch/data/image/exif.h"
 #include "launch/data/image/image.h"
@@ -32,10 +34,11 @@ class Decoder {
     return {png_get_image_height(png_, info_), png_get_image_width(png_, info_), png_get_channels(png_, info_)};
   }
 
+  /// What was read so far says: 0 where that is nothing.
   int orientation() {
     png_uint_32 size = 0;
     png_bytep exif = nullptr;
-    if (png_get_eXIf_1(png_, info_, &size, &exif) == 0) return 1;
+    if (png_get_eXIf_1(png_, info_, &size, &exif) == 0) return 0;
     return exif_orientation({exif, size});
   }
 
@@ -87,18 +90,42 @@ class Decoder {
   char text_[256] = {};
 };
 
+/// Found by the chunks' headers alone, as libpng finds it: the first whole one counts.
+int orientation_of_chunks(std::span<const uint8_t> file, const std::string& name) {
+  constexpr size_t signature = 8, head = 8, checksum = 4;
+  for (size_t at = signature;;) {
+    const size_t left = file.size() - at;
+    const size_t length = left < head ? 0 : png_get_uint_32(file.data() + at);
+    if (left < head + checksum || length > left - head - checksum)
+      throw CorruptImage("{}: byte {}: the file ends too early", name, file.size());
+    const uint8_t* const type = file.data() + at + 4;
+    const std::string_view kind(reinterpret_cast<const char*>(type), 4);
+    if (kind == "IEND") return 1;
+    if (kind == "eXIf" && crc32_z(0, type, length + 4) == png_get_uint_32(file.data() + at + head + length))
+      return exif_orientation(file.subspan(at + head, length));
+    at += head + length + checksum;
+  }
+}
+
 }  // namespace
 
-Stored decode_png(std::span<const uint8_t> file, const std::string& name, const DecodeOptions& options,
-                  bool header_only) {
+Stored png_header(std::span<const uint8_t> file, const std::string& name) {
   Decoder decoder(file, name);
   Stored stored{decoder.read_header()};
   check_pixels(name, stored.image.height, stored.image.width);
-  if (!header_only) {
-    stored.image = decoder.decode();
-    to_channels(stored.image, options.channels);
-  }
   stored.orientation = decoder.orientation();
+  if (stored.orientation == 0) stored.orientation = orientation_of_chunks(file, name);
+  return stored;
+}
+
+Stored decode_png(std::span<const uint8_t> file, const std::string& name, const DecodeOptions& options) {
+  Decoder decoder(file, name);
+  Stored stored{decoder.read_header()};
+  check_pixels(name, stored.image.height, stored.image.width);
+  stored.image = decoder.decode();
+  stored.orientation = std::max(decoder.orientation(), 1);
+  if (options.reduce) options.reduce(upright_size(stored));
+  to_channels(stored.image, options.channels);
   return stored;
 }
 

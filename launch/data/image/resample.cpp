@@ -65,6 +65,13 @@ void stretch_row(const uint8_t* from, const Filter& filter, uint8_t* to) {
 
 void resample(const Image& image, const Crop& box, int64_t height, int64_t width, std::span<uint8_t> to) {
   if (image.channels != 1 && image.channels != 3) throw Error("resampling of {} channels", image.channels);
+  const auto inside = [](double begin, double length, int64_t size) {
+    constexpr double rounding = 1e-6;
+    return begin >= -rounding && length > 0 && begin + length <= static_cast<double>(size) + rounding;
+  };
+  if (!inside(box.top, box.height, image.height) || !inside(box.left, box.width, image.width))
+    throw Error("a part of {}x{} from row {} and column {} on of an image of {}x{}", box.height, box.width, box.top,
+                box.left, image.height, image.width);
   const Filter columns = make_filter(image.width, box.left, box.width, width);
   const Filter rows = make_filter(image.height, box.top, box.height, height);
   const auto row_bytes = static_cast<size_t>(width * image.channels);

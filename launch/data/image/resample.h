@@ -9,7 +9,7 @@ namespace lockstep {
 /// Brings the part `box` of `image` to [height, width, C]: bilinear where it grows; where it shrinks, the triangle is
 /// widened by the same factor, so that all pixels count (antialiasing). Columns first, then rows, each rounded to a
 /// byte; weights in 22-bit fixed point: integers, so the bits depend on nothing else. As Pillow's Image.resize((width,
-/// height), BILINEAR, box).
+/// height), BILINEAR, box). Throws Error where the part is not one of the image.
 void resample(const Image& image, const Crop& box, int64_t height, int64_t width, std::span<uint8_t> to);
 
 /// The middle of an image of `size` for a result of height x width: as much as has its proportions where `shorter` is
