@@ -87,11 +87,33 @@ TEST(Image, MalformedOrientationsAreNone) {
   EXPECT_EQ(exif_orientation(tiff), 6);
   for (size_t n = 0; n < 22; ++n) EXPECT_EQ(exif_orientation(std::span(tiff).first(n)), 1) << n;
   for (const auto& [at, value] :
-       {std::pair<size_t, uint8_t>{0, 'X'}, {3, 43}, {4, 0xFF}, {7, 0xFF}, {13, 4}, {19, 9}}) {
+       {std::pair<size_t, uint8_t>{0, 'X'}, {3, 43}, {4, 0xFF}, {7, 0xFF}, {13, 1}, {13, 5}, {17, 0}, {19, 9}}) {
     auto bad = tiff;
     bad[at] = value;
     EXPECT_EQ(exif_orientation(bad), 1) << at;
   }
+}
+
+TEST(Image, AnOrientationMayBeAnyWholeNumber) {
+  // Type and width of SHORT, LONG, SBYTE, SSHORT and SLONG, in both orders of bytes, as Pillow reads them.
+  for (const auto& [type, bytes] : {std::pair<uint8_t, size_t>{3, 2}, {4, 4}, {6, 1}, {8, 2}, {9, 4}})
+    for (const bool big : {true, false}) {
+      std::vector<uint8_t> tiff{'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1, 0x01, 0x12, 0, type, 0, 0, 0, 1, 0, 0, 0, 0};
+      tiff[18 + bytes - 1] = 8;
+      if (!big) {
+        tiff = {'I', 'I', 42, 0, 8, 0, 0, 0, 1, 0, 0x12, 0x01, type, 0, 1, 0, 0, 0, 8, 0, 0, 0};
+      }
+      EXPECT_EQ(exif_orientation(tiff), 8) << int{type} << (big ? " big" : " little");
+    }
+}
+
+TEST(Image, InksAreInvertedWithoutAdobesMarkerToo) {
+  auto file = golden_file("jpeg_cmyk");
+  size_t at = 2;
+  while (file[at + 1] != 0xEE) at += 2 + size_t{file[at + 2]} * 256 + file[at + 3];
+  file.erase(file.begin() + static_cast<ptrdiff_t>(at),
+             file.begin() + static_cast<ptrdiff_t>(at + 2 + size_t{file[at + 2]} * 256 + file[at + 3]));
+  EXPECT_TRUE(decode_image(file, "cmyk").pixels == from_base64(golden_images()["images"]["jpeg_cmyk"]["pixels"]));
 }
 
 TEST(Image, OneChannelIsGrey) {

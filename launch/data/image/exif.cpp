@@ -6,7 +6,8 @@ namespace lockstep {
 
 int exif_orientation(std::span<const uint8_t> tiff) {
   constexpr size_t entry_bytes = 12;
-  constexpr uint32_t orientation_tag = 0x0112, short_type = 3;
+  constexpr uint32_t orientation_tag = 0x0112;
+  constexpr size_t bytes_of_type[] = {0, 0, 0, 2, 4, 0, 1, 0, 2, 4};  // of TIFF's whole numbers; bytes are others
   if (tiff.size() < 8) return 1;
   const bool big = tiff[0] == 'M' && tiff[1] == 'M';
   if (!big && !(tiff[0] == 'I' && tiff[1] == 'I')) return 1;
@@ -21,8 +22,12 @@ int exif_orientation(std::span<const uint8_t> tiff) {
   for (size_t i = 0; i < entries; ++i) {
     const size_t entry = directory + 2 + i * entry_bytes;
     if (entry + entry_bytes > tiff.size()) return 1;
-    if (number(entry, 2) != orientation_tag || number(entry + 2, 2) != short_type) continue;
-    const uint32_t value = number(entry + 8, 2);
+    if (number(entry, 2) != orientation_tag) continue;
+    const uint32_t type = number(entry + 2, 2), count = number(entry + 4, 4);
+    const size_t bytes = type < std::size(bytes_of_type) ? bytes_of_type[type] : 0;
+    if (bytes == 0 || count == 0) continue;
+    if (count * uint64_t{bytes} > 4) return 1;  // elsewhere: more of them than there can be
+    const uint32_t value = number(entry + 8, bytes);
     return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
   }
   return 1;

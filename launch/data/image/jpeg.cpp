@@ -72,7 +72,6 @@ class Decoder {
   }
 
   bool inks() const { return info_.jpeg_color_space == JCS_CMYK || info_.jpeg_color_space == JCS_YCCK; }
-  bool adobe() const { return info_.saw_Adobe_marker; }
   Image size() const { return {int64_t{info_.image_height}, int64_t{info_.image_width}, info_.num_components}; }
 
   Image decode(int channels, int reduce) {
@@ -111,15 +110,15 @@ class Decoder {
   jpeg_decompress_struct info_{};
 };
 
-/// (255 - ink) * (255 - black) / 255; Adobe's programs store inks inverted.
-void inks_to_colours(Image& image, bool inverted) {
+/// (255 - ink) * (255 - black) / 255 of inks that are stored inverted, as Adobe's programs do: whether or not their
+/// marker is there, as in Pillow.
+void inks_to_colours(Image& image) {
   const auto pixels = static_cast<size_t>(image.height * image.width);
   const uint8_t* from = image.pixels.data();
   uint8_t* to = image.pixels.data();
   for (size_t i = 0; i < pixels; ++i, from += 4) {
-    const unsigned flip = inverted ? 0 : 255;
-    const unsigned light = from[3] ^ flip;
-    for (int c = 0; c < 3; ++c) *to++ = static_cast<uint8_t>(((from[c] ^ flip) * light + 127) / 255);
+    const unsigned light = from[3];
+    for (int c = 0; c < 3; ++c) *to++ = static_cast<uint8_t>((from[c] * light + 127) / 255);
   }
   image.channels = 3;
   image.pixels.resize(3 * pixels);
@@ -143,7 +142,7 @@ Stored decode_jpeg(std::span<const uint8_t> file, const std::string& name, const
   Decoder decoder(file, name);
   Stored stored = read_header(decoder, name);
   stored.image = decoder.decode(options.channels, options.reduce ? options.reduce(upright_size(stored)) : 1);
-  if (decoder.inks()) inks_to_colours(stored.image, decoder.adobe());
+  if (decoder.inks()) inks_to_colours(stored.image);
   to_channels(stored.image, options.channels);
   return stored;
 }
