@@ -110,9 +110,7 @@ void EncodedImages::decode(int64_t index, const ChooseCrop& choose, std::span<ui
     return reduction(box, reading_.size);
   };
   const Image decoded = decode_image(file, name, {.channels = reading_.channels, .reduce = reduce});
-  const double reduced = decoded.reduced;
-  box = {box.top / reduced, box.left / reduced, box.height / reduced, box.width / reduced};
-  resample(decoded, box, reading_.size[0], reading_.size[1], pixels);
+  resample(decoded, reduced_part(decoded, box), reading_.size[0], reading_.size[1], pixels);
 }
 
 void EncodedImages::note_hash(int64_t index, std::span<const uint8_t> file) const {
@@ -132,7 +130,7 @@ std::string EncodedImages::content_sha256() const {
     if (hash.empty()) hash = sha256(std::as_bytes(source_->bytes(i, buffer)));
   });
   Sha256 all;
-  all.update(fmt::format("encoded images 1 {} {} {} {} {}\n", size(), image_shape().str(), reading_.shorter, classes_,
+  all.update(fmt::format("encoded images 2 {} {} {} {} {}\n", size(), image_shape().str(), reading_.shorter, classes_,
                          reading_.on_corrupt == OnCorrupt::skip ? "skip" : "stop"));
   for (int64_t i = 0; i < size(); ++i)
     all.update(fmt::format("{} {}\n", source_->label(i), hashes[static_cast<size_t>(i)]));

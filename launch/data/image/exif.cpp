@@ -37,12 +37,17 @@ Image upright(Image stored, int orientation) {
   if (orientation == 1) return stored;
   const int64_t height = stored.height, width = stored.width, channels = stored.channels;
   const bool sideways = turns_sideways(orientation);
-  Image result{sideways ? width : height, sideways ? height : width, channels, {}, stored.reduced};
+  Image result{sideways ? width : height, sideways ? height : width, channels, {}, stored.reduced, stored.whole};
   result.pixels.resize(stored.pixels.size());
+  if (sideways) std::swap(result.whole.height, result.whole.width);
   // By orientation from 1: whether the stored row and the stored column count backwards.
   constexpr bool backward_row[] = {false, false, true, true, false, true, true, false};
   constexpr bool backward_column[] = {false, true, true, false, false, false, true, true};
   const bool up = backward_row[orientation - 1], back = backward_column[orientation - 1];
+  if (stored.reduced > 1) {
+    if (sideways ? back : up) result.before.height = result.height * stored.reduced - result.whole.height;
+    if (sideways ? up : back) result.before.width = result.width * stored.reduced - result.whole.width;
+  }
   uint8_t* to = result.pixels.data();
   for (int64_t y = 0; y < result.height; ++y)
     for (int64_t x = 0; x < result.width; ++x) {

@@ -17,14 +17,18 @@ class CorruptImage : public InputError {
   using InputError::InputError;
 };
 
+struct ImageSize {
+  int64_t height = 0, width = 0;
+};
+
 struct Image {
   int64_t height = 0, width = 0, channels = 0;
   std::vector<uint8_t> pixels = {};  // [H, W, C]
   int reduced = 1;                   // by what its sides were divided as it was decoded
-};
-
-struct ImageSize {
-  int64_t height = 0, width = 0;
+  ImageSize whole = {};              // what they were before
+  /// Where the image begins, in pixels of `whole`: sides that are divided are rounded up, and what that adds stands
+  /// before the first row or column of an image that was mirrored.
+  ImageSize before = {};
 };
 
 /// The size that `decode_image` gives, without decoding: what to expect of a file. Where to take a part from, only the

@@ -84,6 +84,7 @@ class Decoder {
     const size_t row_bytes = static_cast<size_t>(image.width * image.channels);
     image.pixels.resize(static_cast<size_t>(image.height) * row_bytes);
     image.reduced = reduce;
+    image.whole = {int64_t{info_.image_height}, int64_t{info_.image_width}};
     uint8_t* const pixels = image.pixels.data();
     guarded([this, pixels, row_bytes] {
       while (info_.output_scanline < info_.output_height) {

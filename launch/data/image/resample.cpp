@@ -96,6 +96,12 @@ void resample(const Image& image, const Crop& box, int64_t height, int64_t width
   }
 }
 
+Crop reduced_part(const Image& image, const Crop& part) {
+  const double by = image.reduced;
+  return {(part.top + static_cast<double>(image.before.height)) / by,
+          (part.left + static_cast<double>(image.before.width)) / by, part.height / by, part.width / by};
+}
+
 Crop central_crop(ImageSize size, int64_t height, int64_t width, int64_t shorter) {
   const auto in_height = static_cast<double>(size.height), in_width = static_cast<double>(size.width);
   const double covering = std::max(static_cast<double>(height) / in_height, static_cast<double>(width) / in_width);

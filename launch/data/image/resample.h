@@ -12,6 +12,9 @@ namespace lockstep {
 /// height), BILINEAR, box). Throws Error where the part is not one of the image.
 void resample(const Image& image, const Crop& box, int64_t height, int64_t width, std::span<uint8_t> to);
 
+/// Where a part of an image as it was before it was reduced lies in what was decoded.
+Crop reduced_part(const Image& image, const Crop& part);
+
 /// The middle of an image of `size` for a result of height x width: as much as has its proportions where `shorter` is
 /// 0; else what lies in the middle once the shorter side was brought to `shorter` (torchvision's Resize(shorter) and
 /// CenterCrop), which is no less than the result.
