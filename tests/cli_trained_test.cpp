@@ -207,6 +207,41 @@ TEST_F(CliTrained, WhatAreNoProbabilitiesIsPrintedAsItIs) {
   EXPECT_FALSE(text.says("%"));
 }
 
+/// The predictions of a JSON answer, by image.
+std::map<std::string, Json> by_image(const Outcome& outcome) {
+  std::map<std::string, Json> all;
+  for (const Json& one : Json::parse(outcome.text)) all[one["image"]] = one["predictions"];
+  return all;
+}
+
+TEST_F(CliTrained, FilesArePreparedAsTheArraysOfTheRunWere) {
+  make_images();
+  const std::string names[] = {"ants/a, b.png", "ants/c.jpg", "bees/d.jpg", "bees/e.png"};
+  std::string files;
+  for (const std::string& name : names) files += "'" + path("images/" + name) + "' ";
+  // Packed as pixels, at their own size, of which training takes the whole; or at another, of which it takes what pack
+  // has left; or both.
+  int number = 0;
+  for (const auto& [packing, training] : {std::pair{"--resize 29x37", "--resize 28x20"},
+                                          {"--resize 29x37", "--resize 28:29"},
+                                          {"--resize 28:29", ""},
+                                          {"--resize 29x31 --channels 1", "--resize 28"}}) {
+    const std::string pack = path(std::to_string(number) + ".pack"), folder = path(std::to_string(number++));
+    ASSERT_EQ(run("pack images:" + path("images") + " " + pack + " " + packing).code, 0);
+    const Outcome trained = run("train --quiet --ranks 1 --model lenet5 --batch 8 --steps 20 --out " + folder +
+                                " --data packed:" + pack + " " + training);
+    ASSERT_EQ(trained.code, 0) << trained.text;
+    const std::string start = "predict --format json --run " + folder + " ";
+    auto of_files = by_image(run(start + files)), of_data = by_image(run(start));
+    ASSERT_EQ(of_files.size(), 4U);
+    for (size_t i = 0; i < 4; ++i)
+      EXPECT_EQ(of_files[path("images/" + names[i])], of_data[std::to_string(i)]) << packing << training << i;
+    // The folder, too, is read as the pack was.
+    EXPECT_EQ(by_image(run(start + "--data images:" + path("images"))), of_data) << packing << training;
+    EXPECT_NE(by_image(run(start + "--resize 28x20 " + files)), of_files) << "negative control";
+  }
+}
+
 TEST_F(CliTrained, WhatCannotBePredictedIsRefused) {
   train("--model lenet5 --data digits --resize 28 --batch 64 --steps 1");
   std::ofstream(path("no.png")) << "no image";

@@ -43,7 +43,8 @@ inline std::string golden_text(const std::string& name) {
 inline std::vector<uint8_t> chunks_last(const std::vector<uint8_t>& png, const std::string& type) {
   std::vector<uint8_t> front(png.begin(), png.begin() + 8), last, end;
   for (size_t at = 8; at + 12 <= png.size();) {
-    const size_t length = 12 + (size_t{png[at]} << 24 | size_t{png[at + 1]} << 16 | size_t{png[at + 2]} << 8 | png[at + 3]);
+    const size_t length =
+        12 + (size_t{png[at]} << 24 | size_t{png[at + 1]} << 16 | size_t{png[at + 2]} << 8 | png[at + 3]);
     const std::string found(png.begin() + static_cast<ptrdiff_t>(at) + 4, png.begin() + static_cast<ptrdiff_t>(at) + 8);
     auto& to = found == type ? last : found == "IEND" ? end : front;
     to.insert(to.end(), png.begin() + static_cast<ptrdiff_t>(at), png.begin() + static_cast<ptrdiff_t>(at + length));

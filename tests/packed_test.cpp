@@ -163,5 +163,31 @@ TEST_F(PackedFile, IsLookedAt) {
   }
 }
 
+TEST_F(PackedFile, SaysHowItsImagesWerePrepared) {
+  const std::string given = photographs();
+  const Fit middle{12, 12, 14, Fit::How::middle}, stretched{8, 8};
+  write_packed(open_data(given, {.resize = "12:14"}), path(), false, 1);
+  EXPECT_EQ(fits_of(*open_data(spec()).train), std::vector{middle});
+  const PreparedData smaller = prepare_data(spec(), {.resize = "8", .normalise = "none"});
+  EXPECT_EQ(smaller.preparation.fits, (std::vector{middle, stretched}));
+  // From the photographs and from the pack the same is made by one description, whatever was done already.
+  const DataOptions as{.normalise = "none", .preparation = smaller.preparation};
+  const Data from_pack = prepare_data(spec(), as).data, from_files = prepare_data(given, as).data;
+  ASSERT_EQ(from_files.train->size(), 4);
+  for (int64_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(image(*from_pack.train, i), image(*smaller.data.train, i)) << i;
+    EXPECT_EQ(image(*from_files.train, i), image(*smaller.data.train, i)) << i;
+  }
+  EXPECT_TRUE(says(error_of([&] {
+                     prepare_data(spec(), {.preparation = Preparation{12, 12, 3, {{12, 12}}}});
+                   }),
+                   {"middle 12x12 of the shorter side 14", "stretch 12x12", "--resize"}));
+  // What was resized is not once more; what is as it came stays so.
+  EXPECT_EQ(prepare_data(spec(), {.preparation = Preparation{12, 12, 3}}).preparation.fits, std::vector{middle});
+  write_packed(open_data("digits"), path(), false, 1);
+  EXPECT_TRUE(fits_of(*open_data(spec()).train).empty());
+  EXPECT_EQ(prepare_data(spec(), {.resize = "8"}).preparation.fits, std::vector{stretched});
+}
+
 }  // namespace
 }  // namespace lockstep

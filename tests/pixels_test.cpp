@@ -41,14 +41,14 @@ TEST(Pixels, AreThoseOfPillow) {
   for (const auto& one : all) {
     const auto file = from_base64(one["file"]);
     testing::write_file(path, {reinterpret_cast<const char*>(file.data()), file.size()});
-    const ImageReading reading{.size = {one["height"].get<int64_t>(), one["width"].get<int64_t>()},
-                               .shorter = one["shorter"],
+    const ImageReading reading{.fit = {one["height"], one["width"], one["shorter"], Fit::How::middle},
                                .channels = one["channels"]};
     const auto set = open_image_files({path}, 1, reading);
     const Errors found = errors(testing::image(*set, 0), from_base64(one["pixels"]));
     const int reduced = one["reduced"];
     EXPECT_TRUE(found.mean <= bounds.at(reduced).mean && found.worst <= bounds.at(reduced).worst)
-        << one["what"] << ", " << turned << ", reduced by " << reduced << ": mean " << found.mean << ", worst " << found.worst;
+        << one["what"] << ", " << turned << ", reduced by " << reduced << ": mean " << found.mean << ", worst "
+        << found.worst;
     worst[reduced].mean = std::max(worst[reduced].mean, found.mean);
     worst[reduced].worst = std::max(worst[reduced].worst, found.worst);
     ++turned;

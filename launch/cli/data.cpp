@@ -42,7 +42,7 @@ void data(const Options& options, Runtime& runtime) {
   const auto* encoded = dynamic_cast<const EncodedImages*>(data.train.get());
   if (encoded && !encoded->one_size() && options.resize.empty())
     for (auto* set : {&data.train, &data.test, &data.validation})
-      if (const auto* files = dynamic_cast<const EncodedImages*>(set->get())) *set = files->at_size({224, 224});
+      if (const auto* files = dynamic_cast<const EncodedImages*>(set->get())) *set = files->at_size(224, 224);
   fmt::print("{}, {} classes\n", options.data, data.train->classes());
   const std::pair<const char*, const Dataset*> sets[] = {
       {"train", data.train.get()}, {"test", data.test.get()}, {"validation", data.validation.get()}};

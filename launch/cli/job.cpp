@@ -133,6 +133,7 @@ void describe(const Job& job, nlohmann::ordered_json& text) {
     data["validation_samples"] = job.data.data.validation->size();
   }
   if (!job.data.data.class_names.empty()) data["class_names"] = job.data.data.class_names;
+  data["preparation"] = to_json(job.data.preparation);
   if (job.data.normalisation) {
     data["mean"] = job.data.normalisation->mean;
     data["std"] = job.data.normalisation->std;

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "launch/cli/options.h"
+#include "launch/cli/trained.h"
 
 namespace lockstep::cli {
 
@@ -17,8 +18,8 @@ void add_reading_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Data");
   verb.add_option(
           "--resize", options.resize,
-          "Resize images (bilinear); of image files as much as has these proportions, or with SHORTER their middle "
-          "after bringing the shorter side to SHORTER")
+          "Resize images (bilinear, with antialiasing): image files as much of the middle as has these proportions, "
+          "others by stretching; with SHORTER the middle of all after bringing the shorter side to SHORTER")
       ->type_name("SIDE|HxW|SIDE:SHORTER");
   verb.add_option("--channels", options.channels, "Of image files: 3, or 1 for grey")->capture_default_str();
   verb.add_flag("--channels-first", options.channels_first,
@@ -88,6 +89,7 @@ DataOptions data_options(const Options& options, const Runtime& runtime) {
                      .seed = options.seed,
                      .workers = options.workers.value_or(runtime.cores()),
                      .cache = options.cache};
+  if (!options.run.empty() && options.resize.empty()) chosen.preparation = run_preparation(options.run);
   if (!options.validation_split.empty()) parse_split(options.validation_split, chosen);
   return chosen;
 }

@@ -10,7 +10,6 @@
 #include "launch/checkpoint.h"
 #include "launch/cli/trained.h"
 #include "launch/cli/verbs.h"
-#include "launch/data/image_files.h"
 #include "launch/durable.h"
 #include "layers/end.h"
 
@@ -116,11 +115,12 @@ Asked open(const Options& options, const Trained& trained, Runtime& runtime) {
     const Shape image = trained.network.input_shape();
     DataOptions how = data_options(options, runtime);
     how.channels = static_cast<int>(image[2]);
-    ImageReading reading = image_reading(how);
-    reading.size = {image[0], image[1]};
-    asked.images = open_image_files(options.files, static_cast<int>(classes), reading);
-    if (const auto by = parse_normalisation(trained.normalise, *asked.images))
-      asked.images = normalised(asked.images, *by);
+    how.normalise = trained.normalise;
+    if (trained.data) {
+      how.resize.clear();
+      how.preparation = trained.data->preparation;
+    }
+    asked.images = prepare_files(options.files, static_cast<int>(classes), how).data.train;
     asked.names = options.files;
   }
   for (size_t label = asked.classes.size(); label < classes; ++label) asked.classes.push_back(std::to_string(label));

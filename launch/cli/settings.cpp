@@ -165,6 +165,7 @@ void complete_from_run(CLI::App& verb, const std::string& run) {
                                       fmt::join(data["std"].get<std::vector<float>>(), ",")));
   std::vector<std::string> names = data_settings();
   for (const char* name : {"loss", "label-smoothing", "metrics"}) names.emplace_back(name);
+  std::erase(names, "resize");  // of the preparation
   for (const std::string& name : names)
     if (root["options"].contains(name)) complete(name, root["options"][name]);
   const std::string weights = run + "/weights.safetensors";

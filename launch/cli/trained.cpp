@@ -23,6 +23,15 @@ Network run_network(const std::string& run) {
   return network_from_json(manifest.root()["network"].dump(), manifest.file() + ": network");
 }
 
+Preparation run_preparation(const std::string& run) {
+  const JsonDocument manifest = read_manifest(run);
+  const nlohmann::ordered_json& root = manifest.root();
+  if (!root.contains("data") || !root["data"].is_object() || !root["data"].contains("preparation"))
+    throw InputError("{}: does not say how its images were prepared, expected 'data/preparation', or --resize",
+                     manifest.file());
+  return preparation_from_json(root["data"]["preparation"], manifest.file() + ": data/preparation");
+}
+
 Trained open_trained(const Options& options, const Runtime& runtime) {
   if (!options.run.empty()) {
     Trained trained{run_network(options.run), options.normalise, {}, {}};

@@ -11,6 +11,9 @@ namespace lockstep::cli {
 
 /// The network that the run's manifest has. Throws InputError where the folder has none.
 Network run_network(const std::string& run);
+/// What was done to the images that the run was trained on, but for their normalisation. Throws InputError where its
+/// manifest does not say.
+Preparation run_preparation(const std::string& run);
 
 struct Trained {
   Network network;

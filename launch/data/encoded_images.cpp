@@ -7,6 +7,7 @@
 #include "launch/data/byte_images.h"
 #include "launch/data/crew.h"
 #include "launch/data/image/resample.h"
+#include "launch/data/resize.h"
 #include "launch/sha256.h"
 
 namespace lockstep {
@@ -14,10 +15,10 @@ namespace lockstep {
 namespace {
 
 /// The most that a JPEG's sides may be divided by with `box` still no smaller than what it becomes.
-int reduction(const Crop& box, const std::array<int64_t, 2>& size) {
+int reduction(const Crop& box, const Fit& fit) {
   int reduce = 8;
   while (reduce > 1 &&
-         (box.height < static_cast<double>(size[0] * reduce) || box.width < static_cast<double>(size[1] * reduce)))
+         (box.height < static_cast<double>(fit.height * reduce) || box.width < static_cast<double>(fit.width * reduce)))
     reduce /= 2;
   return reduce;
 }
@@ -38,9 +39,9 @@ EncodedImages::EncodedImages(std::shared_ptr<const ImageSource> source, int clas
       left_out_(std::move(left_out)),
       hashes_(reading.hash_as_read ? static_cast<size_t>(source_->size()) : 0) {}
 
-std::shared_ptr<const EncodedImages> EncodedImages::at_size(std::array<int64_t, 2> size) const {
+std::shared_ptr<const EncodedImages> EncodedImages::at_size(int64_t height, int64_t width) const {
   ImageReading reading = reading_;
-  reading.size = size;
+  reading.fit = {height, width, 0, Fit::How::middle};
   return std::make_shared<EncodedImages>(source_, classes_, reading, one_size_, left_out_);
 }
 
@@ -57,6 +58,10 @@ EncodedImages::~EncodedImages() {
 
 int32_t EncodedImages::read(int64_t index, std::span<float> image) const {
   check_read(*this, index, image);
+  if (reading_.fit.how == Fit::How::stretch) {
+    stretch(index, image);
+    return source_->label(index);
+  }
   std::atomic<uint8_t*>* const kept = cache_.empty() ? nullptr : &cache_[static_cast<size_t>(index)];
   if (const uint8_t* pixels = kept ? kept->load(std::memory_order_acquire) : nullptr) {
     to_floats({pixels, image.size()}, image);
@@ -64,7 +69,7 @@ int32_t EncodedImages::read(int64_t index, std::span<float> image) const {
   }
   std::unique_ptr<uint8_t[]> pixels(new uint8_t[image.size()]);
   const auto middle = [this](int64_t height, int64_t width) {
-    return central_crop({height, width}, reading_.size[0], reading_.size[1], reading_.shorter);
+    return reading_.fit.part(height, width);
   };
   const int64_t found = decode_or_next(index, middle, {pixels.get(), image.size()});
   to_floats({pixels.get(), image.size()}, image);
@@ -107,10 +112,20 @@ void EncodedImages::decode(int64_t index, const ChooseCrop& choose, std::span<ui
   Crop box;
   const auto reduce = [&](ImageSize size) {
     box = choose(size.height, size.width);
-    return reduction(box, reading_.size);
+    return reduction(box, reading_.fit);
   };
   const Image decoded = decode_image(file, name, {.channels = reading_.channels, .reduce = reduce});
-  resample(decoded, reduced_part(decoded, box), reading_.size[0], reading_.size[1], pixels);
+  resample(decoded, reduced_part(decoded, box), reading_.fit.height, reading_.fit.width, pixels);
+}
+
+void EncodedImages::stretch(int64_t index, std::span<float> image) const {
+  std::vector<uint8_t> buffer;
+  const std::span<const uint8_t> file = source_->bytes(index, buffer);
+  if (reading_.hash_as_read) note_hash(index, file);
+  const Image decoded = decode_image(file, source_->name(index), {.channels = reading_.channels});
+  std::vector<float> whole(decoded.pixels.size());
+  to_floats(decoded.pixels, whole);
+  resize_image(whole, {decoded.height, decoded.width, decoded.channels}, reading_.fit, image);
 }
 
 void EncodedImages::note_hash(int64_t index, std::span<const uint8_t> file) const {
@@ -130,7 +145,7 @@ std::string EncodedImages::content_sha256() const {
     if (hash.empty()) hash = sha256(std::as_bytes(source_->bytes(i, buffer)));
   });
   Sha256 all;
-  all.update(fmt::format("encoded images 2 {} {} {} {} {}\n", size(), image_shape().str(), reading_.shorter, classes_,
+  all.update(fmt::format("encoded images 2 {} {} {} {} {}\n", size(), classes_, reading_.channels, reading_.fit.str(),
                          reading_.on_corrupt == OnCorrupt::skip ? "skip" : "stop"));
   for (int64_t i = 0; i < size(); ++i)
     all.update(fmt::format("{} {}\n", source_->label(i), hashes[static_cast<size_t>(i)]));

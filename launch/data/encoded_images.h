@@ -6,7 +6,7 @@
 #include <map>
 #include <mutex>
 
-#include "launch/data/dataset.h"
+#include "launch/data/fit.h"
 #include "launch/data/image/image.h"
 
 namespace lockstep {
@@ -26,21 +26,23 @@ class ImageSource {
 enum class OnCorrupt { stop, skip };
 
 struct ImageReading {
-  std::array<int64_t, 2> size{};  // height and width of what is read
-  int64_t shorter = 0;            // see central_crop
+  /// What is read of each image: its middle in bytes, resampled as in resample.h, or, stretched, the whole in floats, as
+  /// images of arrays are (resize.h). A size of 0x0 takes the images' own.
+  Fit fit{.how = Fit::How::middle};
   int channels = 3;
   OnCorrupt on_corrupt = OnCorrupt::stop;
   int workers = 1;            // threads that compute the content hash
   bool cache = false;         // what `read` gives is kept in memory as bytes, and not decoded again
-  bool keep_files = false;    // images of several sizes are let pass where `size` is 0x0: to be packed, not read
+  bool keep_files = false;    // images of several sizes are let pass where the size is 0x0: to be packed, not read
   bool hash_as_read = false;  // files are hashed as they are decoded: the content hash reads no more than the others
 };
 
-/// `read` gives the middle of each image (central_crop), `read_crop` any part, resampled (resample.h). A JPEG that is
-/// far larger than what is taken from it is decoded at a half, a quarter or an eighth of its size. With
+/// `read` gives of each image what `fit` takes, `read_crop` any part, resampled (resample.h). A JPEG that is
+/// far larger than what is taken from it is decoded at a half, a quarter or an eighth of its size, unless all of it is
+/// stretched. With
 /// OnCorrupt::skip, the next image in order that can be decoded stands in for one that cannot, with its label: which
 /// one depends on the data alone. With OnCorrupt::stop such an image throws CorruptImage.
-class EncodedImages final : public Dataset {
+class EncodedImages final : public FittedImages {
  public:
   /// `left_out` says what was wrong with each file that is not in `source`.
   EncodedImages(std::shared_ptr<const ImageSource> source, int classes, const ImageReading& reading,
@@ -48,14 +50,15 @@ class EncodedImages final : public Dataset {
   ~EncodedImages() override;
 
   int64_t size() const override { return source_->size(); }
-  Shape image_shape() const override { return {reading_.size[0], reading_.size[1], reading_.channels}; }
+  Shape image_shape() const override { return {reading_.fit.height, reading_.fit.width, reading_.channels}; }
   int classes() const override { return classes_; }
+  std::vector<Fit> fits() const override { return {reading_.fit}; }
   int32_t read(int64_t index, std::span<float> image) const override;
   int32_t read_crop(int64_t index, const ChooseCrop& choose, std::span<float> image) const override;
   uint64_t key(int64_t index) const override { return source_->key(index); }
   int32_t label(int64_t index) const override { return source_->label(index); }
   /// The same files, brought to another size.
-  std::shared_ptr<const EncodedImages> at_size(std::array<int64_t, 2> size) const;
+  std::shared_ptr<const EncodedImages> at_size(int64_t height, int64_t width) const;
   /// Reads all files when it is called first, but for those hashed already.
   std::string content_sha256() const override;
   const ImageSource& source() const { return *source_; }
@@ -68,6 +71,7 @@ class EncodedImages final : public Dataset {
   /// Writes the sample's bytes, or those of what stands in for it, and returns whose they are.
   int64_t decode_or_next(int64_t index, const ChooseCrop& choose, std::span<uint8_t> pixels) const;
   void decode(int64_t index, const ChooseCrop& choose, std::span<uint8_t> pixels) const;
+  void stretch(int64_t index, std::span<float> image) const;
   void note_hash(int64_t index, std::span<const uint8_t> file) const;
 
   std::shared_ptr<const ImageSource> source_;

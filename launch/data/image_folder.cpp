@@ -136,12 +136,13 @@ std::shared_ptr<const Dataset> open_set(const fs::path& root, const std::vector<
   std::vector<Entry> entries = find_images(root, classes);
   std::vector<std::string> left_out = scan(root, entries, reading);
   if (entries.empty()) throw InputError("'{}': all files are corrupt", root.string());
-  if (reading.size[0] == 0) reading.size = {entries[0].size.height, entries[0].size.width};
+  if (reading.fit.height == 0) reading.fit = {entries[0].size.height, entries[0].size.width, 0, Fit::How::middle};
   const Entry* odd = odd_one_out(entries, {entries[0].size.height, entries[0].size.width});
-  if (!odd && own_size) odd = odd_one_out(entries, reading.size);
+  if (!odd && own_size) odd = odd_one_out(entries, {reading.fit.height, reading.fit.width});
   if (odd && own_size && !reading.keep_files)
     throw InputError("'{}' is {}x{}, other images are {}x{}: expected --resize SIZE, which brings all to one size",
-                     (root / odd->name).string(), odd->size.height, odd->size.width, reading.size[0], reading.size[1]);
+                     (root / odd->name).string(), odd->size.height, odd->size.width, reading.fit.height,
+                     reading.fit.width);
   return std::make_shared<EncodedImages>(std::make_shared<FolderSource>(root, std::move(entries)),
                                          static_cast<int>(classes.size()), reading, !odd, std::move(left_out));
 }
@@ -171,7 +172,7 @@ Data open_image_folder(const fs::path& directory, ImageReading reading) {
   if (std::error_code error; !fs::is_directory(directory, error))
     throw InputError("'{}' is not a directory{}, expected one with a folder of images a class", directory.string(),
                      error ? " (" + error.message() + ")" : "");
-  const bool own_size = reading.size[0] == 0;
+  const bool own_size = reading.fit.height == 0;
   const bool divided = fs::is_directory(directory / "train");
   const fs::path root = divided ? directory / "train" : directory;
   Data data{"images:" + directory.string(), nullptr, nullptr};

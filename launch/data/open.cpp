@@ -1,11 +1,10 @@
 #include "launch/data/open.h"
 
-#include <charconv>
-
 #include "core/error.h"
 #include "launch/data/cifar.h"
 #include "launch/data/digits.h"
 #include "launch/data/idx.h"
+#include "launch/data/image_files.h"
 #include "launch/data/image_folder.h"
 #include "launch/data/npy.h"
 #include "launch/data/packed.h"
@@ -28,16 +27,62 @@ struct Kind {
   Data (*open)(const std::string& rest, const HowToRead& reading);
 };
 
-/// "224", "224x256" or "224:256".
-void parse_image_size(const std::string& text, ImageReading& reading) {
-  if (text.empty()) return;
-  const size_t colon = std::min(text.find(':'), text.size());
-  reading.size = parse_size(text.substr(0, colon));
-  if (colon == text.size()) return;
-  reading.shorter = parse_size(text.substr(colon + 1))[0];
-  if (const int64_t least = std::max(reading.size[0], reading.size[1]);
-      reading.shorter < least || text.find('x', colon) != std::string::npos)
-    throw InputError("size '{}': the shorter side is one number from {}", text, least);
+/// How image files are read with these options.
+ImageReading image_reading(const DataOptions& options) {
+  ImageReading reading{.channels = options.channels,
+                       .workers = options.workers,
+                       .cache = options.cache,
+                       .keep_files = options.keep_files,
+                       .hash_as_read = options.hash_as_read};
+  if (!options.resize.empty())
+    reading.fit = parse_fit(options.resize, Fit::How::middle);
+  else if (const auto& wanted = options.preparation)
+    reading.fit = wanted->fits.empty() ? Fit{wanted->height, wanted->width, 0, Fit::How::middle} : wanted->fits[0];
+  if (options.channels != 1 && options.channels != 3)
+    throw InputError("--channels {}, expected 3, or 1 for grey", options.channels);
+  reading.on_corrupt = static_cast<OnCorrupt>(index_of("--on-corrupt", options.on_corrupt, on_corrupt_names()));
+  return reading;
+}
+
+/// What is to be done to the images as they were opened.
+std::vector<Fit> fits_to_do(const Data& data, const DataOptions& options) {
+  const bool files = std::dynamic_pointer_cast<const EncodedImages>(data.train) != nullptr;
+  if (!options.resize.empty())
+    return files ? std::vector<Fit>{} : std::vector<Fit>{parse_fit(options.resize, Fit::How::stretch)};
+  return options.preparation ? still_to_do(options.preparation->fits, fits_of(*data.train), data.name)
+                             : std::vector<Fit>{};
+}
+
+/// Splits, resizes, then normalises.
+PreparedData prepare(Data data, const DataOptions& options) {
+  const std::vector<Fit> fits = fits_to_do(data, options);
+  PreparedData result{std::move(data), {}, {}};
+  result.preparation.fits = fits_of(*result.data.train);
+  Data& sets = result.data;
+  if (options.validation_split != 0) {
+    if (sets.validation)
+      throw InputError("data '{}' has a validation set: --validation-split {} is one too many", sets.name,
+                       options.validation_split);
+    const Split parts =
+        (options.stratified ? stratified_split : split)(sets.train, options.validation_split, options.seed);
+    sets.train = parts.rest;
+    sets.validation = parts.held_out;
+  }
+  const auto each = [&](const auto& change) {
+    for (auto* set : {&sets.train, &sets.test, &sets.validation})
+      if (*set) *set = change(*set);
+  };
+  for (const Fit& fit : fits) {
+    each([&](const auto& set) { return resized(set, fit); });
+    result.preparation.fits.push_back(fit);
+  }
+  const Shape image = sets.train->image_shape();
+  result.preparation.height = image[0];
+  result.preparation.width = image[1];
+  result.preparation.channels = image[2];
+  result.normalisation = parse_normalisation(options.normalise, *sets.train, options.workers);
+  if (result.normalisation) each([&](const auto& set) { return normalised(set, *result.normalisation); });
+  return result;
 }
 
 const std::vector<Kind>& kinds() {
@@ -69,19 +114,6 @@ const std::vector<std::string>& on_corrupt_names() {
   return names;
 }
 
-ImageReading image_reading(const DataOptions& options) {
-  ImageReading reading{.channels = options.channels,
-                       .workers = options.workers,
-                       .cache = options.cache,
-                       .keep_files = options.keep_files,
-                       .hash_as_read = options.hash_as_read};
-  parse_image_size(options.resize, reading);
-  if (options.channels != 1 && options.channels != 3)
-    throw InputError("--channels {}, expected 3, or 1 for grey", options.channels);
-  reading.on_corrupt = static_cast<OnCorrupt>(index_of("--on-corrupt", options.on_corrupt, on_corrupt_names()));
-  return reading;
-}
-
 Data open_data(const std::string& spec, const DataOptions& options) {
   // Whether or not there are image files: nonsense is refused.
   const HowToRead reading{image_reading(options), options.channels_first ? Channels::first : Channels::last};
@@ -105,29 +137,15 @@ Data open_data(const std::string& spec, const DataOptions& options) {
 }
 
 PreparedData prepare_data(const std::string& spec, const DataOptions& options) {
-  PreparedData result{open_data(spec, options), {}};
-  Data& data = result.data;
-  const std::shared_ptr<const Dataset> files = data.train;
-  if (options.validation_split != 0) {
-    if (data.validation)
-      throw InputError("data '{}' has a validation set: --validation-split {} is one too many", spec,
-                       options.validation_split);
-    const Split parts =
-        (options.stratified ? stratified_split : split)(data.train, options.validation_split, options.seed);
-    data.train = parts.rest;
-    data.validation = parts.held_out;
-  }
-  const auto each = [&](const auto& change) {
-    for (auto* set : {&data.train, &data.test, &data.validation})
-      if (*set) *set = change(*set);
-  };
-  if (!options.resize.empty() && !std::dynamic_pointer_cast<const EncodedImages>(files)) {
-    const auto size = parse_size(options.resize);
-    each([&](const auto& set) { return resized(set, size); });
-  }
-  result.normalisation = parse_normalisation(options.normalise, *data.train, options.workers);
-  if (result.normalisation) each([&](const auto& set) { return normalised(set, *result.normalisation); });
-  return result;
+  return prepare(open_data(spec, options), options);
+}
+
+PreparedData prepare_files(const std::vector<std::string>& paths, int classes, const DataOptions& options) {
+  const ImageReading reading = image_reading(options);
+  Data data{"image files", open_image_files(paths, classes, reading), nullptr};
+  DataOptions whole = options;
+  whole.validation_split = 0;
+  return prepare(std::move(data), whole);
 }
 
 }  // namespace lockstep

@@ -10,6 +10,7 @@
 #include "launch/data/byte_images.h"
 #include "launch/data/mapped_file.h"
 #include "launch/data/packed.h"
+#include "launch/data/preparation.h"
 #include "launch/sha256.h"
 
 namespace lockstep {
@@ -98,11 +99,17 @@ class PackedFiles final : public ImageSource {
   Range range_;
 };
 
-class PackedImages final : public Dataset {
+class PackedImages final : public FittedImages {
  public:
   /// `values` is their range; none: to be measured.
-  PackedImages(Range range, const Shape& shape, int classes, std::string hash, std::optional<ValueRange> values)
-      : range_(std::move(range)), shape_(shape), classes_(classes), hash_(std::move(hash)), values_(values) {}
+  PackedImages(Range range, const Shape& shape, int classes, std::string hash, std::optional<ValueRange> values,
+               std::vector<Fit> fits)
+      : range_(std::move(range)),
+        shape_(shape),
+        classes_(classes),
+        hash_(std::move(hash)),
+        values_(values),
+        fits_(std::move(fits)) {}
   int64_t size() const override { return range_.count; }
   Shape image_shape() const override { return shape_; }
   int classes() const override { return classes_; }
@@ -115,6 +122,7 @@ class PackedImages final : public Dataset {
     });
     return *values_;
   }
+  std::vector<Fit> fits() const override { return fits_; }
   int32_t read(int64_t index, std::span<float> image) const override {
     check_read(*this, index, image);
     const PackedEntry& entry = range_.pack->entry(range_.first + index);
@@ -139,6 +147,7 @@ class PackedImages final : public Dataset {
   std::string hash_;
   mutable std::once_flag measured_;
   mutable std::optional<ValueRange> values_;
+  std::vector<Fit> fits_;
 };
 
 /// Whether all records are image files, or all are images of this shape.
@@ -158,8 +167,8 @@ bool are_files(const Range& range, const Shape& shape, int classes) {
   return files;
 }
 
-std::shared_ptr<const Dataset> make_set(const Range& range, const nlohmann::json& text, const nlohmann::json& set,
-                                        ImageReading reading) {
+std::shared_ptr<const Dataset> make_set(const Range& range, const nlohmann::ordered_json& text,
+                                        const nlohmann::ordered_json& set, ImageReading reading) {
   const auto side = [&](const char* name) {
     const auto value = text.at(name).get<int64_t>();
     if (value < 1 || value > 65535)
@@ -171,14 +180,24 @@ std::shared_ptr<const Dataset> make_set(const Range& range, const nlohmann::json
   if (!are_files(range, shape, classes)) {
     std::optional<ValueRange> values;  // files of earlier versions do not have it
     if (set.contains("range")) values = {set.at("range").at(0).get<float>(), set.at("range").at(1).get<float>()};
-    return std::make_shared<PackedImages>(range, shape, classes, set.at("sha256").get<std::string>(), values);
+    std::vector<Fit> fits;
+    // Files that an earlier version wrote do not say.
+    if (text.contains("preparation")) {
+      const Preparation preparation = preparation_from_json(text["preparation"], range.pack->name() + ": preparation");
+      if (Shape{preparation.height, preparation.width, preparation.channels} != shape)
+        throw InputError("{}: images of {} were prepared as {}x{}x{}", range.pack->name(), shape.str(),
+                         preparation.height, preparation.width, preparation.channels);
+      fits = preparation.fits;
+    }
+    return std::make_shared<PackedImages>(range, shape, classes, set.at("sha256").get<std::string>(), values,
+                                          fits);
   }
   const bool one_size = text.at("one_size").get<bool>();
-  if (reading.size[0] == 0) {
+  if (reading.fit.height == 0) {
     if (!one_size && !reading.keep_files)
       throw InputError("{}: its images are of several sizes: expected --resize SIZE, which brings all to one size",
                        range.pack->name());
-    reading.size = {shape[0], shape[1]};
+    reading.fit = {shape[0], shape[1], 0, Fit::How::middle};
   }
   return std::make_shared<EncodedImages>(std::make_shared<PackedFiles>(range), classes, reading, one_size);
 }
@@ -190,7 +209,7 @@ Data parse_packed(std::span<const uint8_t> bytes, const std::string& name, const
   const auto pack = std::make_shared<const Pack>(bytes, name, std::move(owner));
   Data data{"packed:" + name, nullptr, nullptr};
   try {
-    const auto text = nlohmann::json::parse(pack->text());
+    const auto text = nlohmann::ordered_json::parse(pack->text());
     data.class_names = text.at("class_names").get<std::vector<std::string>>();
     int64_t first = 0;
     for (const auto& set : text.at("sets")) {

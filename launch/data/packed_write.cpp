@@ -11,6 +11,7 @@
 #include "core/handle.h"
 #include "launch/data/crew.h"
 #include "launch/data/packed.h"
+#include "launch/data/preparation.h"
 #include "launch/sha256.h"
 
 namespace lockstep {
@@ -135,6 +136,7 @@ Packed write_packed(const Data& data, const std::filesystem::path& file, bool ke
                               {"classes", data.train->classes()},
                               {"one_size", true},
                               {"class_names", data.class_names},
+                              {"preparation", to_json(Preparation{shape[0], shape[1], shape[2], fits_of(*data.train)})},
                               {"sets", nlohmann::ordered_json::array()}};
   const std::pair<const char*, const Dataset*> sets[] = {
       {"train", data.train.get()}, {"test", data.test.get()}, {"validation", data.validation.get()}};

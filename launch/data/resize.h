@@ -1,20 +1,19 @@
-// A data set whose images are resized as they are read. Immutable: any thread may read.
+// Images of floats brought to another size, as they are read. Immutable: any thread may read.
 #pragma once
 
-#include <array>
-#include <string>
-
-#include "launch/data/dataset.h"
+#include "launch/data/fit.h"
 
 namespace lockstep {
 
-/// Height and width from "32" or "32x48". Throws InputError that shows the form.
-std::array<int64_t, 2> parse_size(const std::string& text);
+/// The data set's images, each brought to its size as `fit` says. Each output row reads at the place of its centre, s =
+/// begin + (y + 1/2) * length / H_out, of the part that the fit takes. Where the image grows, it is bilinear: rows i =
+/// floor(s - 1/2) and i + 1 by their distances. Where it shrinks, all rows count that lie within length / H_out of s,
+/// by that distance (the triangle, widened: antialiasing), as in image files (resample.h), but in floats. Columns
+/// likewise. As PyTorch's interpolate(mode="bilinear", align_corners=False, antialias=True). Returns `inner` itself
+/// where nothing is to be done.
+std::shared_ptr<const Dataset> resized(std::shared_ptr<const Dataset> inner, const Fit& fit);
 
-/// Bilinear with half-pixel centres, as PyTorch's interpolate(mode="bilinear", align_corners=False, antialias=False):
-/// output row y reads at s = max(0, (y + 1/2) * H_in / H_out - 1/2), i = floor(s), w = s - i, and is
-/// (1 - w) * row[i] + w * row[min(i + 1, H_in - 1)]; columns likewise. Returns `inner` itself where the size is the
-/// same.
-std::shared_ptr<const Dataset> resized(std::shared_ptr<const Dataset> inner, std::array<int64_t, 2> size);
+/// The same of one image of `shape` [H, W, C].
+void resize_image(std::span<const float> image, const Shape& shape, const Fit& fit, std::span<float> to);
 
 }  // namespace lockstep

@@ -1,7 +1,7 @@
 // Parts of images brought to another size. Any thread may call.
 #pragma once
 
-#include "launch/data/dataset.h"
+#include "launch/data/fit.h"
 #include "launch/data/image/image.h"
 
 namespace lockstep {
