@@ -242,6 +242,22 @@ TEST_F(CliTrained, FilesArePreparedAsTheArraysOfTheRunWere) {
   }
 }
 
+TEST_F(CliTrained, CorruptFilesAreSkippedByName) {
+  make_images();
+  train("--model lenet5 --data images:" + path("images") + " --resize 32 --batch 8 --steps 3");
+  const std::string whole = lockstep::testing::golden_text("jpeg_420");
+  lockstep::testing::write_file(path("cut.jpg"), whole.substr(0, whole.size() - 60));
+  const std::string start = "predict --format json --run " + path("run") + " ", good = path("images/bees/d.jpg") + " ",
+                    other = path("images/bees/e.png");
+  EXPECT_EQ(run(start + good + path("cut.jpg")).code, 2);
+  const std::string skip = start + "--on-corrupt skip ";
+  const Outcome both = run(skip + path("cut.jpg") + " " + good + path("cut.jpg") + " " + other + " 2>/dev/null");
+  ASSERT_EQ(both.code, 0) << both.text;
+  EXPECT_EQ(by_image(both), by_image(run(start + good + other)));
+  EXPECT_TRUE(run(skip + path("cut.jpg") + " " + good).says("cut.jpg: byte"));
+  EXPECT_EQ(run(skip + path("cut.jpg")).code, 2) << "none is left";
+}
+
 TEST_F(CliTrained, WhatCannotBePredictedIsRefused) {
   train("--model lenet5 --data digits --resize 28 --batch 64 --steps 1");
   std::ofstream(path("no.png")) << "no image";

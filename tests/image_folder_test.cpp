@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "launch/data/feed.h"
 #include "launch/data/info.h"
@@ -122,7 +123,8 @@ TEST_F(ImageFolder, AnOrientationBehindThePixelsTurnsWhatIsRead) {
     testing::write_file(path("bees/2.png"), {reinterpret_cast<const char*>(late.data()), late.size()});
     EXPECT_EQ(image(*open({.resize = size}).train, 4), expected) << size;
   }
-  for (const char* name : {"ants/a.JPG", "ants/b.png", "ants/c.jpeg", "bees/1.jpg", "bees/3.jpg"}) fs::remove(path(name));
+  for (const char* name : {"ants/a.JPG", "ants/b.png", "ants/c.jpeg", "bees/1.jpg", "bees/3.jpg"})
+    fs::remove(path(name));
   EXPECT_EQ(open({}).train->image_shape(), (Shape{20, 13, 3}));
 }
 
@@ -140,14 +142,64 @@ TEST_F(ImageFolder, CorruptFilesAreNamed) {
   const Data stops = open();
   EXPECT_TRUE(says(error_of<CorruptImage>([&] { image(*stops.train, 3); }), {"1.jpg: byte "}));
   const Data skips = open({.resize = "16", .on_corrupt = "skip"});
-  EXPECT_EQ(skips.train->size(), 6);
-  EXPECT_EQ(image(*skips.train, 3), image(*skips.train, 4)) << "the next stands in";
-  EXPECT_EQ(label(*skips.train, 3), 1);
+  EXPECT_EQ(skips.train->size(), 5);
+  for (int64_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(image(*skips.train, i), image(*stops.train, i < 3 ? i : i + 1)) << i;
+    EXPECT_EQ(skips.train->key(i), stops.train->key(i < 3 ? i : i + 1)) << i;
+    EXPECT_EQ(label(*skips.train, i), i / 3) << i;
+  }
+  EXPECT_EQ(dynamic_cast<const EncodedImages&>(*skips.train).corrupt().size(), 1U);
   EXPECT_NE(skips.train->content_sha256(), stops.train->content_sha256());
+  fs::remove(path("bees/1.jpg"));
+  EXPECT_EQ(open().train->content_sha256(), skips.train->content_sha256()) << "as if it were not there";
   for (const char* name : {"ants/a.JPG", "ants/b.png", "ants/c.jpeg", "bees/2.png", "bees/3.jpg"})
     fs::resize_file(path(name), fs::file_size(path(name)) - 30);
-  const Data nothing = open({.resize = "16", .on_corrupt = "skip"});
-  EXPECT_TRUE(says(error_of([&] { image(*nothing.train, 0); }), {"none of the", "can be decoded"}));
+  EXPECT_TRUE(says(refused({.resize = "16", .on_corrupt = "skip"}), {"none of the", "can be decoded", ".JPG: byte"}));
+}
+
+TEST_F(ImageFolder, ACorruptFileIsOnNeitherSideOfASplit) {
+  for (int i = 0; i < 30; ++i) {
+    const std::string name = "ants/" + std::to_string(i) + (i % 2 == 0 ? ".jpg" : ".png");
+    const std::string whole = golden_text(i % 2 == 0 ? "jpeg_420" : "png_rgb");
+    testing::write_file(path(name), i % 3 == 0 ? whole.substr(0, whole.size() - 50) : whole);
+  }
+  for (const DataOptions& skip : {DataOptions{.resize = "16", .normalise = "none", .on_corrupt = "skip"},
+                                  {.resize = "16", .normalise = "none", .on_corrupt = "skip", .cache = true}}) {
+    DataOptions halves = skip;
+    halves.validation_split = 0.4F;
+    const PreparedData whole = prepare_data(spec(), skip), parts = prepare_data(spec(), halves);
+    EXPECT_EQ(whole.data.train->size(), 26);
+    std::set<uint64_t> training, held_out;
+    for (int64_t i = 0; i < parts.data.train->size(); ++i) training.insert(parts.data.train->key(i));
+    for (int64_t i = 0; i < parts.data.validation->size(); ++i) held_out.insert(parts.data.validation->key(i));
+    EXPECT_EQ(training.size() + held_out.size(), 26U);
+    for (const uint64_t key : held_out) EXPECT_FALSE(training.contains(key));
+    // Each is itself, whichever set it is read from.
+    std::map<uint64_t, std::vector<float>> images;
+    for (int64_t i = 0; i < 26; ++i) images[whole.data.train->key(i)] = image(*whole.data.train, i);
+    for (const auto& set : {parts.data.train, parts.data.validation})
+      for (int64_t i = 0; i < set->size(); ++i) EXPECT_EQ(image(*set, i), images.at(set->key(i)));
+  }
+}
+
+TEST_F(ImageFolder, WhatIsSkippedIsWhatCannotBeRead) {
+  // Skipped files are found at an eighth of their size and without colours; at any other they must be corrupt as well.
+  for (const std::string golden : {"jpeg_420", "jpeg_progressive", "jpeg_cmyk", "png_palette"}) {
+    const std::string whole = golden_text(golden), name = golden.starts_with("png") ? "bees/x.png" : "bees/x.jpg";
+    int skipped = 0;
+    for (size_t at = 30; at < whole.size(); at += 1 + whole.size() / 60) {
+      for (const bool cut : {true, false}) {
+        std::string bad = cut ? whole.substr(0, at) : whole;
+        if (!cut) bad[at] = static_cast<char>(bad[at] ^ 0xFF);
+        testing::write_file(path(name), bad);
+        const bool is_read = open({.resize = "16", .on_corrupt = "skip"}).train->size() == 7;
+        skipped += !is_read;
+        EXPECT_EQ(error_of([&] { image(*open().train, 6); }).empty(), is_read) << golden << " at " << at << cut;
+      }
+    }
+    EXPECT_GE(skipped, 60) << golden;
+    fs::remove(path(name));
+  }
 }
 
 TEST_F(ImageFolder, WhatIsNoImageIsLeftOut) {
@@ -163,15 +215,15 @@ TEST_F(ImageFolder, WhatIsNoImageIsLeftOut) {
 }
 
 TEST_F(ImageFolder, KeptImagesAreTheSame) {
-  testing::write_file(path("bees/1.jpg"), golden_text("jpeg_exif_6").substr(0, 900));  // the next stands in
+  testing::write_file(path("bees/1.jpg"), golden_text("jpeg_exif_6").substr(0, 900));
   const Data plain = open({.resize = "16", .on_corrupt = "skip"});
   const Data kept = open({.resize = "16", .on_corrupt = "skip", .cache = true});
   for (int round = 0; round < 3; ++round)
-    for (int64_t i = 5; i >= 0; --i) {
+    for (int64_t i = 4; i >= 0; --i) {
       EXPECT_TRUE(image(*kept.train, i) == image(*plain.train, i)) << i;
       EXPECT_EQ(label(*kept.train, i), label(*plain.train, i)) << i;
     }
-  // Without their files they are still there, but for the one that was never decoded.
+  // Without their files they are still there.
   for (const char* name : {"ants/a.JPG", "ants/b.png", "ants/c.jpeg", "bees/2.png", "bees/3.jpg"})
     fs::remove(path(name));
   EXPECT_TRUE(image(*kept.train, 1) == image(*kept.train, 1));
@@ -253,7 +305,7 @@ Fed fed(const std::shared_ptr<const Dataset>& data, int64_t ranks, int workers) 
 }
 
 TEST_F(ImageFolder, TheBitsDoNotDependOnWorkersOrRanks) {
-  testing::write_file(path("bees/1.jpg"), golden_text("jpeg_exif_6").substr(0, 900));  // skipped on the way
+  testing::write_file(path("bees/1.jpg"), golden_text("jpeg_exif_6").substr(0, 900));  // skipped
   const auto data = open({.resize = "16", .on_corrupt = "skip"}).train;
   const auto one = fed(data, 1, 1);
   for (const int workers : {2, 5}) EXPECT_TRUE(fed(data, 1, workers) == one) << workers << " workers";
@@ -300,7 +352,8 @@ TEST_F(ImageFolder, IsLookedAtReadingEachFileOnce) {
   const auto& files = dynamic_cast<const EncodedImages&>(*data.train);
   for (const bool hash_as_read : {true, false}) {
     const auto counted = std::make_shared<const Counted>(files.source());
-    const EncodedImages set(counted, 2, {.size = {16, 16}, .workers = 3, .hash_as_read = hash_as_read});
+    const EncodedImages set(counted, 2,
+                            {.fit = {16, 16, 0, Fit::How::middle}, .workers = 3, .hash_as_read = hash_as_read});
     const SetInfo info = look_at(set, 3);
     EXPECT_EQ(info.sha256, files.content_sha256());
     EXPECT_EQ(info.values.mean, measure(files).mean);
@@ -312,7 +365,7 @@ TEST_F(ImageFolder, IsLookedAtReadingEachFileOnce) {
 
 TEST_F(ImageFolder, IsBroughtToAnotherSizeWithoutOpeningItAgain) {
   const Data data = open({.keep_files = true}), other = open();
-  const auto set = dynamic_cast<const EncodedImages&>(*data.train).at_size({16, 16});
+  const auto set = dynamic_cast<const EncodedImages&>(*data.train).at_size(16, 16);
   EXPECT_EQ(image(*set, 4), image(*other.train, 4));
   EXPECT_EQ(set->content_sha256(), other.train->content_sha256());
   EXPECT_NE(set->content_sha256(), data.train->content_sha256()) << "negative control";

@@ -152,14 +152,22 @@ TEST_F(PackedFile, IsLookedAt) {
   testing::write_file(path("in/bees/e.jpg"), "no image");
   for (const int workers : {1, 3}) {
     const Data data = open_data(given, {.resize = "8", .on_corrupt = "skip", .workers = workers});
-    const SetInfo info = look_at(*data.train, workers);
-    EXPECT_EQ(info.samples, 4);
-    EXPECT_EQ(info.per_class, (std::vector<int64_t>{2, 2}));
+    const Data looked_at =
+        open_data(given, {.resize = "8", .on_corrupt = "skip", .workers = workers, .hash_as_read = true});
+    EXPECT_EQ(looked_at.train->size(), 4);
+    const SetInfo info = look_at(*looked_at.train, workers);
+    EXPECT_EQ(info.samples, 3);
+    EXPECT_EQ(info.per_class, (std::vector<int64_t>{2, 1}));
     ASSERT_EQ(info.corrupt.size(), 2U);
     EXPECT_TRUE(says(info.corrupt[0], {"e.jpg"}));
     EXPECT_TRUE(says(info.corrupt[1], {"c.jpg: byte"}));
     EXPECT_EQ(info.values.mean, measure(*data.train).mean);
     EXPECT_EQ(info.sha256, data.train->content_sha256());
+    EXPECT_EQ(look_at(*data.train, workers).sha256, info.sha256);
+    EXPECT_EQ(data.train->size(), 3);
+    // In a pack too.
+    write_packed(open_data(given, {.on_corrupt = "skip", .keep_files = true, .hash_as_read = true}), path(), true, 1);
+    expect_same(*data.train, *open_data(spec(), {.resize = "8", .on_corrupt = "skip"}).train);
   }
 }
 

@@ -121,7 +121,7 @@ Asked open(const Options& options, const Trained& trained, Runtime& runtime) {
       how.preparation = trained.data->preparation;
     }
     asked.images = prepare_files(options.files, static_cast<int>(classes), how).data.train;
-    asked.names = options.files;
+    for (int64_t i = 0; i < asked.images->size(); ++i) asked.names.push_back(options.files[asked.images->key(i)]);
   }
   for (size_t label = asked.classes.size(); label < classes; ++label) asked.classes.push_back(std::to_string(label));
   return asked;

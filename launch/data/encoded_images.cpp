@@ -27,29 +27,76 @@ void to_floats(std::span<const uint8_t> pixels, std::span<float> image) {
   for (size_t i = 0; i < pixels.size(); ++i) image[i] = static_cast<float>(pixels[i]) / 255.0F;
 }
 
+/// Some of another source's files.
+class SomeOf final : public ImageSource {
+ public:
+  SomeOf(std::shared_ptr<const ImageSource> inner, std::vector<int64_t> indices)
+      : inner_(std::move(inner)), indices_(std::move(indices)) {}
+  int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
+  std::span<const uint8_t> bytes(int64_t index, std::vector<uint8_t>& buffer) const override {
+    return inner_->bytes(at(index), buffer);
+  }
+  std::string name(int64_t index) const override { return inner_->name(at(index)); }
+  int32_t label(int64_t index) const override { return inner_->label(at(index)); }
+  uint64_t key(int64_t index) const override { return inner_->key(at(index)); }
+
+ private:
+  int64_t at(int64_t index) const { return indices_[static_cast<size_t>(index)]; }
+  std::shared_ptr<const ImageSource> inner_;
+  std::vector<int64_t> indices_;
+};
+
 }  // namespace
 
 EncodedImages::EncodedImages(std::shared_ptr<const ImageSource> source, int classes, const ImageReading& reading,
-                             bool one_size, std::vector<std::string> left_out)
+                             bool one_size, std::vector<std::string> skipped)
     : source_(std::move(source)),
       classes_(classes),
       reading_(reading),
       cache_(reading.cache ? static_cast<size_t>(source_->size()) : 0),
       one_size_(one_size),
-      left_out_(std::move(left_out)),
+      skipped_(std::move(skipped)),
       hashes_(reading.hash_as_read ? static_cast<size_t>(source_->size()) : 0) {}
 
 std::shared_ptr<const EncodedImages> EncodedImages::at_size(int64_t height, int64_t width) const {
   ImageReading reading = reading_;
   reading.fit = {height, width, 0, Fit::How::middle};
-  return std::make_shared<EncodedImages>(source_, classes_, reading, one_size_, left_out_);
+  return std::make_shared<EncodedImages>(source_, classes_, reading, one_size_, skipped_);
 }
 
-std::vector<std::string> EncodedImages::corrupt() const {
-  const std::lock_guard lock(mutex_);
-  std::vector<std::string> all = left_out_;
-  for (const auto& [index, what] : corrupt_) all.push_back(what);
-  return all;
+std::shared_ptr<const EncodedImages> EncodedImages::without_corrupt() const {
+  std::vector<std::string> wrong(static_cast<size_t>(size()));
+  Crew(reading_.workers).each(size(), [&](int64_t i, int) {
+    std::vector<uint8_t> buffer;
+    try {
+      // What is wrong with a JPEG's data is found at any size and in any colours.
+      decode_image(source_->bytes(i, buffer), source_->name(i), {.channels = 1, .reduce = [](ImageSize) { return 8; }});
+    } catch (const CorruptImage& error) {
+      wrong[static_cast<size_t>(i)] = error.what();
+    }
+  });
+  for (const std::string& what : wrong)
+    if (!what.empty()) log().warn("{}; it is skipped", what);
+  return without(wrong);
+}
+
+std::shared_ptr<const EncodedImages> EncodedImages::without(const std::vector<std::string>& wrong) const {
+  std::vector<int64_t> kept;
+  std::vector<std::string> skipped = skipped_, hashes;
+  for (int64_t i = 0; i < size(); ++i) {
+    const std::string& what = wrong[static_cast<size_t>(i)];
+    if (!what.empty()) {
+      skipped.push_back(what);
+      continue;
+    }
+    kept.push_back(i);
+    if (!hashes_.empty()) hashes.push_back(hashes_[static_cast<size_t>(i)]);
+  }
+  if (kept.empty()) throw InputError("none of the {} images can be decoded; the first: {}", size(), wrong[0]);
+  const auto some = std::make_shared<EncodedImages>(std::make_shared<SomeOf>(source_, std::move(kept)), classes_,
+                                                    reading_, one_size_, std::move(skipped));
+  some->hashes_ = std::move(hashes);
+  return some;
 }
 
 EncodedImages::~EncodedImages() {
@@ -68,40 +115,21 @@ int32_t EncodedImages::read(int64_t index, std::span<float> image) const {
     return source_->label(index);
   }
   std::unique_ptr<uint8_t[]> pixels(new uint8_t[image.size()]);
-  const auto middle = [this](int64_t height, int64_t width) {
-    return reading_.fit.part(height, width);
-  };
-  const int64_t found = decode_or_next(index, middle, {pixels.get(), image.size()});
+  const auto taken = [this](int64_t height, int64_t width) { return reading_.fit.part(height, width); };
+  decode(index, taken, {pixels.get(), image.size()});
   to_floats({pixels.get(), image.size()}, image);
-  // What stands in for another is kept under its own number alone, with its own label.
   uint8_t* none = nullptr;
-  if (kept && found == index && kept->compare_exchange_strong(none, pixels.get(), std::memory_order_release))
+  if (kept && kept->compare_exchange_strong(none, pixels.get(), std::memory_order_release))
     static_cast<void>(pixels.release());
-  return source_->label(found);
+  return source_->label(index);
 }
 
 int32_t EncodedImages::read_crop(int64_t index, const ChooseCrop& choose, std::span<float> image) const {
   check_read(*this, index, image);
   std::vector<uint8_t> pixels(image.size());
-  const int64_t found = decode_or_next(index, choose, pixels);
+  decode(index, choose, pixels);
   to_floats(pixels, image);
-  return source_->label(found);
-}
-
-int64_t EncodedImages::decode_or_next(int64_t index, const ChooseCrop& choose, std::span<uint8_t> pixels) const {
-  for (int64_t tries = 0; tries < size(); ++tries) {
-    const int64_t at = (index + tries) % size();
-    try {
-      decode(at, choose, pixels);
-      return at;
-    } catch (const CorruptImage& error) {
-      if (reading_.on_corrupt == OnCorrupt::stop) throw;
-      const std::lock_guard lock(mutex_);
-      if (corrupt_.emplace(at, error.what()).second)
-        log().warn("{}; the next image stands in for it ({} so far)", error.what(), corrupt_.size());
-    }
-  }
-  throw InputError("none of the {} images can be decoded", size());
+  return source_->label(index);
 }
 
 void EncodedImages::decode(int64_t index, const ChooseCrop& choose, std::span<uint8_t> pixels) const {
@@ -145,8 +173,7 @@ std::string EncodedImages::content_sha256() const {
     if (hash.empty()) hash = sha256(std::as_bytes(source_->bytes(i, buffer)));
   });
   Sha256 all;
-  all.update(fmt::format("encoded images 2 {} {} {} {} {}\n", size(), classes_, reading_.channels, reading_.fit.str(),
-                         reading_.on_corrupt == OnCorrupt::skip ? "skip" : "stop"));
+  all.update(fmt::format("encoded images 2 {} {} {} {}\n", size(), classes_, reading_.channels, reading_.fit.str()));
   for (int64_t i = 0; i < size(); ++i)
     all.update(fmt::format("{} {}\n", source_->label(i), hashes[static_cast<size_t>(i)]));
   return sha256_ = all.hex();

@@ -8,10 +8,7 @@ namespace {
 
 class Files final : public ImageSource {
  public:
-  explicit Files(std::vector<std::string> paths) : paths_(std::move(paths)) {
-    std::vector<uint8_t> buffer;
-    for (int64_t i = 0; i < size(); ++i) image_size(bytes(i, buffer), name(i));
-  }
+  explicit Files(std::vector<std::string> paths) : paths_(std::move(paths)) {}
 
   int64_t size() const override { return static_cast<int64_t>(paths_.size()); }
   std::span<const uint8_t> bytes(int64_t index, std::vector<uint8_t>& buffer) const override {
@@ -30,7 +27,12 @@ class Files final : public ImageSource {
 
 std::shared_ptr<const Dataset> open_image_files(const std::vector<std::string>& paths, int classes,
                                                 const ImageReading& reading) {
-  return std::make_shared<EncodedImages>(std::make_shared<Files>(paths), classes, reading, false);
+  const auto files = std::make_shared<const Files>(paths);
+  const auto set = std::make_shared<const EncodedImages>(files, classes, reading, false);
+  if (reading.skips()) return set->without_corrupt();
+  std::vector<uint8_t> buffer;
+  for (int64_t i = 0; i < files->size(); ++i) image_size(files->bytes(i, buffer), files->name(i));
+  return set;
 }
 
 }  // namespace lockstep

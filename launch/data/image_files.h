@@ -8,8 +8,9 @@
 
 namespace lockstep {
 
-/// The files in their order, all with label 0, as a set of `classes`. Each file's header is read. Throws CorruptImage
-/// that names the first file that is no image, InputError where one cannot be read.
+/// The files in their order, all with label 0, as a set of `classes`; a sample's key is its file's place in `paths`.
+/// With OnCorrupt::stop each file's header is read, and the first that is no image throws CorruptImage; with
+/// OnCorrupt::skip those that cannot be decoded are skipped. Throws InputError where a file cannot be read.
 std::shared_ptr<const Dataset> open_image_files(const std::vector<std::string>& paths, int classes,
                                                 const ImageReading& reading);
 

@@ -86,7 +86,7 @@ std::vector<std::string> scan(const fs::path& root, std::vector<Entry>& entries,
       entries[i].size = header_of(root / entries[i].name);
     } catch (const CorruptImage& error) {
       if (reading.on_corrupt == OnCorrupt::stop)
-        throw InputError("{}; --on-corrupt skip leaves such files out", error.what());
+        throw InputError("{}; --on-corrupt skip skips such files", error.what());
       wrong[i] = error.what();
     }
   });
@@ -96,7 +96,7 @@ std::vector<std::string> scan(const fs::path& root, std::vector<Entry>& entries,
     if (wrong[i].empty()) {
       entries[kept++] = entries[i];
     } else {
-      log().warn("{}; it is left out", wrong[i]);
+      log().warn("{}; it is skipped", wrong[i]);
       left_out.push_back(wrong[i]);
     }
   }
@@ -143,8 +143,10 @@ std::shared_ptr<const Dataset> open_set(const fs::path& root, const std::vector<
     throw InputError("'{}' is {}x{}, other images are {}x{}: expected --resize SIZE, which brings all to one size",
                      (root / odd->name).string(), odd->size.height, odd->size.width, reading.fit.height,
                      reading.fit.width);
-  return std::make_shared<EncodedImages>(std::make_shared<FolderSource>(root, std::move(entries)),
-                                         static_cast<int>(classes.size()), reading, !odd, std::move(left_out));
+  const auto set =
+      std::make_shared<const EncodedImages>(std::make_shared<FolderSource>(root, std::move(entries)),
+                                            static_cast<int>(classes.size()), reading, !odd, std::move(left_out));
+  return reading.skips() ? set->without_corrupt() : set;
 }
 
 /// The validation images beside DIRECTORY/train, by any of their usual names; none: an empty path. Warns of folders

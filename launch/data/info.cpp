@@ -13,19 +13,33 @@ SetInfo look_at(const Dataset& set, int workers) {
                .values = {},
                .sha256 = {}};
   std::vector<int32_t> labels(static_cast<size_t>(set.size()));
+  std::vector<std::string> wrong(labels.size());  // with those that cannot be read
   Measuring measuring(set);
   Crew crew(workers);
   std::vector<std::vector<float>> images(static_cast<size_t>(crew.workers()),
                                          std::vector<float>(static_cast<size_t>(info.image_shape.elements())));
   crew.each(set.size(), [&](int64_t i, int worker) {
     std::vector<float>& image = images[static_cast<size_t>(worker)];
-    labels[static_cast<size_t>(i)] = set.read(i, image);
-    measuring.add(i, image);
+    try {
+      labels[static_cast<size_t>(i)] = set.read(i, image);
+      measuring.add(i, image);
+    } catch (const CorruptImage& error) {
+      wrong[static_cast<size_t>(i)] = error.what();
+    }
   });
-  for (const int32_t label : labels) ++info.per_class.at(static_cast<size_t>(label));
-  if (const auto* files = dynamic_cast<const EncodedImages*>(&set)) info.corrupt = files->corrupt();
+  for (size_t i = 0; i < labels.size(); ++i)
+    if (wrong[i].empty())
+      ++info.per_class.at(static_cast<size_t>(labels[i]));
+    else
+      --info.samples;
+  if (const auto* files = dynamic_cast<const EncodedImages*>(&set)) {
+    const auto sound = files->without(wrong);
+    info.corrupt = sound->corrupt();
+    info.sha256 = sound->content_sha256();
+  } else {
+    info.sha256 = set.content_sha256();
+  }
   info.values = measuring.result();
-  info.sha256 = set.content_sha256();
   return info;
 }
 

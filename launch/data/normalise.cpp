@@ -94,10 +94,12 @@ Measuring::Measuring(const Dataset& dataset)
   stride_ = (dataset.size() + fitting - 1) / fitting;
   sums_.resize(static_cast<size_t>((dataset.size() + stride_ - 1) / stride_) * channels_);
   squares_.resize(sums_.size());
+  added_.resize(sums_.size() / channels_);
 }
 
 void Measuring::add(int64_t index, std::span<const float> image) {
   if (index % stride_ != 0) return;
+  added_[static_cast<size_t>(index / stride_)] = 1;
   for (size_t k = 0; k < channels_; ++k) {
     double image_sum = 0;
     double image_squares = 0;
@@ -117,7 +119,7 @@ Normalisation Measuring::result() const {
     sum[i % channels_] += sums_[i];
     squares[i % channels_] += squares_[i];
   }
-  const size_t pixels = sums_.size() / channels_ * (floats_ / channels_);
+  const size_t pixels = static_cast<size_t>(std::ranges::count(added_, 1)) * (floats_ / channels_);
 
   Normalisation result;
   for (size_t k = 0; k < channels_; ++k) {

@@ -27,7 +27,7 @@ class Measuring {
   explicit Measuring(const Dataset& dataset);
   /// Every so manieth sample is measured.
   int64_t stride() const { return stride_; }
-  /// Once for each sample; those in between count for nothing.
+  /// Once for each sample that can be read; those in between count for nothing.
   void add(int64_t index, std::span<const float> image);
   Normalisation result() const;
 
@@ -36,6 +36,7 @@ class Measuring {
   int64_t stride_;
   // By measured image and channel: added in the samples' order, whoever found them.
   std::vector<double> sums_, squares_;
+  std::vector<uint8_t> added_;  // by measured image
 };
 
 /// "auto" measures `train`; "none" gives nothing; "MEAN/STD" or "M,M,M/S,S,S" (one a channel) is taken as it is.

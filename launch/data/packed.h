@@ -14,9 +14,9 @@ enum class PackedAs : uint8_t {
   floats  // an image [H, W, C] of 32-bit floats, little-endian
 };
 
-/// A packed file is: a header of 64 bytes; the index, an entry a record; a text in JSON (sizes, class names, what was done to
-/// images kept as pixels, and each set's name, number of records and content hash); the records, each from a multiple of 64 bytes. Numbers are
-/// little-endian.
+/// A packed file is: a header of 64 bytes; the index, an entry a record; a text in JSON (sizes, class names, what was
+/// done to images kept as pixels, and each set's name, number of records and content hash); the records, each from a
+/// multiple of 64 bytes. Numbers are little-endian.
 struct PackedHeader {
   char magic[8];         // "LSTPACK\1"
   uint64_t records;      // entries in the index

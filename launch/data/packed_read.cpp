@@ -199,7 +199,9 @@ std::shared_ptr<const Dataset> make_set(const Range& range, const nlohmann::orde
                        range.pack->name());
     reading.fit = {shape[0], shape[1], 0, Fit::How::middle};
   }
-  return std::make_shared<EncodedImages>(std::make_shared<PackedFiles>(range), classes, reading, one_size);
+  const auto files =
+      std::make_shared<const EncodedImages>(std::make_shared<PackedFiles>(range), classes, reading, one_size);
+  return reading.skips() ? files->without_corrupt() : files;
 }
 
 }  // namespace

@@ -84,10 +84,8 @@ Json to_json(const Preparation& preparation) {
                     {"height", fit.height},
                     {"width", fit.width},
                     {"shorter", fit.shorter}});
-  return {{"height", preparation.height},
-          {"width", preparation.width},
-          {"channels", preparation.channels},
-          {"fits", fits}};
+  return {
+      {"height", preparation.height}, {"width", preparation.width}, {"channels", preparation.channels}, {"fits", fits}};
 }
 
 Preparation preparation_from_json(const Json& json, const std::string& where) {
@@ -96,9 +94,10 @@ Preparation preparation_from_json(const Json& json, const std::string& where) {
     Preparation preparation{number(json, "height", 1, 65535), number(json, "width", 1, 65535),
                             number(json, "channels", 1, most_channels)};
     for (const Json& fit : json.at("fits"))
-      preparation.fits.push_back({number(fit, "height", 1, longest_side), number(fit, "width", 1, longest_side),
-                                  number(fit, "shorter", 0, longest_side),
-                                  static_cast<Fit::How>(index_of("how", fit.at("how").get<std::string>(), how_names()))});
+      preparation.fits.push_back(
+          {number(fit, "height", 1, longest_side), number(fit, "width", 1, longest_side),
+           number(fit, "shorter", 0, longest_side),
+           static_cast<Fit::How>(index_of("how", fit.at("how").get<std::string>(), how_names()))});
     if (const auto& fits = preparation.fits;
         !fits.empty() && (fits.back().height != preparation.height || fits.back().width != preparation.width))
       throw InputError("its last fit is {}, expected {}x{}", fits.back().str(), preparation.height, preparation.width);
@@ -113,9 +112,10 @@ Preparation preparation_from_json(const Json& json, const std::string& where) {
 std::vector<Fit> still_to_do(const std::vector<Fit>& wanted, const std::vector<Fit>& done, const std::string& data) {
   if (wanted.empty()) return {};
   if (done.size() > wanted.size() || !std::equal(done.begin(), done.end(), wanted.begin()))
-    throw InputError("data '{}': its images were brought to their size by {}; the model's are by {}, expected the same, "
-                     "or --resize",
-                     data, text_of(done), text_of(wanted));
+    throw InputError(
+        "data '{}': its images were brought to their size by {}; the model's are by {}, expected the same, "
+        "or --resize",
+        data, text_of(done), text_of(wanted));
   return {wanted.begin() + static_cast<ptrdiff_t>(done.size()), wanted.end()};
 }
 
