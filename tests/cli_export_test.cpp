@@ -164,6 +164,11 @@ TEST(Export, TheCommandWritesWhatARunHas) {
   }
   const Outcome json = lockstep("export --run " + path + " --format json");
   EXPECT_EQ(json.text, network_to_json(network) + "\n");
+  const auto prepared = nlohmann::json::parse(lockstep("export --run " + path + " --format preparation").text);
+  EXPECT_EQ(prepared["channels"], 1);
+  EXPECT_EQ(prepared["fits"], nlohmann::json::parse(R"([{"how": "stretch", "height": 28, "width": 28, "shorter": 0}])"));
+  EXPECT_EQ(prepared["mean"].size(), 1U);
+  EXPECT_TRUE(lockstep("export --format preparation").says("--run is missing"));
   EXPECT_TRUE(lockstep("export --run " + path).says("--output is missing"));
   EXPECT_TRUE(lockstep("export --run " + path + " --format pickle").says("unknown format 'pickle'"));
   EXPECT_TRUE(lockstep("export --model lenet5 --resize 28 --output x").says("--weights or --run is missing"));

@@ -143,7 +143,7 @@ TEST_F(CliSettings, BashCompletesCommandsOptionsAndValues) {
   EXPECT_EQ(complete("lockstep completion z").text, "zsh\n");
   EXPECT_EQ(complete("lockstep data info im").text, "images:\n");
   EXPECT_EQ(complete("lockstep predict --format \"\"").text, "text\ncsv\njson\n");
-  EXPECT_EQ(complete("lockstep export --format \"\"").text, "torch\nkeras\njson\n");
+  EXPECT_EQ(complete("lockstep export --format \"\"").text, "torch\nkeras\njson\npreparation\n");
   EXPECT_EQ(complete("lockstep train --resize 224:2").text, "\n") << "a number cannot be guessed";
   file("{}");
   EXPECT_EQ(complete("lockstep train --config " + path("con")).text, path("config.json") + "\n");

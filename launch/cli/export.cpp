@@ -15,16 +15,20 @@ void export_model(const Options& options, Runtime& runtime) {
   runtime.run_on_first([&] {
     const std::vector<std::string>& formats = export_formats();
     const std::string format = options.format.empty() ? formats[0] : options.format;
-    const bool json = index_of("format", format, formats) == export_format_names().size();
-    const Network network = options.run.empty() ? open_trained(options, runtime).network : run_network(options.run);
-    if (json) {
-      const std::string text = network_to_json(network) + "\n";
+    const size_t kind = index_of("format", format, formats), model = export_format_names().size();
+    const auto write_text = [&](const std::string& text) {
       if (options.output.empty())
         fmt::print("{}", text);
       else
         write_atomically(options.output, text);
-      return;
+    };
+    if (kind > model) {
+      if (options.run.empty())
+        throw InputError("--run is missing, expected the run whose images' preparation to write");
+      return write_text(run_preparation_text(options.run));
     }
+    const Network network = options.run.empty() ? open_trained(options, runtime).network : run_network(options.run);
+    if (kind == model) return write_text(network_to_json(network) + "\n");
     if (options.output.empty()) throw InputError("--output is missing, expected the safetensors file to write");
     if (options.weights.empty()) throw InputError("--weights or --run is missing, expected trained weights");
     const Weights weights = load_weights(options.weights, network);

@@ -88,7 +88,7 @@ std::string alternatives(const std::vector<std::string>& names);
 constexpr const char* several = ",...";
 /// What --format takes.
 const std::vector<std::string>& prediction_formats();
-const std::vector<std::string>& export_formats();  // those of weights, then that of the model
+const std::vector<std::string>& export_formats();  // those of weights, then the model and the preparation
 
 /// Each adds the options of one topic, under its heading in the help.
 void add_model_options(CLI::App& verb, Options& options);

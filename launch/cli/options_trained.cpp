@@ -14,7 +14,7 @@ const std::vector<std::string>& prediction_formats() {
 const std::vector<std::string>& export_formats() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> all = export_format_names();
-    all.emplace_back("json");
+    all.insert(all.end(), {"json", "preparation"});
     return all;
   }();
   return names;
@@ -46,10 +46,12 @@ void add_predict_options(CLI::App& verb, Options& options) {
 
 void add_export_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Export");
-  verb.add_option("--format", options.format,
-                  "Weights as safetensors with names and layouts of torch (the default) or keras; or the model as json")
+  verb.add_option(
+          "--format", options.format,
+          "Weights as safetensors with names and layouts of torch (the default) or keras; or the model as json; or "
+          "as JSON too, how a run prepares images: resizing, mean, std, class names")
       ->type_name(alternatives(export_formats()));
-  verb.add_option("--output", options.output, "The file to write; json without it goes to standard output")
+  verb.add_option("--output", options.output, "The file to write; JSON without it goes to standard output")
       ->type_name("FILE");
 }
 

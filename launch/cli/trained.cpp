@@ -32,6 +32,14 @@ Preparation run_preparation(const std::string& run) {
   return preparation_from_json(root["data"]["preparation"], manifest.file() + ": data/preparation");
 }
 
+std::string run_preparation_text(const std::string& run) {
+  nlohmann::ordered_json text = to_json(run_preparation(run));
+  const nlohmann::ordered_json data = read_manifest(run).root()["data"];
+  for (const char* name : {"mean", "std", "class_names"})
+    if (data.contains(name)) text[name] = data[name];
+  return text.dump(2) + "\n";
+}
+
 Trained open_trained(const Options& options, const Runtime& runtime) {
   if (!options.run.empty()) {
     Trained trained{run_network(options.run), options.normalise, {}, {}};

@@ -14,6 +14,8 @@ Network run_network(const std::string& run);
 /// What was done to the images that the run was trained on, but for their normalisation. Throws InputError where its
 /// manifest does not say.
 Preparation run_preparation(const std::string& run);
+/// The same with it, and with the names of the classes, as JSON.
+std::string run_preparation_text(const std::string& run);
 
 struct Trained {
   Network network;
