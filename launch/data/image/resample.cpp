@@ -72,8 +72,13 @@ void resample(const Image& image, const Crop& box, int64_t height, int64_t width
   if (!inside(box.top, box.height, image.height) || !inside(box.left, box.width, image.width))
     throw Error("a part of {}x{} from row {} and column {} on of an image of {}x{}", box.height, box.width, box.top,
                 box.left, image.height, image.width);
-  const Filter columns = make_filter(image.width, box.left, box.width, width);
-  const Filter rows = make_filter(image.height, box.top, box.height, height);
+  // Pillow takes edges in single precision: where weights make ties, they must round alike.
+  const auto single = [](int64_t in, double begin, double length, int64_t out) {
+    const auto first = static_cast<float>(begin), last = static_cast<float>(begin + length);
+    return make_filter(in, first, last - first, out);
+  };
+  const Filter columns = single(image.width, box.left, box.width, width);
+  const Filter rows = single(image.height, box.top, box.height, height);
   const auto row_bytes = static_cast<size_t>(width * image.channels);
   // Only the rows that are read below are stretched.
   const int64_t first = rows.taps.front().first, last = rows.taps.back().first + rows.taps.back().count;
