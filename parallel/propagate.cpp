@@ -206,7 +206,7 @@ class Propagation {
   /// The rule along the axis after those that have one in `chosen`.
   Rule choose(const Node& original, const Node& placed, const std::vector<Rule>& chosen) {
     const size_t axis = chosen.size();
-    const std::vector<Rule> rules = rules_of(original_, original);
+    const std::vector<Rule> rules = rules_along(original_, strategy_, original, axis);
     const auto matches = [&](const Rule& rule, bool across = false) {
       for (size_t k = 0; k < placed.in.size(); ++k) {
         const Value v = placed.in[k];

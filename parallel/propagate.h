@@ -36,14 +36,14 @@ struct PlacementRequest {
   std::vector<int64_t> coordinates = {};
 };
 
-/// For each node and axis: the rule that the strategy's cut names; else the first rule that its inputs' placements
-/// match, where a slice may grow to a window; else the first they match once another dimension is cut; else everything
-/// replicated. Among those that match, one that gives a
-/// gradient the placement of its primal comes first. Terms are reduced where they are made, but for `sums`. One reshard
-/// of a value to a placement serves all readers on one stage. Value ids of `graph` stay valid, reshards add new ones at
-/// the end. `ends` gets, for each of request.sums and then each of request.replicated, the value that holds it. Throws
-/// InputError with axis, node and sizes where a dimension has fewer elements than its axis has members or, of the
-/// lanes, does not divide by them; and where a pin names a cut that no operator of the layer has.
+/// For each node and axis: the rule that the strategy's cut names; else, of those that leave to the other axes what the
+/// strategy's cuts name there, the first that its inputs' placements match, where a slice may grow to a window; else
+/// the first they match once another dimension is cut; else everything replicated. Among those that match, one that
+/// gives a gradient the placement of its primal comes first. Terms are reduced where they are made, but for `sums`. One
+/// reshard of a value to a placement serves all readers on one stage. Value ids of `graph` stay valid, reshards add new
+/// ones at the end. `ends` gets, for each of request.sums and then each of request.replicated, the value that holds it.
+/// Throws InputError with axis, node and sizes where a dimension has fewer elements than its axis has members or, of
+/// the lanes, does not divide by them; and where a pin names a cut that no operator of the layer has.
 PlacedGraph propagate(const Graph& graph, const Strategy& strategy, const PlacementRequest& request,
                       std::vector<Value>& ends);
 

@@ -41,6 +41,34 @@ std::vector<Rule> rules_of(const Graph& graph, const Node& node) {
   return rules;
 }
 
+namespace {
+
+/// Whether both would cut a value along one dimension.
+bool clash(const Rule& a, const Rule& b) {
+  const auto alike = [](const std::vector<Placement>& x, const std::vector<Placement>& y) {
+    for (size_t k = 0; k < x.size(); ++k)
+      if (x[k].dim >= 0 && x[k].dim == y[k].dim) return true;
+    return false;
+  };
+  return alike(a.in, b.in) || alike(a.out, b.out);
+}
+
+}  // namespace
+
+std::vector<Rule> rules_along(const Graph& graph, const Strategy& strategy, const Node& node, size_t axis) {
+  std::vector<Rule> rules = rules_of(graph, node);
+  if (axis == 0) return rules;
+  for (size_t other = 1; other < strategy.mesh.size(); ++other) {
+    const auto cut = strategy.cut(node.name, other);
+    if (other == axis || !cut) continue;
+    for (const Rule& named : rules)
+      if (named.cut == *cut && cannot_share(graph, node, named, strategy.mesh[other]).empty())
+        for (Rule& rule : rules)
+          if (clash(rule, named)) rule.follows = false;
+  }
+  return rules;
+}
+
 Slices even_shares(const ValueInfo& info, const Axis& along, bool lanes, int dim) {
   const int64_t size = info.type.shape[dim];
   if (lanes && size % along.size != 0)

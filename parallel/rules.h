@@ -12,6 +12,10 @@ namespace lockstep {
 /// images of one row or column there.
 std::vector<Rule> rules_of(const Graph& graph, const Node& node);
 
+/// The same, as they are along an axis: what the strategy lets another axis cut is not followed there, and so never cut
+/// twice.
+std::vector<Rule> rules_along(const Graph& graph, const Strategy& strategy, const Node& node, size_t axis);
+
 /// The slices of a value's dimension for the members of an axis. Throws InputError where it has too few elements, or
 /// where lanes are shared out and do not divide evenly.
 Slices even_shares(const ValueInfo& info, const Axis& along, bool lanes, int dim);

@@ -179,6 +179,25 @@ TEST(Padding, OfWindowsAndWhatIsCroppedMayBeAllThatAMemberSees) {
     }
 }
 
+TEST(Axes, ThatMeetInOneDimensionLeaveItToTheOneThatIsToCutIt) {
+  // Behind a permutation, what one axis has cut is a dimension that another is to cut: of a norm, a pool, a
+  // convolution.
+  for (const auto& dims : {std::vector<int64_t>{1, 3, 2}, {3, 2, 1}, {2, 3, 1}})
+    for (const int which : {0, 1, 2}) {
+      Symbol x = Conv2D(6, {3, 3}, {.padding = Padding::same, .activation = Activation::silu})(Input({8, 7, 2}));
+      x = Permute(dims)(x);
+      x = which == 0   ? Symbol(LayerNormalization()(x))
+          : which == 1 ? Symbol(AveragePooling2D({2, 2})(x))
+                       : Symbol(GroupNormalization(1)(UpSampling2D({2, 1})(x)));
+      x = Conv2D(4, {3, 3}, {.padding = Padding::same, .activation = Activation::tanh})(x);
+      const Network network("permuted", Dense(10, {.activation = Activation::softmax})(GlobalAveragePooling2D()(x)));
+      SCOPED_TRACE(fmt::format("permuted by {}, layer {}", fmt::join(dims, " "), which));
+      for (const Case& by : {Case{"channel=2,space_w=2", 4}, Case{"space_h=2,channel=2", 4},
+                             Case{"filter=3,space_w=2", 6}, Case{"space_w=2,space_h=3", 6}})
+        expect_gradients_alike(network, by, false, 5e-5);
+    }
+}
+
 /// A 1x1 convolution of such images.
 Graph convolution(const Shape& image) {
   Graph graph;
