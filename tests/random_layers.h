@@ -16,8 +16,8 @@ class RandomLayers {
  public:
   explicit RandomLayers(uint64_t seed) : dice_(seed) {}
 
-  /// Images keep `smallest` rows and columns or more.
-  Network network(int64_t smallest) {
+  /// Images keep `smallest` rows and columns or more; ends in `outputs` numbers.
+  Network network(int64_t smallest, int64_t outputs = 10, Activation end = Activation::softmax) {
     Symbol x = Input({dice_.roll(smallest, 14), dice_.roll(smallest, 14), dice_.roll(1, 4)});  // in this order
     penalises_ = dice_.roll(0, 3) == 0;
     for (int64_t layers = dice_.roll(2, 6); layers > 0; --layers)
@@ -29,7 +29,7 @@ class RandomLayers {
     x = fitting([&] { return features(x); }, [](const Shape& s) { return s.rank() == 1; });
     for (int64_t layers = dice_.roll(0, 2); layers > 0; --layers)
       x = fitting([&] { return feature_layer(x); }, [](const Shape& s) { return s.rank() == 1; });
-    return Network("drawn", Dense(10, {.activation = Activation::softmax, .kernel_regularizer = penalty()})(x));
+    return Network("drawn", Dense(outputs, {.activation = end, .kernel_regularizer = penalty()})(x));
   }
 
   Dice& dice() { return dice_; }
