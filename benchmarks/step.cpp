@@ -2,7 +2,8 @@
 // data and prints the seconds they took. So a driver can interleave it with a peer that does the same. For the line
 // "bytes" it prints how many bytes rank 0's kernels read and write in a step, each input and output counted once; for
 // "flops" their floating-point operations, as profile counts them; for "peak" what one core could do in a second; for
-// "profile", what each node of rank 0 took in ten further steps; for "memory", the process' peak memory in bytes.
+// "profile", what each node of rank 0 took in ten further steps; for "engines", the algorithms that a GPU's kernels
+// use; for "memory", the process' peak memory in bytes.
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
@@ -104,6 +105,8 @@ void serve(const Arguments& a) {
         trainer.profile();
         train(trainer, batch, optimizer.lr(), 10, again);
         answer = trainer.profiled();
+      } else if (request == "engines") {
+        answer = device.engines ? device.engines->json() : "{}";
       } else if (steps <= 0) {
         return;
       } else {
