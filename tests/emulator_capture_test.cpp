@@ -1,5 +1,6 @@
 // Whole training steps of several ranks, recorded on the emulated device and replayed: what a capture must not do is
 // refused there, and an edge that is missing shows when the graph's nodes run in another order.
+#include "core/cuda/cuda.h"
 #include "layers/cuda/kernels.h"
 #include "tests/emulator/emulator.h"
 #include "tests/model_parallel.h"
@@ -19,12 +20,13 @@ struct Replayed {
 
 Replayed train_rank(const Network& network, const StepOptions& step, bool replay, Communicator& local) {
   const auto backend = make_cuda_backend(0);
+  const KernelTable kernels = cuda_kernels(*backend, {}, std::make_shared<EngineChoices>());
   RecordedRank rank(local, *backend);
   Replayed result;
   {
     Trainer trainer(network,
                     {.step = step, .optimizer = SGD{.lr = 0.05F, .momentum = 0.9F}, .seed = 5, .replay = replay},
-                    *rank.comm, *backend, cuda_kernels(*backend, {}, std::make_shared<EngineChoices>()), &local);
+                    *rank.comm, *backend, kernels, &local);
     const int own = step.lanes / trainer.mesh().data_ranks();
     const int64_t steps = 4;
     BatchFeed feed(std::make_shared<Noise>(network.input_shape(), 10, step.batch * 2 - 1),

@@ -110,7 +110,11 @@ TEST(Gpus, ARankWithoutOneIsNamed) {
 
 /// The fewest ranks a GPU, of the fullest one, by trying all choices.
 int fewest(const std::vector<SeenGpus>& ranks, std::map<std::string, int> taken = {}, size_t next = 0) {
-  if (next == ranks.size()) return std::ranges::max(taken, {}, [](const auto& one) { return one.second; }).second;
+  if (next == ranks.size()) {
+    int most = 0;
+    for (const auto& [gpu, count] : taken) most = std::max(most, count);
+    return most;
+  }
   int best = static_cast<int>(ranks.size());
   for (const std::string& gpu : ranks[next].pci) {
     auto with = taken;

@@ -100,11 +100,11 @@ TEST(SourceFiles, AreWhereTheEnvironmentSays) {
   const lockstep::testing::TemporaryFolder folder;
   std::filesystem::create_directories(folder.path() / "tests/golden");
   std::ofstream(folder.path() / "tests/golden/zoo.json") << "[7]";
-  setenv("LOCKSTEP_SOURCE_DIR", folder.path().c_str(), 1);
+  setenv("LOCKSTEP_TEST_SOURCE", folder.path().c_str(), 1);
   EXPECT_EQ(golden_json("zoo.json")[0], 7);
   EXPECT_TRUE(says(error_of<Error>([] { golden_json("layers.json"); }),
-                   {"cannot open " + folder.path().string() + "/tests/golden/layers.json", "LOCKSTEP_SOURCE_DIR"}));
-  unsetenv("LOCKSTEP_SOURCE_DIR");
+                   {"cannot open " + folder.path().string() + "/tests/golden/layers.json", "LOCKSTEP_TEST_SOURCE"}));
+  unsetenv("LOCKSTEP_TEST_SOURCE");
 }
 
 }  // namespace

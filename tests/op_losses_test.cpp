@@ -123,7 +123,7 @@ TEST(Losses, GradientsMatchFiniteDifferences) {
 }
 
 TEST(Losses, SlopesInKinksAreAsInPyTorch) {
-  const auto kinks = golden_json("activations.json")["kinks"];
+  const auto kinks = test::golden_json("activations.json")["kinks"];
   for (const auto& [key, loss] :
        {std::pair<std::string, Loss>{"absolute", "mae"}, {"huber delta 0.75", Huber{.delta = 0.75F}}}) {
     const auto x = kinks.at(key)["x"].get<std::vector<float>>();

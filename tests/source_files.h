@@ -1,4 +1,4 @@
-// Files of the repository that tests read. They lie in the folder that the environment's LOCKSTEP_SOURCE_DIR names, and
+// Files of the repository that tests read. They lie in the folder that the environment's LOCKSTEP_TEST_SOURCE names, and
 // where it names none in the one that was built from, which need not be there on the machine that runs the tests.
 #pragma once
 
@@ -14,7 +14,7 @@ namespace lockstep::test {
 
 /// `name` is relative to the repository: "examples/small.json".
 inline std::string source_file(const std::string& name) {
-  const char* folder = std::getenv("LOCKSTEP_SOURCE_DIR");
+  const char* folder = std::getenv("LOCKSTEP_TEST_SOURCE");
   return (std::filesystem::path(folder ? folder : LOCKSTEP_SOURCE_DIR) / name).string();
 }
 
@@ -22,7 +22,7 @@ inline std::string source_file(const std::string& name) {
 inline nlohmann::json golden_json(const std::string& name) {
   const std::string path = source_file("tests/golden/" + name);
   std::ifstream file(path);
-  if (!file) throw Error("cannot open {}: expected the repository in LOCKSTEP_SOURCE_DIR", path);
+  if (!file) throw Error("cannot open {}: expected the repository in LOCKSTEP_TEST_SOURCE", path);
   return nlohmann::json::parse(file);
 }
 

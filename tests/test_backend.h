@@ -29,9 +29,10 @@ struct TestBackend {
   std::unique_ptr<Stream> stream = backend->compute_stream();
 };
 
-/// The one of this program; made at the first call.
+/// The one of this program; made at the first call. It lives until the process ends: when static objects are destroyed,
+/// libraries that were loaded after it, and that its handles need, are gone.
 inline TestBackend& test_backend() {
-  static TestBackend made;
+  static TestBackend& made = *new TestBackend;
   return made;
 }
 

@@ -75,10 +75,10 @@ cudaError_t break_capture_locked(cudaStream_t stream) {
   return cudaErrorStreamCaptureUnsupported;
 }
 
-cudaError_t add_node_locked(cudaStream_t stream, Work work, bool host) {
+cudaError_t add_node_locked(cudaStream_t stream, Work work, Kind kind) {
   Capture& capture = *stream->capture;
   if (capture.broken) return cudaErrorStreamCaptureInvalidated;
-  capture.nodes.push_back({std::move(work), host, std::move(stream->after)});
+  capture.nodes.push_back({std::move(work), kind, std::move(stream->after)});
   stream->after = {capture.nodes.size() - 1};
   return cudaSuccess;
 }
@@ -179,7 +179,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
     }
   }
   for (const Node& node : exec->nodes)
-    if (const cudaError_t error = enqueue(stream, node.work, node.host)) return result(error);
+    if (const cudaError_t error = enqueue(stream, node.work, node.kind)) return result(error);
   return cudaSuccess;
 }
 cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t) { return exec ? cudaSuccess : cudaErrorInvalidValue; }

@@ -18,6 +18,9 @@ namespace emulator {
 
 using Work = std::function<void()>;
 
+/// What a stream's work is: a kernel may touch device memory where kernels see it, the others may not.
+enum class Kind : unsigned char { kernel, copy, host };
+
 /// One lock for the state of all streams, events and captures; not held while work runs.
 std::mutex& state();
 
@@ -28,7 +31,7 @@ class Queue {
  public:
   ~Queue();
   /// Returns the work's place: how many pieces have been pushed. With the lock.
-  uint64_t push_locked(Work work, bool host);
+  uint64_t push_locked(Work work, Kind kind);
   uint64_t pushed_locked() const { return pushed_; }
   /// Whether the first `place` pieces are done; asks for them where they are not, so that it will be true some day.
   bool ask_locked(uint64_t place);
@@ -38,7 +41,11 @@ class Queue {
  private:
   void run();
 
-  std::deque<Work> pieces_;
+  struct Piece {
+    Work work;
+    Kind kind;
+  };
+  std::deque<Piece> pieces_;
   uint64_t pushed_ = 0, done_ = 0, wanted_ = 0, last_host_ = 0;
   bool stop_ = false;
   std::condition_variable asked_, progress_;
@@ -50,12 +57,12 @@ struct Capture;
 /// One piece of a graph, and which earlier pieces it follows.
 struct Node {
   Work work;
-  bool host = false;
+  Kind kind = Kind::kernel;
   std::vector<size_t> after;
 };
 
 /// Enqueues work, or records it where the stream captures.
-cudaError_t enqueue(cudaStream_t stream, Work work, bool host = false);
+cudaError_t enqueue(cudaStream_t stream, Work work, Kind kind = Kind::kernel);
 
 /// Keeps `error` for cudaGetLastError, and returns it.
 cudaError_t result(cudaError_t error);
@@ -80,7 +87,9 @@ bool accessible(const void* at, size_t bytes, Place place);
 /// as many as were taken.
 void* take(size_t bytes);
 void give_back(void* memory, size_t bytes);
-/// While one lives, memory of the devices may be touched: it is made where a device works.
+/// The other address of a byte of such memory, which is always open; of other memory the same.
+std::byte* inside(const void* at);
+/// While one lives, memory of the devices may be touched: it is made where a device's kernels run.
 class DeviceAccess {
  public:
   DeviceAccess();
@@ -127,7 +136,7 @@ std::vector<cudaStream_t>& streams_locked();
 /// cudaStreamWaitEvent and cudaEventRecord where either side captures.
 cudaError_t wait_captured_locked(cudaStream_t stream, cudaEvent_t event);
 void record_captured_locked(cudaStream_t stream, cudaEvent_t event);
-cudaError_t add_node_locked(cudaStream_t stream, Work work, bool host);
+cudaError_t add_node_locked(cudaStream_t stream, Work work, Kind kind);
 /// Breaks the capture of `stream`, if any.
 cudaError_t break_capture_locked(cudaStream_t stream);
 

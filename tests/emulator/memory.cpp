@@ -12,8 +12,9 @@ namespace {
 
 constexpr size_t alignment = 256;
 constexpr int poison = 0xFF;  // NaN in every floating-point type
-// What was freed is kept this long, so that work which still comes finds poison.
-constexpr size_t most_quarantined = size_t{64} << 20;
+// What was freed is kept this long, so that work which still comes finds poison. Not longer: all of it is closed to the
+// host and opened again, which takes the longer, the more there is.
+constexpr size_t most_quarantined = size_t{16} << 20;
 
 struct Allocation {
   size_t bytes;
@@ -54,8 +55,7 @@ cudaError_t allocate(void** memory, size_t bytes, int device) {
   if (bytes > SIZE_MAX - alignment) return cudaErrorMemoryAllocation;
   void* got = device < 0 ? std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment) : take(bytes);
   if (!got) return cudaErrorMemoryAllocation;
-  const DeviceAccess access;
-  std::memset(got, poison, bytes);
+  std::memset(inside(got), poison, bytes);
   if (device >= 0) all.used[device] += bytes;
   all.at[address(got)] = {bytes, device, true};
   *memory = got;
@@ -70,8 +70,7 @@ cudaError_t release(void* memory, bool host) {
   const auto found = all.at.find(address(memory));
   if (found == all.at.end() || !found->second.live || (found->second.device < 0) != host) return cudaErrorInvalidValue;
   Allocation& allocation = found->second;
-  const DeviceAccess access;
-  std::memset(memory, poison, allocation.bytes);
+  std::memset(inside(memory), poison, allocation.bytes);
   allocation.live = false;
   if (!host) all.used[allocation.device] -= allocation.bytes;
   all.quarantined += allocation.bytes;
@@ -139,7 +138,8 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   if (kind < cudaMemcpyHostToHost || kind > cudaMemcpyDefault) return result(cudaErrorInvalidMemcpyDirection);
   if (!accessible(to, bytes, target(kind)) || !accessible(from, bytes, source(kind)))
     return result(cudaErrorInvalidValue);
-  return result(enqueue(stream, [=] { std::memmove(to, from, bytes); }));
+  return result(enqueue(
+      stream, [=] { std::memmove(inside(to), inside(from), bytes); }, Kind::copy));
 }
 
 cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
@@ -156,7 +156,8 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
   if (bytes == 0) return cudaSuccess;
   if (!accessible(to, bytes, Place::any)) return result(cudaErrorInvalidValue);
-  return result(enqueue(stream, [=] { std::memset(to, value, bytes); }));
+  return result(enqueue(
+      stream, [=] { std::memset(inside(to), value, bytes); }, Kind::copy));
 }
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {

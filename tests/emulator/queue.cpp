@@ -1,5 +1,6 @@
 #include <cfenv>
 #include <chrono>
+#include <optional>
 
 #include "device.h"
 
@@ -27,10 +28,10 @@ Queue::~Queue() {
   if (thread_.joinable()) thread_.join();
 }
 
-uint64_t Queue::push_locked(Work work, bool host) {
-  pieces_.push_back(std::move(work));
+uint64_t Queue::push_locked(Work work, Kind kind) {
+  pieces_.push_back({std::move(work), kind});
   ++pushed_;
-  if (host) {
+  if (kind == Kind::host) {
     last_host_ = pushed_;
     if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
     asked_.notify_all();
@@ -60,6 +61,7 @@ void Queue::wait(uint64_t place) {
 void Queue::run() {
   std::fesetenv(FE_DFL_ENV);  // a device keeps subnormal numbers, whatever the host's threads do
   std::unique_lock lock(state());
+  std::optional<DeviceAccess> access;  // kept from piece to piece: to get it takes long
   for (;;) {
     while (done_ >= wanted_ && !stop_) {
       if (last_host_ <= done_)
@@ -68,13 +70,15 @@ void Queue::run() {
         wanted_ = std::max(wanted_, last_host_);
     }
     if (done_ >= wanted_) return;
-    Work work = std::move(pieces_.front());
+    Piece piece = std::move(pieces_.front());
     pieces_.pop_front();
+    if (piece.kind == Kind::host) access.reset();
+    if (piece.kind == Kind::kernel && !access) access.emplace();
     lock.unlock();
-    work();
-    work = nullptr;
+    piece.work();
+    piece.work = nullptr;
     lock.lock();
-    ++done_;
+    if (++done_ >= wanted_) access.reset();  // before whoever waited goes on
     progress_.notify_all();
   }
 }

@@ -1,5 +1,6 @@
-// Where device memory lies: addresses of its own, which a program may touch only while a stream's work runs. A host
-// that reads or writes there, as no host can on a device, ends with a message.
+// Where device memory lies: addresses of its own, which a program may touch only while kernels run. A host that reads
+// or writes there, as no host can on a device, ends with a message. Copies take other addresses of the same memory.
+#include <fcntl.h>
 #include <sanitizer/asan_interface.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -14,12 +15,13 @@ namespace emulator {
 
 namespace {
 
-constexpr size_t reserved = size_t{64} << 30;  // addresses, not memory
+constexpr size_t reserved = size_t{16} << 30;  // addresses, not memory
 constexpr size_t page = 4096;
 constexpr size_t gap = 256;  // behind every allocation; with AddressSanitizer nobody may touch it
 
 struct Region {
-  std::byte* base = nullptr;
+  std::byte *base = nullptr, *inside = nullptr;  // as kernels see it, and as the emulator does
+  int file = -1;
   std::mutex mutex;
   std::map<size_t, size_t> free;  // by offset; neighbours are joined
   size_t used = 0;                // bytes from `base` on that were ever given out, in whole pages
@@ -39,7 +41,7 @@ void tell(int signal, siginfo_t* about, void*) {
   std::signal(signal, SIG_DFL);
   const auto* at = static_cast<const std::byte*>(about->si_addr);
   if (at < region->base || at >= region->base + reserved) return;
-  constexpr std::string_view text = "the host touched device memory outside of a stream's work\n";
+  constexpr std::string_view text = "the host touched device memory while no kernel ran\n";
   static_cast<void>(!write(STDERR_FILENO, text.data(), text.size()));
 }
 
@@ -47,9 +49,14 @@ Region& made() {
   static std::once_flag once;
   std::call_once(once, [] {
     region = new Region;
-    void* base = mmap(nullptr, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED) return;
+    region->file = memfd_create("emulated device", MFD_CLOEXEC);
+    if (region->file < 0 || ftruncate(region->file, reserved) != 0) return;
+    constexpr int flags = MAP_SHARED | MAP_NORESERVE;
+    void* base = mmap(nullptr, reserved, PROT_NONE, flags, region->file, 0);
+    void* inside = mmap(nullptr, reserved, PROT_READ | PROT_WRITE, flags, region->file, 0);
+    if (base == MAP_FAILED || inside == MAP_FAILED) return;
     region->base = static_cast<std::byte*>(base);
+    region->inside = static_cast<std::byte*>(inside);
     region->free[0] = reserved;
     struct sigaction action {};
     action.sa_sigaction = tell;
@@ -71,6 +78,12 @@ DeviceAccess::~DeviceAccess() {
   Region& all = made();
   const std::lock_guard lock(all.mutex);
   if (--all.open == 0) protect_locked(all);
+}
+
+std::byte* inside(const void* at) {
+  auto* byte = static_cast<std::byte*>(const_cast<void*>(at));
+  return region && byte >= region->base && byte < region->base + reserved ? region->inside + (byte - region->base)
+                                                                          : byte;
 }
 
 void* take(size_t bytes) {
@@ -99,7 +112,8 @@ void give_back(void* memory, size_t bytes) {
   size_t offset = static_cast<size_t>(static_cast<std::byte*>(memory) - all.base), whole = rounded(bytes, gap) + gap;
   ASAN_POISON_MEMORY_REGION(memory, bytes);
   if (const size_t first = rounded(offset, page), last = (offset + whole) / page * page; last > first)
-    madvise(all.base + first, last - first, MADV_DONTNEED);
+    fallocate(all.file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(first),
+              static_cast<off_t>(last - first));
   auto next = all.free.upper_bound(offset);
   if (next != all.free.end() && next->first == offset + whole) {
     whole += next->second;

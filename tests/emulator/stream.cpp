@@ -27,7 +27,7 @@ namespace {
 
 void follow_locked(cudaStream_t stream, cudaStream_t other) {
   if (const uint64_t place = other->queue->pushed_locked())
-    stream->queue->push_locked([queue = other->queue, place] { queue->wait(place); }, false);
+    stream->queue->push_locked([queue = other->queue, place] { queue->wait(place); }, Kind::copy);
 }
 
 bool known_locked(cudaStream_t stream) { return !stream || std::ranges::count(streams_locked(), stream) == 1; }
@@ -49,21 +49,18 @@ void order_with_legacy_locked(cudaStream_t stream, bool legacy) {
 
 }  // namespace
 
-cudaError_t enqueue(cudaStream_t given, Work work, bool host) {
+cudaError_t enqueue(cudaStream_t given, Work work, Kind kind) {
   if (failed()) return failure();
   const std::lock_guard lock(state());
   if (!known_locked(given)) return cudaErrorInvalidResourceHandle;
   const cudaStream_t stream = resolved_locked(given);
-  if (stream->capture) return add_node_locked(stream, std::move(work), host);
+  if (stream->capture) return add_node_locked(stream, std::move(work), kind);
   order_with_legacy_locked(stream, !given);
   stream->queue->push_locked(
-      [work = std::move(work), host] {
-        if (failed()) return;
-        if (host) return work();
-        const DeviceAccess access;
-        work();
+      [work = std::move(work)] {
+        if (!failed()) work();
       },
-      host);
+      kind);
   return cudaSuccess;
 }
 
@@ -149,7 +146,7 @@ cudaError_t cudaDeviceSynchronize() {
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
   if (!function) return result(cudaErrorInvalidValue);
   return result(enqueue(
-      stream, [=] { function(data); }, true));
+      stream, [=] { function(data); }, Kind::host));
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
@@ -195,7 +192,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t given, cudaEvent_t event, unsigned)
   const cudaStream_t stream = resolved_locked(given);
   if (stream->capture || event->capture) return result(wait_captured_locked(stream, event));
   if (event->queue && event->queue != stream->queue)
-    stream->queue->push_locked([queue = event->queue, place = event->place] { queue->wait(place); }, false);
+    stream->queue->push_locked([queue = event->queue, place = event->place] { queue->wait(place); }, Kind::copy);
   return cudaSuccess;
 }
 
