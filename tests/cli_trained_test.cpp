@@ -222,10 +222,13 @@ TEST_F(CliTrained, FilesArePreparedAsTheArraysOfTheRunWere) {
   // Packed as pixels, at their own size, of which training takes the whole; or at another, of which it takes what pack
   // has left; or both.
   int number = 0;
-  for (const auto& [packing, training] : {std::pair{"--resize 29x37", "--resize 28x20"},
-                                          {"--resize 29x37", "--resize 28:29"},
-                                          {"--resize 28:29", ""},
-                                          {"--resize 29x31 --channels 1", "--resize 28"}}) {
+  struct Case {
+    const char *packing, *training, *other;
+  };
+  for (const auto& [packing, training, other] :
+       {Case{"--resize 29x37", "--resize 28x20", "--resize 28x20 "},
+        Case{"--resize 29x37", "--resize 28:29", "--resize 28 "}, Case{"--resize 28:29", "", "--resize 28 "},
+        Case{"--resize 29x31 --channels 1", "--resize 28", "--resize 28 "}}) {
     const std::string pack = path(std::to_string(number) + ".pack"), folder = path(std::to_string(number++));
     ASSERT_EQ(run("pack images:" + path("images") + " " + pack + " " + packing).code, 0);
     const Outcome trained = run("train --quiet --ranks 1 --model lenet5 --batch 8 --steps 20 --out " + folder +
@@ -238,7 +241,7 @@ TEST_F(CliTrained, FilesArePreparedAsTheArraysOfTheRunWere) {
       EXPECT_EQ(of_files[path("images/" + names[i])], of_data[std::to_string(i)]) << packing << training << i;
     // The folder, too, is read as the pack was.
     EXPECT_EQ(by_image(run(start + "--data images:" + path("images"))), of_data) << packing << training;
-    EXPECT_NE(by_image(run(start + "--resize 28x20 " + files)), of_files) << "negative control";
+    EXPECT_NE(by_image(run(start + other + files)), of_files) << "negative control";
   }
 }
 

@@ -36,8 +36,7 @@ Errors errors(const std::vector<float>& image, const std::vector<uint8_t>& expec
 TEST(Pixels, AreThoseOfPillow) {
   const testing::TemporaryFolder folder;
   const std::string path = (folder.path() / "image").string();
-  const nlohmann::json all =
-      nlohmann::json::parse(std::ifstream(LOCKSTEP_SOURCE_DIR "/tests/golden/pixels.json"))["cases"];
+  const nlohmann::json all = test::golden_json("pixels.json")["cases"];
   // Pillow's decoder and ours are both libjpeg-turbo; a whole image differs where the passes of a turned image come in
   // the other order. A reduced one is made of the lower frequencies of each block, which is another filter.
   const std::map<int, Errors> bounds{{1, {0.5, 1}}, {2, {2, 8}}, {4, {3, 14}}, {8, {8, 32}}};

@@ -56,7 +56,10 @@ EncodedImages::EncodedImages(std::shared_ptr<const ImageSource> source, int clas
       cache_(reading.cache ? static_cast<size_t>(source_->size()) : 0),
       one_size_(one_size),
       skipped_(std::move(skipped)),
-      hashes_(reading.hash_as_read ? static_cast<size_t>(source_->size()) : 0) {}
+      hashes_(reading.hash_as_read ? static_cast<size_t>(source_->size()) : 0) {
+  if (reading.channels != 1 && reading.channels != 3)
+    throw InputError("image files have 3 channels, or 1 of grey; {} were asked for", reading.channels);
+}
 
 std::shared_ptr<const EncodedImages> EncodedImages::at_size(int64_t height, int64_t width) const {
   ImageReading reading = reading_;

@@ -34,10 +34,12 @@ ImageReading image_reading(const DataOptions& options) {
                        .cache = options.cache,
                        .keep_files = options.keep_files,
                        .hash_as_read = options.hash_as_read};
-  if (!options.resize.empty())
+  if (!options.resize.empty()) {
     reading.fit = parse_fit(options.resize, Fit::How::middle);
-  else if (const auto& wanted = options.preparation)
+  } else if (const auto& wanted = options.preparation) {
     reading.fit = wanted->fits.empty() ? Fit{wanted->height, wanted->width, 0, Fit::How::middle} : wanted->fits[0];
+    reading.channels = static_cast<int>(wanted->channels);
+  }
   if (options.channels != 1 && options.channels != 3)
     throw InputError("--channels {}, expected 3, or 1 for grey", options.channels);
   reading.on_corrupt = static_cast<OnCorrupt>(index_of("--on-corrupt", options.on_corrupt, on_corrupt_names()));
