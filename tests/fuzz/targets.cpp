@@ -152,7 +152,7 @@ void read_packed(std::span<const uint8_t> given) {
     header.checksum = static_cast<uint32_t>(crc32_z(0, bytes.data() + sizeof header, index + header.text_bytes));
     std::memcpy(bytes.data(), &header, sizeof header);
   }
-  const Data data = parse_packed(bytes, "x", {.size = {4, 4}}, nullptr);
+  const Data data = parse_packed(bytes, "x", {.fit = {.height = 4, .width = 4, .how = Fit::How::middle}}, nullptr);
   for (const auto& set : {data.train, data.test, data.validation}) read_all(set);
 }
 std::vector<Bytes> packed_seeds() {
