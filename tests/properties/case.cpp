@@ -179,10 +179,12 @@ Shape Case::images(int64_t channels) {
   return {n, h, w, c};
 }
 
+int64_t Case::length() { return one_in(8) && !on_cuda() ? whole(40000, 50000) : whole(1, 700); }
+
 Shape Case::shape() {
   switch (whole(0, 3)) {
     case 0:
-      return {one_in(10) && !on_cuda() ? 50000 + whole(0, 17) : whole(1, 300)};
+      return {length()};
     case 1:
       return {whole(1, 9), channels()};
     default:

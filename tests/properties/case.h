@@ -88,6 +88,8 @@ class Case {
   Shape images(int64_t channels = 0);
   /// Any number of dimensions.
   Shape shape();
+  /// Of a flat range, seldom so long that threads share it.
+  int64_t length();
   /// A window, dilated or not, that fits on images `x`.
   Window window(const Shape& x, int64_t most = 4, bool dilated = false);
   /// What images may be made of: f32, and on a device f16 and bf16.
@@ -131,8 +133,12 @@ void property(Case& c);
 
 }  // namespace lockstep::test
 
+#include "layers/moments.h"
 #include "layers/ops.h"
 namespace lockstep::test {
+/// The one that each backend's table adds by itself.
+template <>
+void property<MergeMomentsOp>(Case& c);
 #define LOCKSTEP_OP(Class) \
   template <>              \
   void property<Class>(Case & c);

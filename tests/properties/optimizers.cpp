@@ -1,11 +1,9 @@
-// Updates of flat ranges, cut into stretches, by the formulas in double; norms, averages and the loss' scale.
+// Updates of flat ranges, cut into stretches, by the formulas in double.
 #include <algorithm>
 #include <functional>
-#include <limits>
 
 #include "core/step_state.h"
 #include "layers/optimizers/loss_scale.h"
-#include "layers/optimizers/norms.h"
 #include "tests/properties/case.h"
 
 namespace lockstep::test {
@@ -164,9 +162,6 @@ Drawn drawn_step_around(Case& c) {
   }
 }
 
-/// A flat range, longer than threads share where it is long.
-int64_t length(Case& c) { return c.one_in(8) && !on_cuda() ? c.whole(40000, 50000) : c.whole(1, 700); }
-
 /// Parts of the range that do not meet; between them elements that stay what they are.
 std::vector<Stretch> drawn_stretches(Case& c, int64_t n, int variables) {
   std::vector<Stretch> stretches;
@@ -187,7 +182,7 @@ std::vector<Stretch> drawn_stretches(Case& c, int64_t n, int variables) {
 template <>
 void property<UpdateOp>(Case& c) {
   const Drawn drawn = c.one_in(3) ? drawn_step_around(c) : drawn_optimizer(c);
-  const int64_t n = length(c);
+  const int64_t n = c.length();
   const int variables = static_cast<int>(c.whole(1, 4));
   const bool scaled = c.coin();
   const UpdateOp op(drawn.formula, scaled, c.coin() ? std::vector<Stretch>() : drawn_stretches(c, n, variables));
@@ -247,128 +242,6 @@ void property<UpdateOp>(Case& c) {
     }
   const auto out = c.run(op, in, {.in_place = in_place});
   for (size_t k = 0; k < expected.size(); ++k) c.near(k == 0 ? "values" : "slot", out[k], expected[k], 3e-6);
-}
-
-namespace {
-
-/// Variables in some inputs, and the members that each has some lines of.
-struct Shared {
-  explicit Shared(Case& c) : parts(static_cast<size_t>(c.whole(1, 3))) {
-    for (int64_t i = c.whole(1, 3); i > 0; --i) in.push_back(c.uniform({length(c)}));
-    for (int64_t left = c.whole(1, 5); left > 0; --left) {
-      const auto variable = static_cast<int32_t>(squares.size());
-      const auto input = static_cast<size_t>(c.whole(0, std::ssize(in) - 1));
-      const int64_t begin = c.whole(0, in[input].shape()[0]), end = c.whole(begin, in[input].shape()[0]);
-      squares.push_back(sum(input, begin, end));
-      std::vector<int64_t> cuts{0, end - begin};
-      while (cuts.size() <= parts.size())
-        cuts.push_back(std::min(squares_line * c.whole(0, (end - begin) / squares_line + 1), end - begin));
-      std::ranges::sort(cuts);
-      for (size_t k = 0; k < parts.size(); ++k)
-        if (cuts[k] < cuts[k + 1])
-          parts[k].push_back({variable, input, begin + cuts[k], begin + cuts[k + 1], cuts[k], end - begin});
-    }
-  }
-  double sum(size_t input, int64_t begin, int64_t end) const {
-    double squares = 0;
-    for (auto k = static_cast<size_t>(begin); k < static_cast<size_t>(end); ++k)
-      squares += number(in[input], k) * number(in[input], k);
-    return squares;
-  }
-  void expect_norms(Case& c, const Buffer& norms) const {
-    Sums expected;
-    for (const double square : squares) expected.emplace_back(std::sqrt(square));
-    c.near("norms", norms, expected, 1e-7);
-  }
-
-  std::vector<Buffer> in;
-  std::vector<std::vector<VariablePart>> parts;  // by member
-  std::vector<double> squares;                   // by variable
-};
-
-void expect_sum(Case& c, const SquareSum& got, int32_t variable, int32_t level, double sum) {
-  c.near("the sum of squares", got.sum, sum, 1e-13);
-  c.expect(got.variable == variable && got.level == level,
-           fmt::format("a sum is of variable {} and level {}, expected {} and {}", got.variable, got.level, variable,
-                       level));
-}
-
-}  // namespace
-
-template <>
-void property<NormsOp>(Case& c) {
-  const Shared of(c);
-  const auto variables = std::ssize(of.squares), members = std::ssize(of.parts);
-  std::vector<std::vector<Subtree>> subtrees;
-  auto room = static_cast<size_t>(c.whole(1, 3));
-  for (const auto& parts : of.parts) room = std::max(room, subtrees.emplace_back(subtrees_of(parts)).size());
-  Buffer all(square_sums_type(members * static_cast<int64_t>(room)));
-  auto* next = all.as<SquareSum>().data();
-  for (const auto& trees : subtrees) {
-    const auto out = c.run(NormsOp(variables, trees, static_cast<int64_t>(room)), of.in);
-    if (members == 1) of.expect_norms(c, out[0]);
-    for (size_t i = 0; i < room; ++i) {
-      const SquareSum got = *next++ = out[1].as<SquareSum>()[i];
-      if (i < trees.size())
-        expect_sum(c, got, trees[i].variable, trees[i].level, of.sum(trees[i].input, trees[i].begin, trees[i].end));
-      else
-        expect_sum(c, got, SquareSum().variable, 0, 0);
-    }
-  }
-  const auto out = c.run(NormsOp(variables, members), {all});
-  of.expect_norms(c, out[0]);
-  for (size_t v = 0; v < of.squares.size(); ++v)
-    expect_sum(c, out[1].as<SquareSum>()[v], static_cast<int32_t>(v), 0, of.squares[v]);
-}
-
-template <>
-void property<TotalNormOp>(Case& c) {
-  const Buffer norms = c.uniform({c.whole(1, 200)}, 0, 9);
-  double sum = 0;
-  for (const double v : numbers(norms)) sum += v * v;
-  c.near("norm", c.run(TotalNormOp(), {norms})[0], Sums(count(norms), Sum(std::sqrt(sum))), 1e-7);
-}
-
-template <>
-void property<MovingAverageOp>(Case& c) {
-  const int64_t n = c.channels();
-  const float momentum = c.real(0, 1);
-  const StepState state{.samples = c.whole(1, 64)};
-  const Buffer moving = c.uniform({n}), sum = c.uniform({n}, -40, 40);
-  Sums expected;
-  for (size_t i = 0; i < count(sum); ++i) {
-    expected.emplace_back(double{momentum} * number(moving, i));
-    expected.back().add((1 - double{momentum}) * number(sum, i) / static_cast<double>(state.samples));
-  }
-  // 1 - momentum has a rounding of its own.
-  c.near("moving", c.run(MovingAverageOp(momentum), {moving, sum, state_buffer(state)})[0], expected, 5e-7, 5e-6);
-}
-
-template <>
-void property<FiniteOp>(Case& c) {
-  std::vector<Buffer> in;
-  for (int64_t i = c.whole(1, 4); i > 0; --i) in.push_back(c.uniform({length(c)}));
-  const bool finite = c.coin();
-  if (!finite) {
-    Buffer& broken = in[static_cast<size_t>(c.whole(0, std::ssize(in) - 1))];
-    const int64_t last = broken.shape()[0] - 1, place = c.coin() ? last : c.whole(0, last);
-    constexpr float inf = std::numeric_limits<float>::infinity();
-    broken[static_cast<size_t>(place)] = c.one_of({inf, -inf, std::numeric_limits<float>::quiet_NaN()});
-  }
-  c.equal("finite", c.run(FiniteOp(), in)[0], {finite ? 1.0 : double{not_finite}});
-}
-
-template <>
-void property<LossScaleOp>(Case& c) {
-  const auto interval = static_cast<int>(c.whole(1, 5));
-  const double scale = std::exp2(static_cast<double>(c.whole(0, 127))),
-               good = static_cast<double>(c.whole(0, interval - 1));
-  const bool finite = c.coin(), due = finite && static_cast<int>(good) + 1 >= interval;
-  const Buffer now = holding(loss_scale_type(), {scale, good});
-  const Buffer flag = holding({Shape{1}}, {finite ? 1.0 : double{not_finite}});
-  double next = finite ? scale : std::max(scale / 2, 1.0);
-  if (due && scale < 0x1p127) next = scale * 2;
-  c.equal("loss scale", c.run(LossScaleOp(interval), {now, flag})[0], {next, finite && !due ? good + 1 : 0});
 }
 
 }  // namespace lockstep::test
