@@ -34,9 +34,9 @@ class Sequential:
     def logits(self, p, x):
         y = conv(p, "conv2d", F.pad(x, (1, 1, 1, 1)))
         y = conv(p, "conv2d_1", F.max_pool2d(F.relu(y), 2))
-        with torch.no_grad():  # the biased variance
+        with torch.no_grad():
             self.keep("batch_normalization/moving_mean", y.mean((0, 2, 3)))
-            self.keep("batch_normalization/moving_variance", y.var((0, 2, 3), unbiased=False))
+            self.keep("batch_normalization/moving_variance", y.var((0, 2, 3)))
         y = F.batch_norm(y, None, None, p["batch_normalization/gamma"], p["batch_normalization/beta"], True, 0, EPSILON)
         y = F.relu(y).permute(0, 2, 3, 1).flatten(1)
         y = F.relu(F.linear(y, p["dense/kernel"], p["dense/bias"]))
