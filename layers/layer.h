@@ -111,8 +111,8 @@ class Builder {
   Value softmax(std::string_view suffix, Value x);
   /// "<layer>/relu", named as the activation is, behind `x`; `x` itself for linear.
   Value activate(Value x, Activation activation);
-  /// At the end of each training step: moving = momentum * moving + (1 - momentum) * sum / samples, where `sum` is a
-  /// value that is Partial over the lanes.
+  /// At the end of each training step `moving` follows the global batch as MovingAverageOp does it: `sum` holds a
+  /// lane's moments (moments.h) and is Partial over the lanes. Called for the mean, then for the variance.
   void track(Value moving, Value sum, float momentum);
 
   struct Tracked {
