@@ -21,7 +21,7 @@ Strategy over_lanes(const Mesh& mesh, int lanes) {
 /// What a network's graph is for, without a loss.
 static std::vector<Value> kept_of(const Built& built) {
   std::vector<Value> keep{built.output};
-  for (const auto& tracked : built.tracked) keep.push_back(tracked.sum);
+  for (const auto& tracked : built.tracked) keep.push_back(tracked.moments);
   return keep;
 }
 
@@ -104,13 +104,14 @@ Shards place_variables(const Network& network, const StepOptions& options, const
   PlacedGraph placed = propagate(graph, over_lanes(mesh, lanes), request_of(graph, mesh), ends);
   if (mesh.world().rank() == 0)
     for (const std::string& note : placed.notes) log().warn("{}", note);
-  for (const auto& [moving, sum, momentum] : built.tracked) {  // a statistic lies as what it is taken of
-    const auto from = static_cast<size_t>(sum.id), to = static_cast<size_t>(moving.id);
-    placed.placement[to] = placed.placement[from];
-    std::ranges::replace(placed.placement[to], partial, replicate);
-    placed.slices[to] = placed.slices[from];
-    placed.local[to].shape[0] = placed.local[from].shape[0];
-  }
+  for (const auto& tracked : built.tracked)  // a statistic lies as what it is taken of
+    for (const Value moving : {tracked.mean, tracked.variance}) {
+      const auto from = static_cast<size_t>(tracked.moments.id), to = static_cast<size_t>(moving.id);
+      placed.placement[to] = placed.placement[from];
+      std::ranges::replace(placed.placement[to], partial, replicate);
+      placed.slices[to] = placed.slices[from];
+      placed.local[to].shape[0] = placed.local[from].shape[0];
+    }
   std::vector<std::string> layers;
   for (const auto& [layer, stage] : mesh.strategy().layer_stages) layers.push_back(layer);
   for (size_t v = 0; v < graph.values().size(); ++v) {

@@ -46,22 +46,6 @@ void check_batch(const StepOptions& options, int all_ranks) {
 
 namespace {
 
-/// A batch norm's moving statistics, and the moments that they are made of. It tracks its mean, then its variance.
-struct MovingStatistics {
-  Value mean, variance, moments;
-  float momentum;
-};
-
-std::vector<MovingStatistics> statistics_of(const Built& built) {
-  std::vector<MovingStatistics> all;
-  for (size_t i = 0; i + 1 < built.tracked.size(); i += 2) {
-    const auto &mean = built.tracked[i], &variance = built.tracked[i + 1];
-    if (mean.sum != variance.sum) throw Error("'{}' is tracked alone", built.graph.info(mean.moving).name);
-    all.push_back({mean.moving, variance.moving, mean.sum, mean.momentum});
-  }
-  return all;
-}
-
 /// Puts sums one after the other behind `offset`.
 void stack_sums(const Graph& graph, std::span<const Value> values, size_t offset, FixedLocations& sums) {
   for (Value value : values) {
@@ -95,8 +79,7 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
   planner.add_loss(options.scales_loss());
   std::vector<Value> others = planner.results();
   const size_t results = others.size();
-  const std::vector<MovingStatistics> statistics = statistics_of(planner.built());
-  for (const MovingStatistics& moving : statistics) others.push_back(moving.moments);
+  for (const auto& tracked : planner.built().tracked) others.push_back(tracked.moments);
   planner.passed("network");
   planner.fuse_nodes(others);
   planner.passed("fuse");
@@ -125,7 +108,7 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
   std::vector<PlacementRequest::Sum> requests;
   for (const Value result : planner.results()) requests.push_back({result});
   const auto merge = std::make_shared<MergeMomentsOp>();  // one, so that buckets hold as many as they can
-  for (const MovingStatistics& moving : statistics) requests.push_back({moving.moments, moving.mean, merge});
+  for (const auto& tracked : planner.built().tracked) requests.push_back({tracked.moments, tracked.mean, merge});
   for (const Gradient& gradient : gradients) requests.push_back({gradient.gradient, gradient.parameter});
   const auto totals = planner.place(requests);
   planner.passed("place");
@@ -137,9 +120,9 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
   plan_updates(planner, network, optimizer, target, buckets, scaling);
   // Behind the updates, which read the scale that this step's gradients have.
   if (!scaling.empty()) planner.update("loss_scale", std::make_shared<LossScaleOp>(), scaling, {scaling[0]});
-  for (size_t i = 0; i < statistics.size(); ++i) {
+  for (size_t i = 0; i < planner.built().tracked.size(); ++i) {
     if (!planner.here(totals[results + i])) continue;
-    const auto& [mean, variance, moments, momentum] = statistics[i];
+    const auto& [mean, variance, moments, momentum] = planner.built().tracked[i];
     planner.update(planner.graph().info(mean).name + "/track", std::make_shared<MovingAverageOp>(momentum),
                    {mean, variance, totals[results + i]}, {mean, variance});
   }

@@ -160,8 +160,7 @@ Value BatchNormalization::build(Builder& builder, std::span<const Value> in) con
                         {input, gamma, beta, mean, variance});
   const auto out =
       builder.add("", std::make_shared<BatchNormOp>(epsilon, false, false), {input, gamma, beta, builder.lane_state()});
-  builder.track(mean, out[3], momentum);
-  builder.track(variance, out[3], momentum);
+  builder.track(mean, variance, out[3], momentum);
   return out[0];
 }
 

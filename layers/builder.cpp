@@ -70,6 +70,8 @@ Value Builder::activate(Value x, Activation activation) {
   }
 }
 
-void Builder::track(Value moving, Value sum, float momentum) { tracked_.push_back({moving, sum, momentum}); }
+void Builder::track(Value mean, Value variance, Value moments, float momentum) {
+  tracked_.push_back({mean, variance, moments, momentum});
+}
 
 }  // namespace lockstep

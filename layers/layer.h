@@ -111,12 +111,12 @@ class Builder {
   Value softmax(std::string_view suffix, Value x);
   /// "<layer>/relu", named as the activation is, behind `x`; `x` itself for linear.
   Value activate(Value x, Activation activation);
-  /// At the end of each training step `moving` follows the global batch as MovingAverageOp does it: `sum` holds a
-  /// lane's moments (moments.h) and is Partial over the lanes. Called for the mean, then for the variance.
-  void track(Value moving, Value sum, float momentum);
+  /// At the end of each training step `mean` and `variance` follow those of the global batch, as MovingAverageOp does
+  /// it; `moments` are of a lane (see moments.h), Partial over the lanes.
+  void track(Value mean, Value variance, Value moments, float momentum);
 
   struct Tracked {
-    Value moving, sum;
+    Value mean, variance, moments;
     float momentum;
   };
   const std::vector<Tracked>& tracked() const { return tracked_; }

@@ -26,6 +26,7 @@
 #include "layers/max_pool.h"
 #include "layers/metric.h"
 #include "layers/metric_ops.h"
+#include "layers/moments.h"
 #include "layers/multiply.h"
 #include "layers/optimizers/loss_scale.h"
 #include "layers/optimizers/moving_average.h"

@@ -88,7 +88,7 @@ Program program(const Network& network, Mode mode, bool fused, const std::functi
     const auto loss = graph.add("loss", std::make_shared<CrossEntropyOp>(), {logits, labels, lane});
     keep("loss", loss[0]);
     keep("correct", loss[1]);
-    for (const auto& tracked : built.tracked) keep(graph.info(tracked.moving).name + "/sum", tracked.sum);
+    for (const auto& tracked : built.tracked) keep(graph.info(tracked.mean).name + "/moments", tracked.moments);
   }
   if (fused) fuse(graph, kept);
   if (damage) damage(graph);

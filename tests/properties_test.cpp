@@ -24,7 +24,6 @@ const std::vector<Operator>& operators() {
   static const std::vector<Operator> all{
 #define LOCKSTEP_OP(Class) {#Class, &typeid(Class), property<Class>},
 #include "layers/list.inc"
-      {"MergeMomentsOp", &typeid(MergeMomentsOp), property<MergeMomentsOp>},
   };
   return all;
 }

@@ -3,14 +3,9 @@
 
 #include "core/error.h"
 #include "layers/cpu/kernels.h"
-#include "layers/moments.h"
 #include "layers/ops.h"
 
 namespace lockstep {
-
-namespace cpu {
-Kernel make(const MergeMomentsOp& op, const Signature& signature);
-}
 
 namespace {
 
@@ -32,7 +27,6 @@ const KernelTable& cpu_kernels() {
     KernelTable kernels;
 #define LOCKSTEP_OP(Class) kernels.add<Class>(make_in_32_bits<Class>);
 #include "layers/list.inc"
-    kernels.add<MergeMomentsOp>(make_in_32_bits<MergeMomentsOp>);
     return kernels;
   }();
   return table;

@@ -1,12 +1,7 @@
 #include "layers/cuda/context.h"
-#include "layers/moments.h"
 #include "layers/ops.h"
 
 namespace lockstep {
-
-namespace cuda {
-Kernel make(const MergeMomentsOp& op, const Signature& signature, const SharedContext& context);
-}
 
 KernelTable cuda_kernels(Backend& backend, const CudaKernelOptions& options, std::shared_ptr<EngineChoices> engines) {
   const auto context = std::make_shared<cuda::Context>(backend, options, std::move(engines));
@@ -15,8 +10,6 @@ KernelTable cuda_kernels(Backend& backend, const CudaKernelOptions& options, std
   kernels.add<Class>(      \
       [context](const Class& op, const Signature& signature) { return cuda::make(op, signature, context); });
 #include "layers/list.inc"
-  kernels.add<MergeMomentsOp>(
-      [context](const MergeMomentsOp& op, const Signature& signature) { return cuda::make(op, signature, context); });
   return kernels;
 }
 

@@ -133,12 +133,8 @@ void property(Case& c);
 
 }  // namespace lockstep::test
 
-#include "layers/moments.h"
 #include "layers/ops.h"
 namespace lockstep::test {
-/// The one that each backend's table adds by itself.
-template <>
-void property<MergeMomentsOp>(Case& c);
 #define LOCKSTEP_OP(Class) \
   template <>              \
   void property<Class>(Case & c);
