@@ -156,16 +156,42 @@ struct State {
   LossScale scale;
 };
 
-/// body(comm, rank) on so many threads; rethrows what the first rank that fails throws.
-template <class Body>
-void on_ranks(int ranks, Body body) {
+/// Steps first … last - 1 on so many ranks, from `state` where there is any; what all ranks have then.
+std::string train_on(const Network& network, const StepOptions& step, const Optimizer& optimizer, int ranks,
+                     int64_t first, int64_t last, State& state) {
   auto comms = make_local(ranks);
+  std::vector<std::string> hashes(comms.size());
   std::vector<std::exception_ptr> errors(comms.size());
   std::vector<std::thread> threads;
+  State ended;
   for (size_t r = 0; r < comms.size(); ++r)
     threads.emplace_back([&, r] {
       try {
-        body(*comms[r], r);
+        const auto backend = make_cpu_backend(1);
+        Trainer trainer(network, {.step = step, .optimizer = optimizer, .seed = 5}, *comms[r], *backend, cpu_kernels());
+        VariableStore& variables = trainer.variables();
+        if (first > 0) {
+          trainer.set_weights(state.weights);
+          variables.set_slots(state.slots);
+          variables.set_loss_scale(state.scale);
+        }
+        const int own = step.lanes / trainer.mesh().data_ranks();
+        BatchFeed feed(std::make_shared<Noise>(network.input_shape(), 10, step.batch * 2 - 1),
+                       {.batch = step.batch,
+                        .lanes = step.lanes,
+                        .first_lane = int64_t{own} * trainer.mesh().data_rank(),
+                        .lane_count = own,
+                        .seed = 5,
+                        .first_step = first,
+                        .first_epoch = first / 2,
+                        .first_step_in_epoch = first % 2,
+                        .steps = last - first});
+        for (int64_t i = first; i < last; ++i) trainer.train(feed.next(), optimizer.lr());
+        variables.check_replicas();
+        hashes[r] = variables.sha256() + variables.slots_sha256();
+        Weights weights = variables.get(r == 0);
+        std::vector<Weights> slots = variables.get_slots(r == 0);
+        if (r == 0) ended = {std::move(weights), std::move(slots), variables.loss_scale()};
       } catch (const std::exception& error) {
         errors[r] = std::current_exception();
         comms[r]->abort(error.what());
@@ -174,107 +200,10 @@ void on_ranks(int ranks, Body body) {
   for (std::thread& thread : threads) thread.join();
   for (const auto& error : errors)
     if (error) std::rethrow_exception(error);
-}
-
-/// The batches of a rank from step `first` on, two an epoch, the second of them short.
-BatchFeed batches(const Network& network, const StepOptions& step, const Mesh& mesh, int64_t first, int64_t steps) {
-  const int own = step.lanes / mesh.data_ranks();
-  return {std::make_shared<Noise>(network.input_shape(), 10, step.batch * 2 - 1),
-          {.batch = step.batch,
-           .lanes = step.lanes,
-           .first_lane = int64_t{own} * mesh.data_rank(),
-           .lane_count = own,
-           .seed = 5,
-           .first_step = first,
-           .first_epoch = first / 2,
-           .first_step_in_epoch = first % 2,
-           .steps = steps}};
-}
-
-/// Steps first … last - 1 on so many ranks, from `state` where there is any; what all ranks have then.
-std::string train_on(const Network& network, const StepOptions& step, const Optimizer& optimizer, int ranks,
-                     int64_t first, int64_t last, State& state) {
-  std::vector<std::string> hashes(static_cast<size_t>(ranks));
-  State ended;
-  on_ranks(ranks, [&](Communicator& comm, size_t r) {
-    const auto backend = make_cpu_backend(1);
-    Trainer trainer(network, {.step = step, .optimizer = optimizer, .seed = 5}, comm, *backend, cpu_kernels());
-    VariableStore& variables = trainer.variables();
-    if (first > 0) {
-      trainer.set_weights(state.weights);
-      variables.set_slots(state.slots);
-      variables.set_loss_scale(state.scale);
-    }
-    BatchFeed feed = batches(network, step, trainer.mesh(), first, last - first);
-    for (int64_t i = first; i < last; ++i) trainer.train(feed.next(), optimizer.lr());
-    variables.check_replicas();
-    hashes[r] = variables.sha256() + variables.slots_sha256();
-    Weights weights = variables.get(r == 0);
-    std::vector<Weights> slots = variables.get_slots(r == 0);
-    if (r == 0) ended = {std::move(weights), std::move(slots), variables.loss_scale()};
-  });
   state = std::move(ended);
   for (const std::string& hash : hashes)
     if (hash != hashes[0]) return "ranks end with different bits";
   return hashes[0];
-}
-
-/// What an untrained network says of a short batch: the loss and the metrics' sums, and each rank's predictions.
-struct Judged {
-  float loss = 0;
-  std::vector<float> sums;
-  std::vector<std::vector<float>> predictions;
-  std::vector<int> data_ranks;
-};
-
-Judged judge(const Network& network, const StepOptions& step, int ranks) {
-  Judged all{.predictions = std::vector<std::vector<float>>(static_cast<size_t>(ranks)),
-             .data_ranks = std::vector<int>(static_cast<size_t>(ranks))};
-  on_ranks(ranks, [&](Communicator& comm, size_t r) {
-    const auto backend = make_cpu_backend(1);
-    Trainer trainer(network, {.step = step, .seed = 5}, comm, *backend, cpu_kernels());
-    BatchFeed feed = batches(network, step, trainer.mesh(), 1, 1);
-    const Batch& batch = feed.next();
-    const StepResult result = trainer.evaluate(batch);
-    all.predictions[r] = trainer.predict(batch);
-    all.data_ranks[r] = trainer.mesh().data_rank();
-    if (r == 0) {
-      all.loss = result.loss;
-      all.sums = result.sums;
-    }
-  });
-  return all;
-}
-
-TEST(RandomLayers, EvaluateAndPredictAsOnOneRank) {
-  for_each_case(2000, 50, [](uint64_t seed) -> std::string {
-    RandomLayers layers(seed);
-    const Network network = layers.network(seed % 4 == 0 ? 1 : 4);
-    Dice& dice = layers.dice();
-    StepOptions step{.batch = 8, .lanes = 4};
-    const Judged one = judge(network, step, 1);
-    const auto [axes, ranks] =
-        random_axes(dice, {"space_h", "space_w", "filter", "channel", "space_h", "space_w", "stage", "data"}, 8);
-    step.strategy = parse_strategy(axes);
-    if (dice.coin()) step.strategy.overlap_from = 0;
-    const Judged many = judge(network, step, ranks);
-    const bool same = axes.find("space") == std::string::npos && axes.find("filter") == std::string::npos &&
-                      axes.find("channel") == std::string::npos;
-    if (same && (many.loss != one.loss || many.sums != one.sums)) return axes + ": other bits of the loss or metrics";
-    if (!(std::abs(many.loss - one.loss) <= 1e-4F * one.loss))
-      return fmt::format("{}: loss {}, one rank {}", axes, many.loss, one.loss);
-    for (size_t r = 0; r < many.predictions.size(); ++r) {
-      const std::vector<float>& got = many.predictions[r];
-      const size_t first = got.size() * static_cast<size_t>(many.data_ranks[r]);
-      for (size_t i = 0; i < got.size(); ++i) {
-        const float want = one.predictions[0].at(first + i);
-        if (!(std::abs(got[i] - want) <= (same ? 0 : 1e-4F)))
-          return fmt::format("{}: prediction {} of rank {} is {}, one rank's {}; {}", axes, i, r, got[i], want,
-                             network_to_json(network));
-      }
-    }
-    return "";
-  });
 }
 
 Optimizer any_optimizer(Dice& dice) {

@@ -27,27 +27,6 @@ TEST(Traffic, IsWhatWasPlanned) {
   watch(small(), "data=2,space_h=2", 4, true);
 }
 
-TEST(Traffic, OfNormsIsAFewSumsOfSquares) {
-  const Optimizer optimizer(LAMB{}, {.global_clipnorm = 1});
-  for (const auto& [strategy, ranks, shards, exchanges] : {std::tuple{"data=4", 4, true, 3},
-                                                           {"data=4", 4, false, 0},
-                                                           {"filter=2", 2, false, 3},
-                                                           {"space_h=2", 2, false, 0},
-                                                           {"data=2,filter=2", 4, true, 6},
-                                                           {"data=2,stage=2", 4, true, 6}}) {
-    SCOPED_TRACE(strategy);
-    StepOptions step{.batch = 8, .lanes = 4, .strategy = parse_strategy(strategy)};
-    step.strategy.shard_optimizer = shards;
-    int norms = 0;
-    for (const Collective& one : watch_step(small(), step, ranks, optimizer).at(0))
-      if (one.kind == "norms") {
-        ++norms;
-        EXPECT_LE(one.bytes, 2000U) << one.node;
-      }
-    EXPECT_EQ(norms, exchanges);
-  }
-}
-
 TEST(Traffic, IsTheCollectivesOfTheStrategyAndNoOther) {
   // Two lanes of 2 images; a row of an image is 10 * 3 floats, one of the first feature map 10 * 8. The second
   // convolution's stride leaves the row above its lower half's first window unused: rank 0 gives none, and gets one.

@@ -9,8 +9,7 @@
 namespace lockstep::test {
 
 /// The collectives of each rank's plan; fails where a rank has sent something else in its second step.
-inline std::vector<std::vector<Collective>> watch_step(const Network& network, const StepOptions& step, int ranks,
-                                                       const Optimizer& optimizer = Adam{}) {
+inline std::vector<std::vector<Collective>> watch_step(const Network& network, const StepOptions& step, int ranks) {
   auto comms = make_local(ranks);
   std::vector<std::vector<Collective>> planned(comms.size());
   std::vector<std::thread> threads;
@@ -19,7 +18,7 @@ inline std::vector<std::vector<Collective>> watch_step(const Network& network, c
       Traffic traffic;
       WatchedComm comm(*comms[r], traffic);
       const auto backend = make_cpu_backend(1);
-      Trainer trainer(network, {.step = step, .optimizer = optimizer}, comm, *backend, cpu_kernels());
+      Trainer trainer(network, {.step = step}, comm, *backend, cpu_kernels());
       const int own = step.lanes / trainer.mesh().data_ranks();
       BatchFeed feed(std::make_shared<Noise>(network.input_shape(), 10, 4 * step.batch),
                      {.batch = step.batch,
