@@ -60,7 +60,7 @@ std::string changed_data_options(const Resumed& from, const Options& options) {
   const Json mine = Json::parse(options.settings);
   std::string text;
   for (const std::string& name : names) {
-    const auto value = [&](const Json& of) { return of.contains(name) ? of[name].dump() : "not given"; };
+    const auto value = [&](const Json& of) { return of.contains(name) ? of[name].dump() : "none"; };
     const std::string then = value(before["options"]), now = value(mine);
     if (then != now) text += fmt::format("; --{} is {}, the run had {}", name, now, then);
   }
