@@ -114,9 +114,10 @@ TEST_F(ResumeCli, CallbacksGoOnToo) {
 }
 
 TEST_F(ResumeCli, AnotherFolderGetsTheLogsAndTheBestWeights) {
-  // At this rate some epochs are worse than those before, so that the best one lies before some of the checkpoints.
-  const std::string all = small + "--optimizer momentum --lr 0.15 --epochs 6 --validation-split 0.2 --metrics " +
-                          "auto,top_k:3 --checkpoint-best --csv --tensorboard --keep 6 --checkpoint-every 1epoch ";
+  // The rate grows until nothing is learned any more, so that the best epoch lies before some of the checkpoints.
+  const std::string all = small + "--optimizer momentum --lr 0.005 --schedule exponential --decay-rate 2 " +
+                          "--decay-steps 12 --epochs 6 --validation-split 0.2 --metrics auto,top_k:3 " +
+                          "--checkpoint-best --csv --tensorboard --keep 6 --checkpoint-every 1epoch ";
   const Outcome straight = run(all + "--out " + path("straight"));
   ASSERT_EQ(straight.code, 0) << straight.text;
   const auto checkpoints = lockstep::list_checkpoints(path("straight") + "/checkpoints");
