@@ -18,8 +18,9 @@ if(LOCKSTEP_CUDA_FOUND)
   set_source_files_properties(${CMAKE_SOURCE_DIR}/layers/cuda/cudnn/convolution.cpp PROPERTIES
     COMPILE_OPTIONS -O1 COMPILE_DEFINITIONS CUDNN_FRONTEND_SKIP_JSON_LIB)
   # Formulas are written once for both backends, as constexpr functions.
-  set_source_files_properties(${CMAKE_SOURCE_DIR}/layers/cuda/norms.cu ${CMAKE_SOURCE_DIR}/layers/cuda/update.cu
-    PROPERTIES COMPILE_OPTIONS --expt-relaxed-constexpr)
+  set(formulas moments.cu norms.cu update.cu)
+  list(TRANSFORM formulas PREPEND ${CMAKE_SOURCE_DIR}/layers/cuda/)
+  set_source_files_properties(${formulas} PROPERTIES COMPILE_OPTIONS --expt-relaxed-constexpr)
   target_link_libraries(lockstep_cuda PRIVATE CUDA::cudart_static CUDA::cublasLt CUDA::nvrtc CUDNN::cudnn)
   if(TARGET NCCL::nccl)
     target_link_libraries(lockstep_cuda PRIVATE NCCL::nccl)

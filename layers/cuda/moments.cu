@@ -1,4 +1,4 @@
-#include "layers/moments.h"
+#include "layers/merged_moments.h"
 
 #include "layers/cuda/context.h"
 #include "layers/cuda/device.cuh"
@@ -7,17 +7,10 @@ namespace lockstep::cuda {
 
 namespace {
 
-/// As on the CPU. A thread a channel; out may be a.
+/// A thread a channel; out may be a.
 __global__ void merge_moments_kernel(const Moments* a, const Moments* b, Moments* out, int64_t n) {
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= n) return;
-  const double of_a = double{a[i].count}, of_b = double{b[i].count}, count = of_a + of_b;
-  const double mean = count > 0 ? (of_a * double{a[i].mean} + of_b * double{b[i].mean}) / count : 0;
-  const double apart = double{b[i].mean} - double{a[i].mean};
-  const double between = count > 0 ? apart * apart * (of_a * of_b / count) : 0;
-  out[i] = {.count = static_cast<float>(count),
-            .mean = static_cast<float>(mean),
-            .squares = static_cast<float>(double{a[i].squares} + double{b[i].squares} + between)};
+  if (i < n) out[i] = merged(a[i], b[i]);
 }
 
 }  // namespace
