@@ -76,45 +76,29 @@ class Post {
         gradients_(mesh.sums_along(mesh.strategy().stage_axis())) {}
 
   void send(Queue queue, const Message& message, Stream& stream) {
-    if (waits(stream))
-      pending_.push_back(message);
-    else
-      channel(queue).exchange({&message, 1}, stream);
+    if (auto sending = channel(queue).send(message, stream)) under_way_.emplace(message.send, std::move(sending));
   }
-  void receive(Queue queue, const Message& message, Stream& stream) {
-    if (waits(stream))
-      exchange({message}, stream);
-    else
-      channel(queue).exchange({&message, 1}, stream);
-  }
-  /// Along activations, and what is pending.
-  void exchange(std::vector<Message> messages, Stream& stream) {
-    messages.insert(messages.begin(), pending_.begin(), pending_.end());
-    pending_.clear();
-    if (messages.empty()) return;
-    activations_.exchange(messages, stream);
-    if (!waits(stream)) return;
-    auto& left = left_[&stream];
-    if (!left) left = stream.event();
-    stream.record(*left);
+  void receive(Queue queue, const Message& message, Stream& stream) { channel(queue).exchange({&message, 1}, stream); }
+  /// All that was sent has left; then `messages` go along the activations.
+  void share(std::span<const Message> messages, Stream& stream) {
+    for (const auto& [buffer, sending] : under_way_) sending->finish(stream);
+    under_way_.clear();
+    if (!messages.empty()) activations_.exchange(messages, stream);
   }
   /// Before the buffer is written anew.
   void make_room(const std::byte* buffer, Stream& stream) {
-    if (std::ranges::any_of(pending_, [&](const Message& m) { return m.send == buffer; })) exchange({}, stream);
-    for (const auto& [from, left] : left_) stream.wait(*left);
+    const auto [first, last] = under_way_.equal_range(buffer);
+    for (auto sent = first; sent != last; ++sent) sent->second->finish(stream);
+    under_way_.erase(first, last);
   }
   int rank() const { return activations_.rank(); }
   int size() const { return activations_.size(); }
 
  private:
-  /// Two stages whose hosts both wait for what they send to be taken would wait for ever: sends are then put off until
-  /// this one waits for something itself, and made together with that.
-  bool waits(const Stream& stream) const { return stream.on_device() && activations_.host_waits(); }
   Communicator& channel(Queue queue) { return queue == Queue::Forward ? activations_ : gradients_; }
 
   Communicator &activations_, &gradients_;
-  std::vector<Message> pending_;
-  std::map<Stream*, std::unique_ptr<Event>> left_;  // when what was pending had left, by the stream that it went by
+  std::multimap<const std::byte*, std::unique_ptr<Sending>> under_way_;  // by buffer, which several stages may get
 };
 
 }  // namespace
@@ -165,7 +149,7 @@ void add_pipeline_kernels(KernelTable& kernels, const Mesh& mesh) {
                             if (peer != root)
                               messages.push_back({.peer = peer, .send = data, .send_bytes = types[k].bytes()});
                         }
-                        post->exchange(std::move(messages), stream);
+                        post->share(messages, stream);
                       },
                   .capturable = false};
   });

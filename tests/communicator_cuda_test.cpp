@@ -111,6 +111,42 @@ TEST_F(CommunicatorCudaTest, TheTreeOverNcclHasTheBitsOfTheDefinition) {
   });
 }
 
+TEST_F(CommunicatorCudaTest, WhatIsSentNeedNotBeTakenBeforeOthersSend) {
+  constexpr size_t n = 1000;
+  on_gpus(2, Gpu::shared, [&](Communicator& comm, Backend& backend) {
+    const auto stream = backend.side_stream();
+    const int peer = 1 - comm.rank();
+    std::vector<std::unique_ptr<Buffer>> out, in;
+    std::vector<std::unique_ptr<Sending>> under_way;
+    for (const size_t k : {size_t{0}, size_t{1}, size_t{2}}) {
+      out.push_back(std::make_unique<Buffer>(backend, terms(comm.rank(), n, k)));
+      in.push_back(std::make_unique<Buffer>(backend, none(n)));
+      under_way.push_back(
+          comm.send({.peer = peer, .send = out.back()->bytes(), .send_bytes = n * sizeof(float)}, *stream));
+    }
+    for (const auto& buffer : in) {
+      const Message message{.peer = peer, .receive = buffer->bytes(), .receive_bytes = n * sizeof(float)};
+      comm.exchange({&message, 1}, *stream);
+    }
+    for (const auto& sending : under_way) sending->finish(*stream);
+    // Written anew when the peer's device has read it, and not before.
+    Buffer other(backend, none(n));
+    for (const auto& buffer : out) stream->copy(buffer->bytes(), other.bytes(), n * sizeof(float));
+    stream->synchronize();
+    for (const size_t k : {size_t{0}, size_t{1}, size_t{2}}) EXPECT_EQ(in[k]->read(), terms(peer, n, k));
+    // What nobody takes is withdrawn, and another message comes in its place.
+    std::ignore = comm.send({.peer = peer, .send = out[0]->bytes(), .send_bytes = sizeof(float)}, *stream);
+    const Message message{.peer = peer,
+                          .send = out[1]->bytes(),
+                          .send_bytes = n * sizeof(float),
+                          .receive = in[1]->bytes(),
+                          .receive_bytes = n * sizeof(float)};
+    comm.exchange({&message, 1}, *stream);
+    stream->synchronize();
+    EXPECT_EQ(in[1]->read(), none(n));
+  });
+}
+
 TEST_F(CommunicatorCudaTest, AbortReleasesRanksThatWait) {
   AbortOnADevice abort;
   on_gpus(4, Gpu::shared, [&](Communicator& comm, Backend& backend) { abort.run(comm, backend); });

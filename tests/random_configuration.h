@@ -26,7 +26,7 @@ struct Configuration {
   bool has_test = false;  // or a validation set
   bool validates = false;
   bool files = false;      // data from image files, which --cache and pack change nothing about
-  std::string other_data;  // the options' data with one bit changed, where it can be
+  std::string other_data;  // the options' data with one bit of each image changed, where it can be
   std::string data;        // "--data …"
   bool resized_crop = false;
   std::vector<std::string> layers;  // their names
@@ -104,11 +104,13 @@ class ConfigurationDraw {
     const std::string shape = first ? fmt::format("({}, {}, {}, {})", c_.samples, image_[2], image_[0], image_[1])
                                     : fmt::format("({}, {}, {}, {})", c_.samples, image_[0], image_[1], image_[2]);
     std::string pixels, other, labels;
-    const int64_t values = c_.samples * image_.elements(), changed = dice_.roll(0, values - 1);
+    // Of every image, since some are held out; in the middle, since edges are cropped.
+    const int64_t values = c_.samples * image_.elements(), step = first ? 1 : image_[2];
+    const int64_t middle = (image_[0] / 2 * image_[1] + image_[1] / 2) * step;
     for (int64_t i = 0; i < values; ++i) {
       const int64_t value = dice_.roll(0, 255);
       for (std::string* to : {&pixels, &other}) {
-        const int64_t now = to == &other && i == changed ? value ^ 0x40 : value;
+        const int64_t now = to == &other && i % image_.elements() == middle ? value ^ 0x40 : value;
         const float number = kind == 1 ? static_cast<float>(now) : static_cast<float>(now) / 64 - 2;
         if (kind == 0)
           *to += static_cast<char>(now);
@@ -157,7 +159,9 @@ class ConfigurationDraw {
 
   void draw_length() {
     c_.lanes = dice_.one_of<int64_t>({1, 2, 4, 8, 8});
-    c_.lane_size = dice_.roll(1, 4);
+    // Norms of features want two samples.
+    const bool norms = std::ranges::any_of(c_.layers, [](const auto& name) { return name.starts_with("batch_norm"); });
+    c_.lane_size = dice_.roll(norms ? 2 : 1, 4);
     c_.accumulate = dice_.one_of<int64_t>({1, 1, 2, 4});
     while (c_.accumulate > c_.lanes) c_.accumulate /= 2;
     const int64_t batch = c_.lanes * c_.lane_size;

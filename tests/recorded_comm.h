@@ -20,7 +20,6 @@ class RecordableComm final : public ForwardingComm {
       : ForwardingComm(std::move(inner)), calls_(calls) {}
 
   bool capturable() const override { return true; }
-  bool host_waits() const override { return false; }
   std::unique_ptr<Communicator> split(int color, int key) override {
     return std::make_unique<RecordableComm>(inner_.split(color, key), calls_);
   }

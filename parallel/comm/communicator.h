@@ -21,6 +21,14 @@ struct Message {
   size_t receive_bytes = 0;
 };
 
+/// A message that was sent and may not have been taken. Destroyed before that, it is withdrawn.
+class Sending {
+ public:
+  virtual ~Sending() = default;
+  /// Waits for the peer's matching call; the stream waits until the buffer has been read.
+  virtual void finish(Stream& stream) = 0;
+};
+
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -31,14 +39,18 @@ class Communicator {
   virtual std::string_view kind() const = 0;
   /// Whether calls on a device's stream may be recorded and replayed (Backend::capture).
   virtual bool capturable() const = 0;
-  /// Whether a call on a device's stream returns only when the peers have made theirs.
-  virtual bool host_waits() const { return false; }
   /// Members with the same color form a new communicator, ordered by key, then by rank. Blocks until all have called.
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
 
   /// Carries out all messages; the peers call exchange with the matching ones. Buffers must stay until the stream is
   /// past it. Moves bytes, adds nothing.
   virtual void exchange(std::span<const Message> messages, Stream& stream) = 0;
+  /// As exchange of one message that is only sent, but never waits for the peer: where exchange would, what it returns
+  /// is to be finished before the buffer changes; elsewhere it returns none.
+  virtual std::unique_ptr<Sending> send(const Message& message, Stream& stream) {
+    exchange({&message, 1}, stream);
+    return nullptr;
+  }
   /// The sum over all ranks, in place, in the library's own order of additions: for `--numerics fast`.
   virtual void all_reduce(float* data, size_t n, Stream& stream) = 0;
   /// `out` gets this rank's n floats of the sum; `in` holds size()*n.

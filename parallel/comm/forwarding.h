@@ -14,7 +14,6 @@ class ForwardingComm : public Communicator {
   int size() const override { return inner_.size(); }
   std::string_view kind() const override { return inner_.kind(); }
   bool capturable() const override { return inner_.capturable(); }
-  bool host_waits() const override { return inner_.host_waits(); }
   std::unique_ptr<Communicator> split(int color, int key) override { return inner_.split(color, key); }
   void exchange(std::span<const Message> messages, Stream& stream) override { inner_.exchange(messages, stream); }
   void all_reduce(float* data, size_t n, Stream& stream) override { inner_.all_reduce(data, n, stream); }

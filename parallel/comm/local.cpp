@@ -19,7 +19,6 @@ class Local final : public Communicator {
   std::string_view kind() const override { return "local"; }
   // A rank's host waits for the other ranks' at every call, which a replay would not do.
   bool capturable() const override { return size() == 1; }
-  bool host_waits() const override { return true; }
 
   std::unique_ptr<Communicator> split(int color, int key) override {
     if (color < 0) throw Error("rank {}: split with color {}, expected at least 0", rank_, color);
@@ -41,6 +40,13 @@ class Local final : public Communicator {
   void exchange(std::span<const Message> messages, Stream& stream) override {
     for (const Message& message : messages) check_peer(message.peer);
     pass({{{messages.begin(), messages.end()}, Arrival::replaces}}, stream);
+  }
+
+  std::unique_ptr<Sending> send(const Message& message, Stream& stream) override {
+    check_peer(message.peer);
+    if (stream.on_device()) return Mailboxes::send(boxes_, rank_, message, stream);
+    exchange({&message, 1}, stream);
+    return nullptr;
   }
 
   void all_reduce(float* data, size_t n, Stream& stream) override {

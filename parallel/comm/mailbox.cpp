@@ -69,6 +69,53 @@ void Mailboxes::exchange(int me, std::span<const Message> messages, Arrival arri
   if (ready) fabric_->events[rank_of(me)].give_back(std::move(ready));
 }
 
+/// What waits in a box while its sender goes on.
+class Mailboxes::Sent final : public Sending {
+ public:
+  Sent(std::shared_ptr<Mailboxes> boxes, int me, const Message& message, Stream& stream)
+      : boxes_(std::move(boxes)), me_(me) {
+    ready_ = StreamHandover(stream, pool()).announce();
+    posts_.push_back({.data = message.send,
+                      .bytes = message.send_bytes,
+                      .receiver = message.peer,
+                      .ready = message.peer == me ? nullptr : ready_.get(),
+                      .taken = nullptr});
+    const std::lock_guard lock(boxes_->fabric_->mutex);
+    if (boxes_->fabric_->aborted) throw Error("{}", *boxes_->fabric_->aborted);
+    boxes_->box(me, message.peer).push_back(&posts_.front());
+    boxes_->wake(message.peer).notify_all();
+  }
+  Sent(const Sent&) = delete;
+  Sent& operator=(const Sent&) = delete;
+  ~Sent() override {
+    std::unique_lock lock(boxes_->fabric_->mutex);
+    boxes_->withdraw(me_, posts_, lock);
+    if (ready_) pool().give_back(std::move(ready_));
+  }
+
+  void finish(Stream& stream) override {
+    std::unique_lock lock(boxes_->fabric_->mutex);
+    await(lock, boxes_->wake(me_), [&] { return boxes_->fabric_->aborted || posts_.front().state == Post::done; });
+    if (posts_.front().state != Post::done) throw Error("{}", *boxes_->fabric_->aborted);
+    lock.unlock();
+    StreamHandover way(stream, pool());
+    boxes_->finish(posts_, way);
+  }
+
+ private:
+  EventPool& pool() { return boxes_->fabric_->events[boxes_->rank_of(me_)]; }
+
+  std::shared_ptr<Mailboxes> boxes_;
+  int me_;
+  std::unique_ptr<Event> ready_;
+  std::vector<Post> posts_;  // one; boxes keep a pointer to it
+};
+
+std::unique_ptr<Sending> Mailboxes::send(std::shared_ptr<Mailboxes> boxes, int me, const Message& message,
+                                         Stream& stream) {
+  return std::make_unique<Sent>(std::move(boxes), me, message, stream);
+}
+
 void Mailboxes::take(int me, const Message& message, Arrival arrival, Handover& way,
                      std::unique_lock<std::mutex>& lock) {
   auto& incoming = box(message.peer, me);

@@ -32,6 +32,9 @@ class Mailboxes {
   /// The same on a device's stream. Returns when all that belongs together has been enqueued by the streams of both
   /// sides: it waits for the peers' calls, not for the work.
   void exchange(int me, std::span<const Message> messages, Arrival arrival, Stream& stream);
+  /// Posts one message of `me` on a device's stream, and waits for nobody.
+  static std::unique_ptr<Sending> send(std::shared_ptr<Mailboxes> boxes, int me, const Message& message,
+                                       Stream& stream);
   /// The mailboxes of a subgroup: all its members call with the same arguments and get the same object.
   std::shared_ptr<Mailboxes> split(int sequence, int color, const std::vector<int>& members);
   /// Wakes every waiting thread of this group, of the one it was split from, and of all groups split from that.
@@ -46,6 +49,7 @@ class Mailboxes {
     std::unique_ptr<Event> taken;  // the receiver's answer, where there is one
     enum { waiting, being_taken, done } state = waiting;
   };
+  class Sent;
   /// Shared by a group and all its subgroups. Few threads, short sections: one mutex is enough.
   struct Fabric {
     explicit Fabric(int ranks) : wake(static_cast<size_t>(ranks)), events(static_cast<size_t>(ranks)) {}
