@@ -1,5 +1,7 @@
 """Draws networks: JSON models of all layers with random options, with the shapes that they have."""
 
+import math
+
 CHANNELS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16, 17, 20, 23, 24]
 CURVES = ["relu", "sigmoid", "tanh", "silu", "gelu", "elu", "leaky_relu", "relu6", "hard_sigmoid", "hard_silu"]
 MOST = 6000  # values of a sample
@@ -151,8 +153,8 @@ class Drawing:
         if kind == "GroupNormalization":
             c = self.shape[-1]
             options["groups"] = self.r.choice([-1] + [g for g in range(1, c + 1) if c % g == 0])
-            if len(self.shape) == 1 and (options["groups"] in (-1, c)):
-                return  # one value a group: nothing is left
+            if math.prod(self.shape[:-1]) == 1 and options["groups"] in (-1, c):
+                return  # one value a group: its gradient is 0, and what rounding leaves of that is what Adam follows
         if kind == "LayerNormalization" and self.shape[-1] < 3:
             return
         self.add(kind, self.shape, **options)
