@@ -267,6 +267,7 @@ TEST_F(Cli, BadInputIsRefusedWithTwo) {
       {"train --batch 64 extra", {"'extra' stands alone", "train --help"}},
       {"pack digits", {"OUT is missing"}},
       {"train --resize 32 --batch 30", {"batch 30", "8 lanes", "24 or 32 would fit"}},
+      {"train --resize 32 --batch 5", {"batch 5", "8 lanes; 8 would fit"}},
       {"train --resize 32 --lanes 6 --batch 60", {"lanes is 6", "power of two"}},
       {"train --resize 32 --ranks 3", {"8 lanes", "3 ranks", "1, 2, 4, 8"}},
       {"train --model lenet5", {"conv2d_1", "5x5", "[1, 4, 4, 6]"}},

@@ -11,6 +11,7 @@
 #include "launch/weights_file.h"
 #include "layers/zoo/zoo.h"
 #include "tests/golden_files.h"
+#include "tests/npy.h"
 #include "tests/run_command.h"
 #include "tests/temporary_folder.h"
 
@@ -242,6 +243,27 @@ TEST_F(CliTrained, FilesArePreparedAsTheArraysOfTheRunWere) {
     // The folder, too, is read as the pack was.
     EXPECT_EQ(by_image(run(start + "--data images:" + path("images"))), of_data) << packing << training;
     EXPECT_NE(by_image(run(start + other + files)), of_files) << "negative control";
+  }
+}
+
+TEST_F(CliTrained, FilesAreRefusedByRunsOnFloatsOfAnotherRange) {
+  make_images();
+  const std::string start = "train --quiet --ranks 1 --model lenet5 --batch 4 --lanes 4 --steps 1 ";
+  for (const auto& [least, most] : {std::pair{0, 255}, {-2, 2}, {0, 1}}) {
+    std::vector<float> pixels(size_t{4} * 32 * 32);
+    for (size_t i = 0; i < pixels.size(); ++i)
+      pixels[i] = static_cast<float>(least) + static_cast<float>(most - least) * static_cast<float>(i % 64) / 63;
+    write_file(path("x.npy"),
+               lockstep::testing::npy("<f4", "(4, 32, 32)",
+                                      {reinterpret_cast<const char*>(pixels.data()), 4 * pixels.size()}));
+    write_file(path("y.npy"), lockstep::testing::npy("|u1", "(4,)", std::string("\0\1\0\1", 4)));
+    const std::string folder = path(fmt::format("floats{}", least + most));
+    const Outcome trained = run(start + "--data npy:" + path("x.npy") + "," + path("y.npy") + " --out " + folder);
+    ASSERT_EQ(trained.code, 0) << trained.text;
+    const Outcome predicted = run("predict --run " + folder + " " + path("images/bees/e.png"));
+    EXPECT_EQ(predicted.code, most == 1 ? 0 : 2) << predicted.text;
+    EXPECT_EQ(predicted.says(fmt::format("floats from {} to {}", least, most)), most != 1) << predicted.text;
+    EXPECT_EQ(run("predict --run " + folder).code, 0);
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include "layers/network.h"
 #include "tests/golden_files.h"
+#include "tests/npy.h"
 #include "tests/random_layers.h"
 #include "tests/temporary_folder.h"
 
@@ -123,19 +124,13 @@ class ConfigurationDraw {
       labels += static_cast<char>(i == 0 ? classes_ - 1 : dice_.roll(0, classes_ - 1));
     range_from_zero_ = kind != 2;
     const std::string type = kind == 0 ? "|u1" : "<f4";
-    testing::write_file(path("images.npy"), npy(type, shape, pixels));
-    testing::write_file(path("other.npy"), npy(type, shape, other));
-    testing::write_file(path("labels.npy"), npy("|u1", fmt::format("({},)", c_.samples), labels));
+    testing::write_file(path("images.npy"), testing::npy(type, shape, pixels));
+    testing::write_file(path("other.npy"), testing::npy(type, shape, other));
+    testing::write_file(path("labels.npy"), testing::npy("|u1", fmt::format("({},)", c_.samples), labels));
     const std::string how = first ? " --channels-first" : "";
     c_.data = fmt::format("--data npy:{},{}{}", path("images.npy"), path("labels.npy"), how);
     c_.other_data = fmt::format("--data npy:{},{}{}", path("other.npy"), path("labels.npy"), how);
     split();
-  }
-
-  static std::string npy(const std::string& type, const std::string& shape, const std::string& values) {
-    std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': {}, }}", type, shape);
-    header.resize(118, ' ');
-    return std::string("\x93NUMPY\x01\x00\x76\x00", 10) + header + values;
   }
 
   /// Photographs in folders, of several sizes and kinds.

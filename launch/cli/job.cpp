@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cmath>
+
 #include "core/cuda/cuda.h"
 #include "core/log.h"
 #include "core/random.h"
@@ -138,10 +140,8 @@ void describe(const Job& job, nlohmann::ordered_json& text) {
     data["mean"] = job.data.normalisation->mean;
     data["std"] = job.data.normalisation->std;
   }
-  if (Augmentation::parse(job.options.augment).colours()) {
-    const auto [black, white] = job.data.data.train->range();
-    data["range"] = {black, white};  // what its augmentation went by
-  }
+  const auto [black, white] = job.data.data.train->range();
+  if (std::isfinite(black)) data["range"] = {black, white};
   text["data"] = data;
 }
 

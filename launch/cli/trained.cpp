@@ -42,10 +42,12 @@ std::string run_preparation_text(const std::string& run) {
 
 Trained open_trained(const Options& options, const Runtime& runtime) {
   if (!options.run.empty()) {
-    Trained trained{run_network(options.run), options.normalise, {}, {}};
+    Trained trained{run_network(options.run), options.normalise, {}, {}, {}};
     const nlohmann::ordered_json manifest = read_manifest(options.run).root();
-    if (const auto data = manifest.find("data"); data != manifest.end() && data->contains("class_names"))
-      trained.class_names = data->at("class_names").get<std::vector<std::string>>();
+    const auto data = manifest.find("data");
+    if (data == manifest.end()) return trained;
+    if (data->contains("class_names")) trained.class_names = data->at("class_names").get<std::vector<std::string>>();
+    if (data->contains("range")) trained.range = {data->at("range").at(0), data->at("range").at(1)};
     return trained;
   }
   PreparedData prepared = prepare_data(options.data, data_options(options, runtime));
@@ -54,7 +56,8 @@ Trained open_trained(const Options& options, const Runtime& runtime) {
   return {.network = network(options, images.image_shape(), images.classes()),
           .normalise = by ? fmt::format("{}/{}", fmt::join(by->mean, ","), fmt::join(by->std, ",")) : "none",
           .class_names = prepared.data.class_names,
-          .data = prepared};
+          .data = prepared,
+          .range = images.range()};
 }
 
 }  // namespace lockstep::cli

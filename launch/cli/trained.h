@@ -22,6 +22,7 @@ struct Trained {
   std::string normalise;                 // as parse_normalisation takes it; what "auto" has measured is told in numbers
   std::vector<std::string> class_names;  // by label; empty where the data has none
   std::optional<PreparedData> data;      // where it had to be opened
+  ValueRange range;                      // of the images that it was trained on, before they were normalised
 };
 
 /// With --run nothing else is needed; else --data says what images and classes the model is for.

@@ -85,8 +85,8 @@ def predicted(program, folder, files, form, channels):
     images = []
     for row in rows:
         values = numpy.zeros(count, numpy.float32)
-        for one in row["predictions"]:
-            values[one["label"]] = one["probability"]
+        for index, value in enumerate(row["outputs"]):
+            values[index] = value
         images.append(values.reshape(height, width, channels))
     return images
 
