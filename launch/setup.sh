@@ -4,7 +4,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=${LOCKSTEP_BUILD:-$root/build}
 
-packages=(g++ cmake ninja-build git libdnnl-dev libopenmpi-dev openmpi-bin libgtest-dev libbenchmark-dev
+packages=(g++ cmake ninja-build ccache git libdnnl-dev libopenmpi-dev openmpi-bin libgtest-dev libbenchmark-dev
   libcli11-dev nlohmann-json3-dev libfmt-dev libspdlog-dev libssl-dev zlib1g-dev
   libhwloc-dev libjpeg-dev libpng-dev liblzma-dev)
 

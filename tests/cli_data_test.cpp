@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/golden_files.h"
+#include "tests/paths.h"
 #include "tests/run_command.h"
 #include "tests/temporary_folder.h"
 
@@ -16,7 +17,7 @@ using lockstep::testing::golden_text;
 using lockstep::testing::TemporaryFolder;
 using lockstep::testing::write_file;
 
-Outcome run(const std::string& arguments) { return run_command(LOCKSTEP_BINARY_DIR "/lockstep " + arguments); }
+Outcome run(const std::string& arguments) { return run_command(binary_dir() + "/lockstep " + arguments); }
 
 /// Two classes of eight files.
 class CliData : public testing::Test {
@@ -30,7 +31,7 @@ class CliData : public testing::Test {
   }
   std::string path(const std::string& name) const { return (folder_.path() / name).string(); }
   std::string train(const std::string& data, const std::string& more = "") const {
-    return "train --model " LOCKSTEP_SOURCE_DIR "/examples/small.json --batch 8 --lanes 4 --steps 3 --quiet --data " +
+    return "train --model " + source_dir() + "/examples/small.json --batch 8 --lanes 4 --steps 3 --quiet --data " +
            data + " " + more;
   }
 

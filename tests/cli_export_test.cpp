@@ -10,6 +10,7 @@
 #include "layers/ops.h"
 #include "layers/zoo/zoo.h"
 #include "tests/errors.h"
+#include "tests/paths.h"
 #include "tests/run_command.h"
 #include "tests/temporary_folder.h"
 
@@ -144,7 +145,7 @@ TEST(Export, TheCommandWritesWhatARunHas) {
   lockstep::testing::TemporaryFolder folder;
   const std::string path = (folder.path() / "x").string();
   const auto lockstep = [](const std::string& arguments) {
-    return run_command(std::string(LOCKSTEP_BINARY_DIR) + "/lockstep " + arguments);
+    return run_command(binary_dir() + "/lockstep " + arguments);
   };
   ASSERT_EQ(lockstep("train --quiet --model lenet5 --resize 28 --batch 64 --steps 1 --out " + path).code, 0);
   const Network network = zoo_model("lenet5", {28, 28, 1}, 10);
@@ -166,7 +167,8 @@ TEST(Export, TheCommandWritesWhatARunHas) {
   EXPECT_EQ(json.text, network_to_json(network) + "\n");
   const auto prepared = nlohmann::json::parse(lockstep("export --run " + path + " --format preparation").text);
   EXPECT_EQ(prepared["channels"], 1);
-  EXPECT_EQ(prepared["fits"], nlohmann::json::parse(R"([{"how": "stretch", "height": 28, "width": 28, "shorter": 0}])"));
+  EXPECT_EQ(prepared["fits"],
+            nlohmann::json::parse(R"([{"how": "stretch", "height": 28, "width": 28, "shorter": 0}])"));
   EXPECT_EQ(prepared["mean"].size(), 1U);
   EXPECT_TRUE(lockstep("export --format preparation").says("--run is missing"));
   EXPECT_TRUE(lockstep("export --run " + path).says("--output is missing"));

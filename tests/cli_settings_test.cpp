@@ -9,6 +9,7 @@
 
 #include "core/log.h"
 #include "launch/lockstep.h"
+#include "tests/paths.h"
 #include "tests/run_command.h"
 #include "tests/temporary_folder.h"
 
@@ -18,7 +19,7 @@ using namespace lockstep::test;
 using lockstep::testing::TemporaryFolder;
 
 Outcome run(const std::string& arguments, const std::string& before = "") {
-  return run_command(before + " " + LOCKSTEP_BINARY_DIR + "/lockstep " + arguments);
+  return run_command(before + " " + binary_dir() + "/lockstep " + arguments);
 }
 
 const std::string small = "train --model lenet5 --data digits --resize 28 --batch 64 --steps 2 --ranks 1 ";
@@ -112,8 +113,8 @@ TEST_F(CliSettings, WhatDoesNotFitIsRefusedWithItsPlace) {
 
 /// What bash offers for the last of `words`, where all before it stand, as lines.
 Outcome complete(const std::string& words) {
-  return run_command("bash -c '. <(" + std::string(LOCKSTEP_BINARY_DIR) +
-                     "/lockstep completion bash); compopt() { :; }; COMP_WORDS=(" + words +
+  return run_command("bash -c '. <(" + binary_dir() + "/lockstep completion bash); compopt() { :; }; COMP_WORDS=(" +
+                     words +
                      "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _lockstep; printf \"%s\\n\" \"${COMPREPLY[@]}\"'");
 }
 
@@ -131,7 +132,7 @@ TEST_F(CliSettings, EveryCommandHasAnExample) {
 }
 
 TEST_F(CliSettings, BashCompletesCommandsOptionsAndValues) {
-  EXPECT_EQ(run_command(std::string(LOCKSTEP_BINARY_DIR) + "/lockstep completion bash | bash -n").text, "");
+  EXPECT_EQ(run_command(binary_dir() + "/lockstep completion bash | bash -n").text, "");
   EXPECT_EQ(complete("lockstep tr").text, "train\n");
   EXPECT_EQ(complete("lockstep train --mod").text, "--model\n");
   EXPECT_EQ(complete("lockstep train --model lene").text, "lenet5\n");
@@ -190,8 +191,8 @@ TEST_F(CliSettings, OtherShellsTakeTheirScripts) {
     EXPECT_EQ(script.code, 0);
     for (const char* part : {"lockstep", "train", "model", "lenet5", "auto"}) EXPECT_TRUE(script.says(part)) << part;
     if (run_command("command -v " + shell).code != 0) continue;
-    const Outcome parsed = run_command(std::string(LOCKSTEP_BINARY_DIR) + "/lockstep completion " + shell + " > " +
-                                       path("script") + " && " + shell + " -n " + path("script"));
+    const Outcome parsed = run_command(binary_dir() + "/lockstep completion " + shell + " > " + path("script") +
+                                       " && " + shell + " -n " + path("script"));
     EXPECT_EQ(parsed.code, 0) << parsed.text;
   }
   EXPECT_TRUE(run("completion tcsh").says("unknown shell 'tcsh'"));

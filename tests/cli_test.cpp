@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/cuda/cuda.h"
+#include "tests/paths.h"
 #include "tests/run_command.h"
 #include "tests/temporary_folder.h"
 
@@ -17,7 +18,7 @@ using namespace lockstep::test;
 using lockstep::testing::TemporaryFolder;
 
 Outcome run(const std::string& arguments, const std::string& before = "") {
-  return run_command(before + " " + LOCKSTEP_BINARY_DIR + "/lockstep " + arguments);
+  return run_command(before + " " + binary_dir() + "/lockstep " + arguments);
 }
 
 std::string read(const fs::path& path) {
@@ -88,7 +89,7 @@ TEST_F(Cli, TheLastOfTwoEqualOptionsCounts) {
 }
 
 TEST_F(Cli, AModelFromAFile) {
-  const std::string file = LOCKSTEP_SOURCE_DIR "/examples/small.json";
+  const std::string file = source_dir() + "/examples/small.json";
   EXPECT_TRUE(run("summary --model " + file).says("Total params"));
   const Outcome outcome = run("train --data digits --epochs 5 --model " + file);
   EXPECT_EQ(outcome.code, 0) << outcome.text;
@@ -354,9 +355,9 @@ TEST_F(Cli, AFolderWithAnotherRunIsLeftAlone) {
 }
 
 TEST_F(Cli, RefusedInputLeavesNoFolder) {
-  for (const char* refused :
-       {"--resize 32 --batch 30", "--resize 32 --epochs 0", "--resize 32 --weight-decay nan", "--model lenet5",
-        "--data synthetic:16x16x1/10/64 --model " LOCKSTEP_SOURCE_DIR "/examples/small.json"}) {
+  for (const std::string& refused : std::initializer_list<std::string>{
+           "--resize 32 --batch 30", "--resize 32 --epochs 0", "--resize 32 --weight-decay nan", "--model lenet5",
+           "--data synthetic:16x16x1/10/64 --model " + source_dir() + "/examples/small.json"}) {
     EXPECT_EQ(run("train --out " + path("none") + " " + refused).code, 2) << refused;
     EXPECT_FALSE(fs::exists(path("none"))) << refused;
   }
@@ -388,7 +389,7 @@ TEST_F(Cli, ADivergingRunNamesStepAndNode) {
 }
 
 TEST_F(Cli, TheExampleTrains) {
-  const Outcome outcome = run_command(LOCKSTEP_BINARY_DIR "/example_digits");
+  const Outcome outcome = run_command(binary_dir() + "/example_digits");
   EXPECT_EQ(outcome.code, 0) << outcome.text;
   EXPECT_GT(std::stod("0" + outcome.line_after("test accuracy ")), 85) << outcome.text;
 }

@@ -12,6 +12,7 @@
 #include "layers/zoo/zoo.h"
 #include "tests/golden_files.h"
 #include "tests/npy.h"
+#include "tests/paths.h"
 #include "tests/run_command.h"
 #include "tests/temporary_folder.h"
 
@@ -23,9 +24,7 @@ using namespace lockstep::test;
 using lockstep::testing::write_file;
 using Json = nlohmann::json;
 
-Outcome run(const std::string& arguments) {
-  return run_command(std::string(LOCKSTEP_BINARY_DIR) + "/lockstep " + arguments);
-}
+Outcome run(const std::string& arguments) { return run_command(binary_dir() + "/lockstep " + arguments); }
 
 class CliTrained : public ::testing::Test {
  protected:

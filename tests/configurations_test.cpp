@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "tests/paths.h"
 #include "tests/random_configuration.h"
 #include "tests/run_command.h"
 #include "tests/temporary_folder.h"
@@ -19,7 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::string program = LOCKSTEP_BINARY_DIR "/lockstep ";
+const std::string program = binary_dir() + "/lockstep ";
 
 /// What a run has left, by name: all that may not depend on the way.
 using Left = std::map<std::string, std::string>;
@@ -105,8 +106,8 @@ class Case {
   /// The same by as many processes, where there is an mpirun and it is not too many of them.
   std::string under_mpirun(const std::string& way) {
     const std::string ranks = way.substr(way.rfind(' ') + 1);
-    if (std::string_view(LOCKSTEP_MPIEXEC).empty() || (ranks != "2" && ranks != "4")) return way;
-    launcher_ = fmt::format("{} --oversubscribe -np {} ", LOCKSTEP_MPIEXEC, ranks);
+    if (mpiexec().empty() || (ranks != "2" && ranks != "4")) return way;
+    launcher_ = fmt::format("{} --oversubscribe -np {} ", mpiexec(), ranks);
     return way.substr(0, way.rfind("--ranks"));
   }
 
@@ -158,7 +159,7 @@ class Case {
     ADD_FAILURE() << what << "\n"
                   << why << "\nof: " << command(plain(), path("straight"))
                   << "\nrepeat: LOCKSTEP_TEST_CONFIGURATIONS=1 LOCKSTEP_TEST_SEED=" << seed_
-                  << " " LOCKSTEP_BINARY_DIR "/configurations_test\nits files are kept in " << folder_.path();
+                  << " " + binary_dir() + "/configurations_test\nits files are kept in " << folder_.path();
     folder_.keep();
   }
 
@@ -233,8 +234,7 @@ class Case {
       expect_other(other, "a value of the data");
     }
     // Sums of few terms may round alike, and gradients that are cut off are alike.
-    if (!has("--clipvalue") && c_.lanes >= 4 && c_.lane_size > 1 && c_.steps > 2 &&
-        c_.samples >= 33) {
+    if (!has("--clipvalue") && c_.lanes >= 4 && c_.lane_size > 1 && c_.steps > 2 && c_.samples >= 33) {
       other = c_;
       other.accumulate = other.lanes = 1;
       other.lane_size *= c_.lanes;

@@ -10,6 +10,7 @@
 #include "launch/data/open.h"
 #include "launch/sha256.h"
 #include "tests/errors.h"
+#include "tests/paths.h"
 #include "tests/sample.h"
 #include "tests/temporary_folder.h"
 
@@ -30,7 +31,7 @@ TEST(Digits, AreTheFileTheyClaimToBe) {
   EXPECT_EQ(bytes.size(), 57523U);
   const std::string hash = sha256(std::as_bytes(bytes));
   EXPECT_EQ(hash, "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22");
-  EXPECT_TRUE(says(testing::read_text(LOCKSTEP_SOURCE_DIR "/launch/data/README.md"), {hash, "CC BY 4.0"}));
+  EXPECT_TRUE(says(testing::read_text(test::source_dir() + "/launch/data/README.md"), {hash, "CC BY 4.0"}));
 }
 
 TEST(Digits, AreReadAsTheyArePublished) {
@@ -281,7 +282,8 @@ TEST(RealData, MnistIsAsPublished) {
 
 TEST(RealData, FashionMnistIsAsPublished) {
   const fs::path folder = real_data("fashion-mnist");
-  if (!fs::exists(folder)) GTEST_SKIP() << "no Fashion-MNIST in " << folder << "; LOCKSTEP_TEST_DATA may name its parent";
+  if (!fs::exists(folder))
+    GTEST_SKIP() << "no Fashion-MNIST in " << folder << "; LOCKSTEP_TEST_DATA may name its parent";
   const Data data = open_data("idx:" + folder.string());
   EXPECT_EQ(data.train->size(), 60000);
   EXPECT_EQ(data.test->size(), 10000);

@@ -13,6 +13,7 @@
 #include "launch/runtime.h"
 #include "parallel/comm/mpi.h"
 #include "tests/meet.h"
+#include "tests/paths.h"
 #include "tests/run_command.h"
 #include "tests/temporary_folder.h"
 
@@ -49,7 +50,7 @@ class MpiRun : public ::testing::Test {
   static Outcome start(const std::string& program, const std::string& options = "") {
     const auto self = std::filesystem::read_symlink("/proc/self/exe").string();
     return run_command(
-        fmt::format("timeout 20 {} -np 3 {} {} --rank-program {}", LOCKSTEP_MPIEXEC, options, self, program));
+        fmt::format("timeout 20 {} -np 3 {} {} --rank-program {}", test::mpiexec(), options, self, program));
   }
 };
 
@@ -101,10 +102,10 @@ TEST_F(MpiRun, AKilledRankEndsAll) {
 
 class MpiTrain : public MpiRun {
  protected:
-  static constexpr const char* lockstep = LOCKSTEP_BINARY_DIR "/lockstep ";
+  static inline const std::string lockstep = test::binary_dir() + "/lockstep ";
   static Outcome train(int ranks, const std::string& options, const std::string& before = "") {
     return run_command(
-        fmt::format("timeout 300 {} -np {} {} {} train {}", LOCKSTEP_MPIEXEC, ranks, before, lockstep, options));
+        fmt::format("timeout 300 {} -np {} {} {} train {}", test::mpiexec(), ranks, before, lockstep, options));
   }
   static std::string sha_of(const Outcome& outcome) {
     EXPECT_EQ(outcome.code, 0) << outcome.text;
@@ -118,7 +119,7 @@ TEST_F(MpiTrain, TheSameBitsAsOnThreads) {
   // Batch norm and a residual; dropout, too, and a short last batch: 1,437 images in batches of 64.
   const std::string common = "--data digits --batch 64 --seed 7 --quiet ";
   for (const std::string& options : {common + "--model resnet18 --resize 16 --steps 3",
-                                     common + "--epochs 2 --model " + LOCKSTEP_SOURCE_DIR + "/examples/small.json"}) {
+                                     common + "--epochs 2 --model " + test::source_dir() + "/examples/small.json"}) {
     const std::string sha = sha_of(run_command(fmt::format("{}train {} --ranks 2", lockstep, options)));
     EXPECT_EQ(sha.size(), 64U);
     for (const int ranks : {1, 2, 4, 8}) EXPECT_EQ(sha_of(train(ranks, options)), sha) << ranks << " ranks";
@@ -153,10 +154,10 @@ TEST_F(MpiTrain, RanksInFastModeTrainTheSameModel) {
 
 TEST_F(MpiTrain, TheExamplesHaveTheSameBits) {
   for (const char* name : {"branches", "callbacks", "digits", "filter", "pipeline", "spatial", "split"}) {
-    const std::string example = LOCKSTEP_BINARY_DIR "/example_" + std::string(name);
+    const std::string example = test::binary_dir() + "/example_" + std::string(name);
     const std::string sha = sha_of(run_command(example));
     EXPECT_EQ(sha.size(), 64U);
-    EXPECT_EQ(sha_of(run_command(fmt::format("{} -np 2 {}", LOCKSTEP_MPIEXEC, example))), sha) << name;
+    EXPECT_EQ(sha_of(run_command(fmt::format("{} -np 2 {}", test::mpiexec(), example))), sha) << name;
   }
 }
 
@@ -180,7 +181,7 @@ TEST_F(MpiTrain, ASignalToOneRankStopsAllAfterTheSameStep) {
   const std::string noted =
       "sh -c 'echo $$ > " + path("pid") + ".${OMPI_COMM_WORLD_RANK:-$PMI_RANK}; exec \"$0\" \"$@\"'";
   const std::string started =
-      fmt::format("timeout 120 {} -np 2 {} {} train {} --epochs 100000", LOCKSTEP_MPIEXEC, noted, lockstep, all);
+      fmt::format("timeout 120 {} -np 2 {} {} train {} --epochs 100000", test::mpiexec(), noted, lockstep, all);
   const Outcome stopped = run_command(
       started + " & job=$!\nfor i in $(seq 1200); do [ $(cat " + path("run/metrics.jsonl") +
       " 2>/dev/null | wc -l) -ge 8 ] && break; sleep 0.05; done\nkill -TERM $(cat " + path("pid.1") + ")\nwait $job");
@@ -208,7 +209,7 @@ TEST_F(MpiTrain, WeightsThatAreNotFiniteEndAllRanks) {
 TEST_F(MpiTrain, OfTwoStartsIntoOneFolderOneWins) {
   const std::string start =
       fmt::format("timeout 300 {} -np 2 {} train --model lenet5 --resize 28 --batch 64 --steps 40 --quiet --out {} ",
-                  LOCKSTEP_MPIEXEC, lockstep, path("run"));
+                  test::mpiexec(), lockstep, path("run"));
   const Outcome both = run_command(fmt::format("({0}; echo ended $?) & ({0}; echo ended $?)\nwait", start));
   EXPECT_EQ(both.count("ended 0\n"), 1U) << both.text;
   EXPECT_EQ(both.count("ended 2\n"), 1U) << both.text;

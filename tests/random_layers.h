@@ -127,8 +127,12 @@ class RandomLayers {
         return BatchNormalization()(x);
       case 1:
         return LayerNormalization()(x);
-      default:
-        return GroupNormalization(dice_.roll(0, 4) == 0 ? -1 : divisor(channels))(x);
+      default: {
+        const int64_t groups = dice_.roll(0, 4) == 0 ? -1 : divisor(channels);
+        // Of groups of one value nothing is left.
+        if (shape_of(x).elements() == channels && (groups == -1 || groups == channels)) return LayerNormalization()(x);
+        return GroupNormalization(groups)(x);
+      }
     }
   }
 

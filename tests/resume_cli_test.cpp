@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "launch/checkpoint_folder.h"
+#include "tests/paths.h"
 #include "tests/run_command.h"
 #include "tests/temporary_folder.h"
 
@@ -17,7 +18,7 @@ using namespace lockstep::test;
 using lockstep::testing::read_text;
 using lockstep::testing::TemporaryFolder;
 
-const std::string program = LOCKSTEP_BINARY_DIR "/lockstep ";
+const std::string program = binary_dir() + "/lockstep ";
 const std::string small = "train --model lenet5 --data digits --resize 28 --batch 64 --lanes 4 --seed 5 --quiet ";
 
 Outcome run(const std::string& arguments) { return run_command(program + arguments); }
@@ -169,7 +170,7 @@ TEST_F(ResumeCli, ARunMayBecomeLongerWhereItsRatesStay) {
 }
 
 TEST_F(ResumeCli, AKilledRunsLastCheckpointAlwaysLoads) {
-  const Outcome outcome = run_command(LOCKSTEP_SOURCE_DIR "/tests/kill_checkpoints " LOCKSTEP_BINARY_DIR " 6");
+  const Outcome outcome = run_command(source_dir() + "/tests/kill_checkpoints " + binary_dir() + " 6");
   EXPECT_EQ(outcome.code, 0) << outcome.text;
   EXPECT_TRUE(outcome.says("6 kills")) << outcome.text;
 }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "launch/checkpoint_folder.h"
+#include "tests/paths.h"
 #include "tests/run_command.h"
 #include "tests/temporary_folder.h"
 
@@ -18,7 +19,7 @@ using lockstep::testing::read_text;
 using lockstep::testing::TemporaryFolder;
 using lockstep::testing::write_file;
 
-const std::string program = LOCKSTEP_BINARY_DIR "/lockstep ";
+const std::string program = binary_dir() + "/lockstep ";
 const std::string small = "train --model lenet5 --data digits --resize 28 --batch 64 --lanes 4 --quiet ";
 
 Outcome run(const std::string& arguments, const std::string& before = "") {

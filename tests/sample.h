@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "launch/data/dataset.h"
+#include "tests/paths.h"
 
 namespace lockstep::testing {
 
@@ -24,7 +25,7 @@ inline int32_t label(const Dataset& data, int64_t index) {
 /// A folder of a real data set; it need not exist. LOCKSTEP_TEST_DATA names the parent of all.
 inline std::filesystem::path real_data(const std::string& set) {
   const char* folder = std::getenv("LOCKSTEP_TEST_DATA");
-  return (folder ? std::filesystem::path(folder) : std::filesystem::path(LOCKSTEP_SOURCE_DIR) / "../shared/data") / set;
+  return (folder ? std::filesystem::path(folder) : std::filesystem::path(test::source_dir()) / "../shared/data") / set;
 }
 
 }  // namespace lockstep::testing

@@ -7,6 +7,7 @@
 #include "launch/search.h"
 #include "layers/zoo/zoo.h"
 #include "tests/errors.h"
+#include "tests/paths.h"
 #include "tests/temporary_folder.h"
 #include "tests/watched_step.h"
 
@@ -123,7 +124,7 @@ TEST(Strategies, TheExampleTrains) {
   const Network network = resnet18({16, 16, 3}, 10);
   StepOptions step{.batch = 4, .lanes = 2};
   const Trained one = train_by(network, step, 1, 1)[0];
-  step.strategy = read_strategy(LOCKSTEP_SOURCE_DIR "/examples/stages.json");
+  step.strategy = read_strategy(source_dir() + "/examples/stages.json");
   const auto all = train_by(network, step, 1, 4);
   EXPECT_NEAR(all[0].losses[0], one.losses[0], 2e-6 * one.losses[0]);
   for (const Trained& rank : all) EXPECT_EQ(rank.sha256, all[0].sha256);

@@ -11,6 +11,7 @@
 #include "launch/binding.h"
 #include "launch/topology.h"
 #include "parallel/comm/local.h"
+#include "tests/paths.h"
 #include "tests/run_command.h"
 #include "tests/temporary_folder.h"
 
@@ -226,7 +227,7 @@ TEST(Survey, EveryRankLearnsOfAllAndHostsAreJoinedByRank0) {
 }
 
 Outcome run(const std::string& arguments, const std::string& before = "") {
-  return run_command("timeout 120 " + before + " " + LOCKSTEP_BINARY_DIR + "/lockstep topology " + arguments);
+  return run_command("timeout 120 " + before + " " + test::binary_dir() + "/lockstep topology " + arguments);
 }
 
 /// All numbers before `unit`, each of which must be above 0 and finite.

@@ -40,7 +40,7 @@ struct Commands {
 const std::vector<std::string> shells{"bash", "zsh", "fish"};
 
 Values values_of(std::string type) {
-  Values values{.list = type.ends_with(several)};
+  Values values{.words = {}, .list = type.ends_with(several)};
   if (values.list) type.resize(type.size() - std::string_view(several).size());
   if (type.find('|') == std::string::npos && type != "FILE" && type != "DIR") return values;
   for (size_t at = 0; at <= type.size();) {
