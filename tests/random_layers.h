@@ -121,15 +121,15 @@ class RandomLayers {
     }
   }
 
+  /// Of what is normalised over one value nothing is left.
   Symbol norm(const Symbol& x, int64_t channels) {
-    switch (dice_.roll(0, 4)) {
+    switch (channels == 1 ? 0 : dice_.roll(0, 4)) {
       case 0:
         return BatchNormalization()(x);
       case 1:
         return LayerNormalization()(x);
       default: {
         const int64_t groups = dice_.roll(0, 4) == 0 ? -1 : divisor(channels);
-        // Of groups of one value nothing is left.
         if (shape_of(x).elements() == channels && (groups == -1 || groups == channels)) return LayerNormalization()(x);
         return GroupNormalization(groups)(x);
       }
@@ -147,7 +147,8 @@ class RandomLayers {
       case 3:
         return GELU(dice_.coin())(x);
       case 4:
-        return Softmax()(x);
+        if (shape_of(x)[axes] > 1) return Softmax()(x);  // of one value it is 1
+        [[fallthrough]];
       case 5:
         return HardSwish()(x);
       case 6:
