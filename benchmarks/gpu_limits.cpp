@@ -9,8 +9,8 @@
 
 #include "core/cuda/cuda.h"
 #include "core/step_state.h"
+#include "launch/host/runtime.h"
 #include "launch/lockstep.h"
-#include "launch/runtime.h"
 #include "layers/cuda/kernels.h"
 #include "layers/optimizers/update.h"
 #include "parallel/comm/gather.h"

@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <thread>
 
-#include "launch/data/synthetic.h"
+#include "launch/data/readers/synthetic.h"
 #include "launch/lockstep.h"
 #include "layers/cpu/library.h"
 #include "parallel/comm/forwarding.h"

@@ -12,10 +12,10 @@
 #include <iostream>
 
 #include "benchmarks/peak.h"
-#include "launch/device.h"
-#include "launch/host_memory.h"
+#include "launch/host/host_memory.h"
 #include "launch/lockstep.h"
-#include "launch/profile.h"
+#include "launch/plan/profile.h"
+#include "launch/train/device.h"
 #include "layers/zoo/zoo.h"
 #include "parallel/comm/gather.h"
 

@@ -7,8 +7,8 @@
 #include <map>
 #include <mutex>
 
+#include "launch/estimate/predict.h"
 #include "launch/lockstep.h"
-#include "launch/predict.h"
 #include "layers/cpu/library.h"
 #include "layers/zoo/zoo.h"
 #include "parallel/traffic.h"

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "layers/network.h"
 
 namespace lockstep {
@@ -23,9 +25,17 @@ std::string shape_text(const Shape& shape) {
 }  // namespace
 
 std::string Network::summary() const {
-  const std::string rule(102, '-');
-  std::string text = fmt::format("Model: \"{}\"\n{}\n{:<44} {:<24}{:>12}  {}\n{}\n", name_, rule, "Layer (type)",
-                                 "Output shape", "Param #", "Connected to", rule);
+  const auto title = [](const NetworkLayer& entry) {
+    return fmt::format("{} ({})", entry.layer->name, entry.layer->type());
+  };
+  size_t first = 44, second = 24;
+  for (const NetworkLayer& entry : layers_) {
+    first = std::max(first, title(entry).size());
+    second = std::max(second, shape_text(entry.output).size());
+  }
+  const std::string rule(first + second + 34, '-');
+  std::string text = fmt::format("Model: \"{}\"\n{}\n{:<{}} {:<{}}{:>12}  {}\n{}\n", name_, rule, "Layer (type)", first,
+                                 "Output shape", second, "Param #", "Connected to", rule);
   int64_t trained = 0;
   int64_t kept = 0;
   for (size_t i = 0; i < layers_.size(); ++i) {
@@ -35,8 +45,8 @@ std::string Network::summary() const {
     if (!follows)
       for (int input : entry.inputs)
         connected += (connected.empty() ? "" : ", ") + layers_[static_cast<size_t>(input)].layer->name;
-    text += fmt::format("{:<44} {:<24}{:>12}  {}\n", fmt::format("{} ({})", entry.layer->name, entry.layer->type()),
-                        shape_text(entry.output), grouped(entry.parameters + entry.states), connected);
+    text += fmt::format("{:<{}} {:<{}}{:>12}{}\n", title(entry), first, shape_text(entry.output), second,
+                        grouped(entry.parameters + entry.states), connected.empty() ? "" : "  " + connected);
     trained += entry.parameters;
     kept += entry.states;
   }

@@ -7,8 +7,8 @@
 #include <new>
 #include <thread>
 
-#include "launch/data/open.h"
-#include "launch/trainer.h"
+#include "launch/data/readers/open.h"
+#include "launch/train/trainer.h"
 #include "layers/cpu/kernels.h"
 #include "layers/zoo/zoo.h"
 #include "parallel/comm/local.h"

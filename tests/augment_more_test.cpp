@@ -9,11 +9,11 @@
 #include <set>
 
 #include "core/error.h"
-#include "launch/data/augment.h"
-#include "launch/data/feed.h"
-#include "launch/data/npy.h"
-#include "launch/data/open.h"
-#include "launch/data/packed.h"
+#include "launch/data/feed/augment.h"
+#include "launch/data/feed/feed.h"
+#include "launch/data/image/packed.h"
+#include "launch/data/readers/npy.h"
+#include "launch/data/readers/open.h"
 #include "launch/data/resize.h"
 #include "launch/data/subset.h"
 #include "tests/errors.h"

@@ -1,4 +1,4 @@
-#include "launch/data/augment.h"
+#include "launch/data/feed/augment.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 #include <set>
 
 #include "core/error.h"
-#include "launch/data/feed.h"
+#include "launch/data/feed/feed.h"
 #include "tests/errors.h"
 
 namespace lockstep {

@@ -7,7 +7,7 @@
 #include <sstream>
 
 #include "launch/lockstep.h"
-#include "launch/weights_file.h"
+#include "launch/record/weights_file.h"
 #include "tests/errors.h"
 #include "tests/fake_training.h"
 #include "tests/temporary_folder.h"

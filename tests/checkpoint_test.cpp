@@ -1,6 +1,6 @@
 // Checkpoints as files: what they hold, read by a reader of the test's own and by Python's; what is refused; and what
 // is left after errors.
-#include "launch/checkpoint.h"
+#include "launch/record/checkpoint.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -10,9 +10,9 @@
 #include <cstring>
 #include <limits>
 
-#include "launch/checkpoint_folder.h"
-#include "launch/checkpoint_writer.h"
-#include "launch/weights_file.h"
+#include "launch/record/checkpoint_folder.h"
+#include "launch/record/checkpoint_writer.h"
+#include "launch/record/weights_file.h"
 #include "layers/ops.h"
 #include "tests/errors.h"
 #include "tests/run_command.h"
@@ -291,11 +291,11 @@ TEST_F(CheckpointFile, WeightsThatAreNotFiniteAreNotWritten) {
                           std::numeric_limits<float>::quiet_NaN()}) {
     Checkpoint checkpoint = made_up(network_, 8);
     checkpoint.state.weights.at("dense/kernel")[23] = bad;
-    const std::initializer_list<std::string> parts{"dense/kernel", "[3, 8]", fmt::format("holds {} as its element 23", bad),
-                                         "not written"};
+    const std::initializer_list<std::string> parts{"dense/kernel", "[3, 8]",
+                                                   fmt::format("holds {} as its element 23", bad), "not written"};
     EXPECT_TRUE(says(error_of<Error>([&] { write_checkpoint(path, network_, checkpoint); }), parts));
-    EXPECT_TRUE(says(
-        error_of<Error>([&] { write_weights(weights.string(), network_, checkpoint.state.weights); }), parts));
+    EXPECT_TRUE(
+        says(error_of<Error>([&] { write_weights(weights.string(), network_, checkpoint.state.weights); }), parts));
     checkpoint = made_up(network_, 8);
     checkpoint.state.callbacks.push_back({"Best", {.text = "{}", .weights = checkpoint.state.weights}});
     checkpoint.state.callbacks[0].second.weights.at("norm/moving_variance")[1] = bad;

@@ -5,8 +5,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "launch/export.h"
-#include "launch/weights_file.h"
+#include "launch/record/export.h"
+#include "launch/record/weights_file.h"
 #include "layers/ops.h"
 #include "layers/zoo/zoo.h"
 #include "tests/errors.h"

@@ -188,6 +188,8 @@ TEST_F(Cli, SummaryPlanVersionAndHelp) {
   EXPECT_TRUE(run("version").says("onednn"));
   EXPECT_EQ(run("version", "exec 1>/dev/full;").code, 1) << "what was printed has not arrived";
   EXPECT_EQ(run("--help").code, 0);
+  const std::string version = run("--version").text;
+  EXPECT_TRUE(version.starts_with("lockstep 0") && run("version").text.starts_with(version)) << version;
 }
 
 TEST_F(Cli, APredictionIsComparedWithTheRunAndLeavesItsBits) {
@@ -242,7 +244,7 @@ TEST_F(Cli, BadInputIsRefusedWithTwo) {
   std::vector<Bad> cases{
       {"", {"a command is missing"}},
       {"tarin", {"tarin", "did you mean 'train'"}},
-      {"train --modle lenet5", {"unknown option '--modle'", "did you mean '--model'"}},
+      {"train --modle lenet5", {"unknown option '--modle'", "lockstep train --help", "did you mean '--model'"}},
       {"train --model lenet6", {"unknown model 'lenet6'", "did you mean 'lenet5'"}},
       {"train --model none.json", {"none.json", "cannot read", "No such file"}},
       {"train --data digit", {"digits"}},

@@ -6,9 +6,9 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "launch/data/open.h"
-#include "launch/model.h"
-#include "launch/weights_file.h"
+#include "launch/data/readers/open.h"
+#include "launch/model/model.h"
+#include "launch/record/weights_file.h"
 #include "layers/zoo/zoo.h"
 #include "tests/golden_files.h"
 #include "tests/npy.h"
@@ -114,7 +114,7 @@ TEST_F(CliTrained, ImageFilesAreReadAsInTraining) {
   std::ifstream csv(path("out.csv"));
   std::string line;
   std::getline(csv, line);
-  EXPECT_EQ(line, "image,rank,label,class,probability");
+  EXPECT_EQ(line, "image,place,label,class,probability");
   std::getline(csv, line);
   EXPECT_TRUE(line.starts_with("\"" + path("images/ants/a, b.png") + "\",1,")) << line;
 }

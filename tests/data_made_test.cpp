@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 #include "launch/data/image/resample.h"
-#include "launch/data/open.h"
+#include "launch/data/readers/open.h"
 #include "launch/data/resize.h"
 #include "tests/errors.h"
 #include "tests/sample.h"

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "core/error.h"
-#include "launch/data/digits.h"
-#include "launch/data/open.h"
-#include "launch/sha256.h"
+#include "launch/data/readers/digits.h"
+#include "launch/data/readers/open.h"
+#include "launch/files/sha256.h"
 #include "tests/errors.h"
 #include "tests/paths.h"
 #include "tests/sample.h"

@@ -10,7 +10,7 @@
 
 #include "core/random.h"
 #include "launch/lockstep.h"
-#include "launch/strategy_file.h"
+#include "launch/plan/strategy_file.h"
 #include "tests/source_files.h"
 #include "tests/test_backend.h"
 

@@ -7,8 +7,8 @@
 #include <thread>
 
 #include "core/error.h"
-#include "launch/device.h"
-#include "launch/gpus.h"
+#include "launch/host/gpus.h"
+#include "launch/train/device.h"
 #include "parallel/comm/local.h"
 #include "tests/errors.h"
 

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "launch/callback.h"
+#include "launch/train/callback.h"
 
 namespace lockstep::testing {
 

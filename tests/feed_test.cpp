@@ -1,4 +1,4 @@
-#include "launch/data/feed.h"
+#include "launch/data/feed/feed.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // The lock of a folder: who gets it, when it is given back, and which that were left behind are replaced.
-#include "launch/folder_lock.h"
+#include "launch/record/folder_lock.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -68,8 +68,8 @@ struct Program {
 
 enum class Mode { Training, Evaluation, Prediction };
 
-/// As launch/step.cpp plans the three kinds of steps, on one lane; with or without `fuse`. `damage` may then alter the
-/// forward graph.
+/// As launch/plan/step.cpp plans the three kinds of steps, on one lane; with or without `fuse`. `damage` may then alter
+/// the forward graph.
 Program program(const Network& network, Mode mode, bool fused, const std::function<void(Graph&)>& damage = {}) {
   Built built = network.build(batch, 1, mode == Mode::Training);
   Program made{std::move(built.graph), {}};

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "launch/trainer.h"
+#include "launch/train/trainer.h"
 #include "layers/ops.h"
 
 namespace lockstep::test {

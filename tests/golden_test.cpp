@@ -5,7 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "launch/runtime.h"
+#include "launch/host/runtime.h"
 #include "layers/cpu/kernels.h"
 #include "tests/golden.h"
 #include "tests/source_files.h"

@@ -1,4 +1,4 @@
-#include "launch/data/image_folder.h"
+#include "launch/data/image/image_folder.h"
 
 #include <gtest/gtest.h>
 
@@ -8,9 +8,9 @@
 #include <map>
 #include <set>
 
-#include "launch/data/feed.h"
-#include "launch/data/info.h"
-#include "launch/data/open.h"
+#include "launch/data/feed/feed.h"
+#include "launch/data/readers/info.h"
+#include "launch/data/readers/open.h"
 #include "launch/data/subset.h"
 #include "tests/errors.h"
 #include "tests/golden_files.h"

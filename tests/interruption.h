@@ -4,8 +4,8 @@
 #include <atomic>
 #include <memory>
 
-#include "launch/checkpoint.h"
 #include "launch/lockstep.h"
+#include "launch/record/checkpoint.h"
 
 namespace lockstep::test {
 

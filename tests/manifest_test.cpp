@@ -1,4 +1,4 @@
-#include "launch/manifest.h"
+#include "launch/record/manifest.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -11,12 +11,12 @@
 
 #include "core/error.h"
 #include "core/random.h"
-#include "launch/build_info.h"
-#include "launch/durable.h"
-#include "launch/metrics.h"
-#include "launch/progress.h"
-#include "launch/sha256.h"
-#include "launch/system_info.h"
+#include "launch/files/durable.h"
+#include "launch/files/sha256.h"
+#include "launch/host/build_info.h"
+#include "launch/host/system_info.h"
+#include "launch/record/metrics.h"
+#include "launch/record/progress.h"
 #include "tests/errors.h"
 #include "tests/temporary_folder.h"
 
@@ -69,8 +69,8 @@ TEST(RunDirectory, RefusesOneThatHoldsARun) {
     const testing::TemporaryFolder folder;
     EXPECT_NO_THROW(expect_no_run(folder.path()));
     testing::write_file(folder.path() / name, "old");
-    EXPECT_TRUE(says(error_of([&] { expect_no_run(folder.path()); }),
-                     {folder.path().string(), "holds another run", name}));
+    EXPECT_TRUE(
+        says(error_of([&] { expect_no_run(folder.path()); }), {folder.path().string(), "holds another run", name}));
     EXPECT_EQ(read_text(folder.path() / name), "old");
     EXPECT_EQ(files_in(folder.path()), 1U);
   }
@@ -91,7 +91,7 @@ TEST(Manifest, TellsWhatRanWhereAndWhen) {
   for (const char* key : {"host", "os", "kernel", "cpu"}) EXPECT_FALSE(read["system"].value(key, "").empty()) << key;
   const std::string revision = read["build"]["git_revision"];
   EXPECT_TRUE(revision == "unknown" || revision.size() == 40) << revision;
-  EXPECT_EQ(revision == "unknown", read["build"]["git_dirty"] == "unknown");
+  EXPECT_EQ(revision == "unknown", read["build"]["git_dirty"].is_null());
 
   manifest.json()["result"] = {{"accuracy", 0.1F}};
   manifest.write(folder.path());
@@ -268,6 +268,28 @@ TEST(Progress, RedrawsOneLineOnATerminal) {
   EXPECT_EQ(text.find("step 2/10"), std::string::npos);
   EXPECT_EQ(text.substr(text.rfind('\r')),
             "\r\x1b[Kepoch 1/2  loss 0.5000  accuracy 97.50 %  640 images/s  waiting for data 3 %\n");
+}
+
+TEST(Progress, LeavesOutWhatMattersLeastWhereALineIsNarrow) {
+  Printed out({.terminal = true, .steps = 20});
+  out.now += 1;
+  Report report = after(5);
+  out.progress->step(report);
+  // 80 columns, as of what is no terminal.
+  EXPECT_EQ(out.text(),
+            "\r\x1b[Kepoch 1/2 [==========          ] step 5/10  loss 0.5000  accuracy 97.50 %  3 s left");
+  out.now += 1;
+  report.metrics.push_back({"top_k", {0.5}});
+  out.progress->step(report);
+  const std::string text = out.text();
+  EXPECT_EQ(text.substr(text.rfind('\r')), "\r\x1b[Kepoch 1/2 [==========          ] step 5/10  loss 0.5000  6 s left");
+}
+
+TEST(Progress, CountsToTheLastStepOfTheRun) {
+  Printed out({.terminal = false, .steps = 6, .interval = 1});
+  out.now += 10;
+  out.progress->step(after(3));
+  EXPECT_TRUE(says(out.text(), {"step 3/6  loss"}));
 }
 
 TEST(Progress, CountsTheTimeLeftFromWhereARestartBegan) {

@@ -1,5 +1,5 @@
 // MixUp and CutMix: whom a sample is blended with and how much, and that ranks, lanes and workers change nothing.
-#include "launch/data/mix.h"
+#include "launch/data/feed/mix.h"
 
 #include <gtest/gtest.h>
 

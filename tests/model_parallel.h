@@ -9,8 +9,8 @@
 
 #include "core/error.h"
 #include "core/random.h"
-#include "launch/device.h"
-#include "launch/trainer.h"
+#include "launch/train/device.h"
+#include "launch/train/trainer.h"
 #include "layers/ops.h"
 #include "parallel/comm/local.h"
 

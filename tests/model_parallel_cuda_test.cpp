@@ -1,6 +1,6 @@
 // Model parallelism on GPUs: ranks that share one train as one rank does there.
 #include "core/cuda/cuda.h"
-#include "launch/model.h"
+#include "launch/model/model.h"
 #include "tests/model_parallel.h"
 
 namespace lockstep::test {

@@ -1,7 +1,7 @@
 // Model parallelism: every strategy trains as one rank does.
 #include "tests/model_parallel.h"
 
-#include "launch/model.h"
+#include "launch/model/model.h"
 #include "layers/cpu/kernels.h"
 #include "layers/ops.h"
 #include "layers/zoo/zoo.h"

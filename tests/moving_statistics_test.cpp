@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/step_state.h"
-#include "launch/strategy_file.h"
+#include "launch/plan/strategy_file.h"
 #include "layers/moments.h"
 #include "tests/model_parallel.h"
 #include "tests/op_check.h"

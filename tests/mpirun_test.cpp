@@ -10,7 +10,7 @@
 
 #include "core/backend.h"
 #include "core/error.h"
-#include "launch/runtime.h"
+#include "launch/host/runtime.h"
 #include "parallel/comm/mpi.h"
 #include "tests/meet.h"
 #include "tests/paths.h"

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "launch/variables.h"
+#include "launch/plan/variables.h"
 #include "layers/fuse.h"
 #include "layers/ops.h"
 #include "layers/zoo/zoo.h"

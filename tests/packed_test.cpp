@@ -1,9 +1,9 @@
-#include "launch/data/packed.h"
+#include "launch/data/image/packed.h"
 
 #include <gtest/gtest.h>
 
-#include "launch/data/info.h"
-#include "launch/data/open.h"
+#include "launch/data/readers/info.h"
+#include "launch/data/readers/open.h"
 #include "launch/data/subset.h"
 #include "tests/errors.h"
 #include "tests/golden_files.h"

@@ -1,6 +1,6 @@
 // Pipelines: stages that have the layers one after the other train to the bits of data parallelism.
-#include "launch/model.h"
-#include "launch/strategy_file.h"
+#include "launch/model/model.h"
+#include "launch/plan/strategy_file.h"
 #include "layers/zoo/zoo.h"
 #include "parallel/stages.h"
 #include "tests/errors.h"

@@ -5,10 +5,10 @@
 #include <array>
 #include <cmath>
 
-#include "launch/data/feed.h"
-#include "launch/data/image_files.h"
-#include "launch/data/open.h"
-#include "launch/data/packed.h"
+#include "launch/data/feed/feed.h"
+#include "launch/data/image/image_files.h"
+#include "launch/data/image/packed.h"
+#include "launch/data/readers/open.h"
 #include "tests/drawn_files.h"
 #include "tests/golden_files.h"
 #include "tests/sample.h"

@@ -9,7 +9,7 @@
 #include <set>
 
 #include "core/step_state.h"
-#include "launch/step.h"
+#include "launch/plan/step.h"
 #include "layers/cpu/kernels.h"
 #include "layers/ops.h"
 #include "layers/zoo/zoo.h"

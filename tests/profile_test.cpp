@@ -1,6 +1,6 @@
 // Where a step's time goes: what nodes compute and move is counted right, every node is there, and looking changes no
 // bit.
-#include "launch/profile.h"
+#include "launch/plan/profile.h"
 
 #include <gtest/gtest.h>
 

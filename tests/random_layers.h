@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
-#include "launch/step.h"
+#include "launch/plan/step.h"
 #include "tests/random_network.h"
 
 namespace lockstep::test {

@@ -5,7 +5,7 @@
 
 #include <cstdlib>
 
-#include "launch/trainer.h"
+#include "launch/train/trainer.h"
 #include "layers/cpu/kernels.h"
 #include "tests/model_parallel.h"
 

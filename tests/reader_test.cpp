@@ -7,13 +7,13 @@
 #include <numeric>
 #include <set>
 
-#include "launch/data/cifar.h"
 #include "launch/data/crew.h"
-#include "launch/data/gzip.h"
-#include "launch/data/npy.h"
-#include "launch/data/open.h"
+#include "launch/data/readers/cifar.h"
+#include "launch/data/readers/npy.h"
+#include "launch/data/readers/open.h"
 #include "launch/data/subset.h"
-#include "launch/data/xz.h"
+#include "launch/files/gzip.h"
+#include "launch/files/xz.h"
 #include "tests/errors.h"
 #include "tests/golden_files.h"
 #include "tests/sample.h"

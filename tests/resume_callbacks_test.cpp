@@ -1,9 +1,9 @@
 // Callbacks that decide what is trained, in a fit that is interrupted: it goes on as if it had not been.
 #include <gtest/gtest.h>
 
-#include "launch/checkpoint.h"
-#include "launch/checkpoint_folder.h"
 #include "launch/lockstep.h"
+#include "launch/record/checkpoint.h"
+#include "launch/record/checkpoint_folder.h"
 #include "tests/errors.h"
 #include "tests/interruption.h"
 #include "tests/temporary_folder.h"

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "launch/checkpoint_folder.h"
+#include "launch/record/checkpoint_folder.h"
 #include "tests/paths.h"
 #include "tests/run_command.h"
 #include "tests/temporary_folder.h"

@@ -2,9 +2,9 @@
 // refused.
 #include <gtest/gtest.h>
 
-#include "launch/checkpoint.h"
-#include "launch/checkpoint_folder.h"
 #include "launch/lockstep.h"
+#include "launch/record/checkpoint.h"
+#include "launch/record/checkpoint_folder.h"
 #include "tests/errors.h"
 #include "tests/interruption.h"
 #include "tests/temporary_folder.h"

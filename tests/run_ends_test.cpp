@@ -6,7 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "launch/checkpoint_folder.h"
+#include "launch/record/checkpoint_folder.h"
 #include "tests/paths.h"
 #include "tests/run_command.h"
 #include "tests/temporary_folder.h"

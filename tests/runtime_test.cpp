@@ -1,5 +1,5 @@
 // How ranks come to be and how they end, as threads of this process; mpirun_test does the same under mpirun.
-#include "launch/runtime.h"
+#include "launch/host/runtime.h"
 
 #include <gtest/gtest.h>
 

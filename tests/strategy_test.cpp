@@ -1,10 +1,10 @@
 // Strategies: how they are named, what is refused, and what the search says of them.
-#include "launch/strategy_file.h"
+#include "launch/plan/strategy_file.h"
 
 #include <fstream>
 #include <set>
 
-#include "launch/search.h"
+#include "launch/estimate/search.h"
 #include "layers/zoo/zoo.h"
 #include "tests/errors.h"
 #include "tests/paths.h"

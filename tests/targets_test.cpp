@@ -7,7 +7,7 @@
 
 #include "core/random.h"
 #include "launch/lockstep.h"
-#include "launch/strategy_file.h"
+#include "launch/plan/strategy_file.h"
 #include "tests/errors.h"
 
 namespace lockstep {

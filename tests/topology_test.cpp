@@ -8,8 +8,8 @@
 #include <thread>
 
 #include "core/cuda/cuda.h"
-#include "launch/binding.h"
-#include "launch/topology.h"
+#include "launch/host/binding.h"
+#include "launch/host/topology.h"
 #include "parallel/comm/local.h"
 #include "tests/paths.h"
 #include "tests/run_command.h"

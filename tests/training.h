@@ -6,9 +6,9 @@
 #include <optional>
 #include <thread>
 
-#include "launch/data/open.h"
-#include "launch/device.h"
-#include "launch/trainer.h"
+#include "launch/data/readers/open.h"
+#include "launch/train/device.h"
+#include "launch/train/trainer.h"
 #include "layers/ops.h"
 #include "parallel/comm/local.h"
 

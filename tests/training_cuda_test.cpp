@@ -6,7 +6,7 @@
 
 #include "core/cuda/cuda.h"
 #include "core/error.h"
-#include "launch/model.h"
+#include "launch/model/model.h"
 #include "layers/zoo/zoo.h"
 #include "tests/errors.h"
 #include "tests/temporary_folder.h"

@@ -73,7 +73,7 @@ def save(model, module, path):
 
 def digits_test_set():
     """The images that Lockstep tests on, [N, 1, 8, 8] in 0 to 1, and their labels."""
-    rows = numpy.loadtxt(gzip.open(root / "launch/data/digits.csv.gz"), delimiter=",", dtype=numpy.float32)[-360:]
+    rows = numpy.loadtxt(gzip.open(root / "launch/data/readers/digits.csv.gz"), delimiter=",", dtype=numpy.float32)[-360:]
     return torch.from_numpy(rows[:, :-1].reshape(-1, 1, 8, 8) / 16), torch.from_numpy(rows[:, -1].astype(int))
 
 

@@ -4,7 +4,7 @@
 
 #include <map>
 
-#include "launch/metrics.h"
+#include "launch/record/metrics.h"
 
 namespace lockstep {
 

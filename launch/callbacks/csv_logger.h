@@ -3,8 +3,8 @@
 
 #include <optional>
 
-#include "launch/append_file.h"
-#include "launch/callback.h"
+#include "launch/files/append_file.h"
+#include "launch/train/callback.h"
 
 namespace lockstep {
 

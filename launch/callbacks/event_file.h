@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "launch/append_file.h"
+#include "launch/files/append_file.h"
 
 namespace lockstep {
 

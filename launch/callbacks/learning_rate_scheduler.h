@@ -4,7 +4,7 @@
 
 #include <functional>
 
-#include "launch/callback.h"
+#include "launch/train/callback.h"
 
 namespace lockstep {
 

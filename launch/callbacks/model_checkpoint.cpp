@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "launch/weights_file.h"
+#include "launch/record/weights_file.h"
 
 namespace lockstep {
 

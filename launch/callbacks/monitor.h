@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "launch/callback.h"
+#include "launch/train/callback.h"
 
 namespace lockstep {
 

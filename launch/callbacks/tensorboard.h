@@ -4,8 +4,8 @@
 
 #include <optional>
 
-#include "launch/callback.h"
 #include "launch/callbacks/event_file.h"
+#include "launch/train/callback.h"
 
 namespace lockstep {
 

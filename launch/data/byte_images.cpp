@@ -1,7 +1,7 @@
 #include "launch/data/byte_images.h"
 
 #include "core/error.h"
-#include "launch/sha256.h"
+#include "launch/files/sha256.h"
 
 namespace lockstep {
 

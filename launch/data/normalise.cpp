@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 #include "launch/data/crew.h"
-#include "launch/sha256.h"
+#include "launch/files/sha256.h"
 
 namespace lockstep {
 

@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "launch/data/byte_images.h"
-#include "launch/sha256.h"
+#include "launch/files/sha256.h"
 
 namespace lockstep {
 

@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "core/random.h"
-#include "launch/sha256.h"
+#include "launch/files/sha256.h"
 
 namespace lockstep {
 

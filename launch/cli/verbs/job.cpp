@@ -1,0 +1,148 @@
+#include "launch/cli/verbs/job.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cmath>
+
+#include "core/cuda/cuda.h"
+#include "core/log.h"
+#include "core/random.h"
+#include "launch/model/fit_configuration.h"
+
+namespace lockstep::cli {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// The mesh and its pins, as a strategy's file has them.
+Json strategy_json(const Strategy& strategy) {
+  Json mesh = Json::object(), pins = Json::array();
+  for (size_t axis = 1; axis < strategy.mesh.size(); ++axis) mesh[strategy.mesh[axis].name] = strategy.mesh[axis].size;
+  for (const Pin& pin : strategy.pins) {
+    Json place;
+    for (const auto& [axis, cut] : pin.place) place[axis] = cut ? cut_names()[static_cast<size_t>(*cut)] : "whole";
+    if (pin.stage) place["stage"] = *pin.stage;
+    pins.push_back({{"layers", pin.layers}, {"place", place}});
+  }
+  return {{"mesh", mesh}, {"pins", pins}};
+}
+
+Json configuration(const Job& job) {
+  const Options& o = job.options;
+  return {{"model", o.model},
+          {"data", o.data},
+          {"resize", o.resize},
+          {"normalise", o.normalise},
+          {"channels", o.channels},
+          {"channels_first", o.channels_first},
+          {"on_corrupt", o.on_corrupt},
+          {"validation_split", o.validation_split},
+          {"workers", job.model.workers(job.run)},
+          {"cache", o.cache},
+          {"batch", o.batch},
+          {"epochs", job.length.epochs},
+          {"steps", job.length.steps},
+          {"optimizer", optimizer_json(job.optimizer)},
+          {"loss", o.loss},
+          {"label_smoothing", o.label_smoothing},
+          {"metrics", o.metrics},
+          {"schedule", schedule_json(schedule(o))},
+          {"accumulate", o.accumulate},
+          {"augment", o.augment},
+          {"shuffle", true},
+          {"early_stopping", o.early_stopping ? Json(*o.early_stopping) : Json()},
+          {"reduce_on_plateau", o.reduce_on_plateau},
+          {"check_finite", o.check_finite},
+          {"lanes", job.lanes()},
+          {"numerics", o.numerics},
+          {"strategy", o.strategy},
+          {"split", strategy_json(job.run.strategy)},
+          {"pipeline", job.stages.empty() ? "" : name_of(job.run.strategy.schedule)},
+          {"stages", job.stages},
+          {"shard_optimizer", o.shard_optimizer},
+          {"recompute", o.recompute},
+          {"seed", o.seed},
+          {"ranks", job.ranks()},
+          {"threads", job.model.threads(job.run)},
+          {"backend", uses_cuda(job.run.backend) ? "cuda" : "cpu"},
+          {"precision", o.precision},
+          {"comm", o.comm},
+          {"engines", o.engines}};
+}
+
+}  // namespace
+
+void warn_of_shared_cores(const Job& job) {
+  if (uses_cuda(job.run.backend)) return;
+  const int here = job.runtime.distributed() ? job.runtime.local_size() : job.ranks();
+  const int threads = job.model.threads(job.run);
+  const int cores = job.runtime.cores();
+  if (here * threads > cores)
+    log().warn("{} ranks of {} thread{} share {} core{} on {}", here, threads, threads == 1 ? "" : "s", cores,
+               cores == 1 ? "" : "s", job.runtime.hosts()[0]);
+}
+
+void print_header(const Job& job) {
+  // By their number of ranks: a cluster's list of a host a rank would fill the screen.
+  std::map<std::string, int> ranks_on;
+  for (const std::string& host : job.runtime.hosts()) ++ranks_on[host];
+  std::vector<std::string> hosts;
+  for (const auto& [host, ranks] : ranks_on)
+    hosts.push_back(job.runtime.distributed() ? fmt::format("{} ({})", host, ranks) : host);
+  const Network& network = job.model.network();
+  fmt::print("ranks {} ({}), hosts {}\n", job.ranks(), job.runtime.distributed() ? "mpi" : "threads of one process",
+             fmt::join(hosts, ", "));
+  if (uses_cuda(job.run.backend)) {
+    std::vector<std::string> names;
+    for (const CudaDevice& device : cuda_devices()) names.push_back(device.name);
+    fmt::print("backend cuda ({}; CUDA {}), precision {}\n", fmt::join(names, ", "), cuda_status().runtime,
+               job.options.precision);
+  } else {
+    fmt::print("backend cpu (CUDA: {}), {} thread{} a rank\n", cuda_status().text, job.model.threads(job.run),
+               job.model.threads(job.run) == 1 ? "" : "s");
+  }
+  fmt::print("model {}, {} parameters\n", network.name(), network.parameters());
+  const Data& sets = job.data.data;
+  fmt::print("data {}, {} training and {} test images of {}\n", job.options.data, sets.train->size(),
+             sets.test ? sets.test->size() : 0, sets.train->image_shape().str());
+  if (sets.validation) fmt::print("validation of each epoch on {} images\n", sets.validation->size());
+  fmt::print("strategy {}, batch {}, lanes {}, numerics {}, seed {}\n\n", job.options.strategy, job.run.batch,
+             job.lanes(), job.options.numerics, job.run.seed);
+}
+
+void describe(const Job& job, nlohmann::ordered_json& text) {
+  text["configuration"] = configuration(job);
+  text["options"] = Json::parse(job.options.settings);
+  text["options"].erase("out");  // so that the run can be repeated from this file: its folder is there now
+  text["hosts"] = job.runtime.hosts();
+  text["system"]["cores"] = job.runtime.cores();
+  text["system"]["gpus"] = Json::array();
+  for (const CudaDevice& device : cuda_devices())
+    text["system"]["gpus"].push_back({{"name", device.name}, {"pci", device.pci}, {"bytes", device.memory}});
+  Json seeds = Json::array();  // as text: 64 bits are more than most readers' numbers hold
+  for (int rank = 0; rank < job.ranks(); ++rank) seeds.push_back(std::to_string(Seed{job.run.seed}.for_rank(rank)));
+  text["rank_seeds"] = seeds;
+  text["network"] = Json::parse(network_to_json(job.model.network()));
+  Json data{{"train_sha256", job.data.data.train->content_sha256()}, {"train_samples", job.data.data.train->size()}};
+  if (job.data.data.test) {
+    data["test_sha256"] = job.data.data.test->content_sha256();
+    data["test_samples"] = job.data.data.test->size();
+  }
+  if (job.data.data.validation) {
+    data["validation_sha256"] = job.data.data.validation->content_sha256();
+    data["validation_samples"] = job.data.data.validation->size();
+  }
+  if (!job.data.data.class_names.empty()) data["class_names"] = job.data.data.class_names;
+  data["preparation"] = to_json(job.data.preparation);
+  if (job.data.normalisation) {
+    data["mean"] = job.data.normalisation->mean;
+    data["std"] = job.data.normalisation->std;
+  }
+  const auto [black, white] = job.data.data.train->range();
+  if (std::isfinite(black)) data["range"] = {black, white};
+  text["data"] = data;
+}
+
+}  // namespace lockstep::cli

@@ -1,0 +1,62 @@
+// What one rank computes with: its backend, its kernels, and the communicator of its steps. Each belongs to the rank's
+// thread.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "core/backend.h"
+#include "core/kernel.h"
+#include "launch/host/runtime.h"
+#include "launch/plan/step.h"
+#include "layers/cuda/kernels.h"
+
+namespace lockstep {
+
+/// Where kernels run; automatic: on GPUs where this program and this machine have them, else on the CPU.
+enum class BackendChoice : unsigned char { automatic, cpu, cuda };
+/// How the ranks' steps exchange data on GPUs; automatic: NCCL where every rank has a GPU of its own, else memory of
+/// one process (local) or MPI over host memory. On the CPU it follows from how the ranks were started.
+enum class CommChoice : unsigned char { automatic, local, mpi, nccl };
+
+/// Each throws InputError with the nearest name.
+BackendChoice backend_from_name(const std::string& name);
+CommChoice comm_from_name(const std::string& name);
+const std::vector<std::string>& backend_names();
+const std::vector<std::string>& comm_names();
+
+struct DeviceOptions {
+  BackendChoice backend = BackendChoice::automatic;
+  CommChoice comm = CommChoice::automatic;
+  int threads = 1;  // of the CPU
+  StepOptions step = {};
+  std::filesystem::path engines = {};  // choices of algorithms to repeat, as a run has written them; empty: none
+};
+
+/// Whether the choice means GPUs here. Throws InputError that says why not where `cuda` was asked for and cannot be.
+bool uses_cuda(BackendChoice choice);
+
+struct Device {
+  std::unique_ptr<Backend> backend;
+  KernelTable kernels;
+  std::shared_ptr<EngineChoices> engines;  // what the kernels were told to use; of GPUs alone
+  std::unique_ptr<Communicator> own_comm;  // none where the rank's own does
+  std::string exchange;                    // what moves the steps' data between ranks: "local", "mpi" or "nccl"
+  int sharing = 1;                         // ranks that compute on it
+
+  /// For buffers of the backend.
+  Communicator& comm(RankContext& rank) const { return own_comm ? *own_comm : rank.comm; }
+};
+
+/// The rank's device; all ranks call together. Throws InputError where the host has fewer GPUs than ranks need.
+Device make_device(const DeviceOptions& options, RankContext& rank, bool distributed);
+
+/// Keeps the choices that a fast run has timed, for later runs with the same GPU model and library versions, in
+/// $XDG_CACHE_HOME/lockstep (~/.cache/lockstep); make_device reads them there in fast mode. Says so where it cannot.
+void keep_timed_choices(const Device& device, Numerics numerics) noexcept;
+
+/// What the bits of a rank's results depend on: "oneDNN 2.6.3 on avx2", "NVIDIA H200, cuDNN 9.19.0, cuBLAS 13.1.0".
+std::string computes_with(const Device& device);
+
+}  // namespace lockstep
