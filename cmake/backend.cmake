@@ -1,25 +1,25 @@
 # The second backend, of all floors: one library, so that the whole of it can be absent, or emulated in tests.
-set(nccl_sources ${CMAKE_SOURCE_DIR}/parallel/comm/absent_nccl.cpp)
+set(nccl_sources ${PROJECT_SOURCE_DIR}/parallel/comm/absent_nccl.cpp)
 if(LOCKSTEP_CUDA_FOUND)
-  file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/core/cuda/*.cpp ${CMAKE_SOURCE_DIR}/core/cuda/*.cu
-    ${CMAKE_SOURCE_DIR}/layers/cuda/*.cpp ${CMAKE_SOURCE_DIR}/layers/cuda/*.cu ${CMAKE_SOURCE_DIR}/layers/cuda/cudnn/*.cpp)
+  file(GLOB cuda_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/core/cuda/*.cpp ${PROJECT_SOURCE_DIR}/core/cuda/*.cu
+    ${PROJECT_SOURCE_DIR}/layers/cuda/*.cpp ${PROJECT_SOURCE_DIR}/layers/cuda/*.cu ${PROJECT_SOURCE_DIR}/layers/cuda/cudnn/*.cpp)
   list(FILTER cuda_sources EXCLUDE REGEX "/absent\\.cpp$")
   if(TARGET NCCL::nccl)
-    file(GLOB nccl_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/parallel/comm/nccl*.cpp)
+    file(GLOB nccl_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/parallel/comm/nccl*.cpp)
   endif()
 else()
-  set(cuda_sources ${CMAKE_SOURCE_DIR}/core/cuda/absent.cpp ${CMAKE_SOURCE_DIR}/layers/cuda/absent.cpp
-    ${CMAKE_SOURCE_DIR}/layers/cuda/engines.cpp)
+  set(cuda_sources ${PROJECT_SOURCE_DIR}/core/cuda/absent.cpp ${PROJECT_SOURCE_DIR}/layers/cuda/absent.cpp
+    ${PROJECT_SOURCE_DIR}/layers/cuda/engines.cpp)
 endif()
 add_library(lockstep_cuda STATIC ${cuda_sources} ${nccl_sources})
 target_link_libraries(lockstep_cuda PUBLIC lockstep_layers lockstep_parallel PRIVATE nlohmann_json::nlohmann_json)
 if(LOCKSTEP_CUDA_FOUND)
   # cuDNN's headers take long to compile: less without their JSON, which nothing here uses.
-  set_source_files_properties(${CMAKE_SOURCE_DIR}/layers/cuda/cudnn/convolution.cpp PROPERTIES
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/layers/cuda/cudnn/convolution.cpp PROPERTIES
     COMPILE_OPTIONS -O1 COMPILE_DEFINITIONS CUDNN_FRONTEND_SKIP_JSON_LIB)
   # Formulas are written once for both backends, as constexpr functions.
   set(formulas moments.cu norms.cu update.cu)
-  list(TRANSFORM formulas PREPEND ${CMAKE_SOURCE_DIR}/layers/cuda/)
+  list(TRANSFORM formulas PREPEND ${PROJECT_SOURCE_DIR}/layers/cuda/)
   set_source_files_properties(${formulas} PROPERTIES COMPILE_OPTIONS --expt-relaxed-constexpr)
   target_link_libraries(lockstep_cuda PRIVATE CUDA::cudart_static CUDA::cublasLt CUDA::nvrtc CUDNN::cudnn)
   if(TARGET NCCL::nccl)

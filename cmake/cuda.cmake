@@ -1,6 +1,6 @@
 # The CUDA toolkit, cuDNN (9 or later), cuBLAS and, where it is there, NCCL: in the toolkit's folder, in NVIDIA's packages
 # or in Python's nvidia-* wheels. cuDNN's C++ interface is headers alone; launch/setup.sh fetches it.
-set(LOCKSTEP_CUDNN_FRONTEND "${CMAKE_BINARY_DIR}/cudnn-frontend/include" CACHE PATH
+set(LOCKSTEP_CUDNN_FRONTEND "${PROJECT_BINARY_DIR}/cudnn-frontend/include" CACHE PATH
   "Folder that holds cudnn_frontend.h, from the Python wheel nvidia-cudnn-frontend")
 set(LOCKSTEP_CUDA_FOUND FALSE)
 set(cuda_missing "")

@@ -1,4 +1,12 @@
-option(LOCKSTEP_TESTS "Build the tests" ON)
+option(LOCKSTEP_PROGRAM "Build the program lockstep" ${PROJECT_IS_TOP_LEVEL})
+option(LOCKSTEP_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
+option(LOCKSTEP_EXAMPLES "Build the examples" ${PROJECT_IS_TOP_LEVEL})
+option(LOCKSTEP_BENCHMARKS "Build the benchmarks" ${PROJECT_IS_TOP_LEVEL})
+option(LOCKSTEP_INSTALL "Install what is built" ${PROJECT_IS_TOP_LEVEL})
+if(LOCKSTEP_TESTS AND NOT (LOCKSTEP_PROGRAM AND LOCKSTEP_EXAMPLES))
+  message(FATAL_ERROR "LOCKSTEP_TESTS is on, which starts the program and the examples: LOCKSTEP_PROGRAM and "
+    "LOCKSTEP_EXAMPLES must be on, too")
+endif()
 set(LOCKSTEP_CUDA AUTO CACHE STRING "CUDA: ON, OFF, or AUTO (where a toolkit is found)")
 set(LOCKSTEP_SANITIZE "" CACHE STRING "Sanitizers to build with, e.g. address,undefined or thread")
 option(LOCKSTEP_FUZZ "Build lockstep_fuzz, for libFuzzer (clang; see tests/fuzz/run)" OFF)
@@ -11,36 +19,40 @@ if(LOCKSTEP_FUZZ)
 endif()
 set(LOCKSTEP_MARCH "x86-64-v3" CACHE STRING "Instruction set of our own kernels (-march); oneDNN picks its own at run time")
 
+# What all targets of the project, and who links them, have: where headers are, and the language.
 add_library(lockstep_options INTERFACE)
-target_include_directories(lockstep_options INTERFACE "${CMAKE_SOURCE_DIR}")
+target_compile_features(lockstep_options INTERFACE cxx_std_20)
+target_include_directories(lockstep_options INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
+  $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include> $<INSTALL_INTERFACE:include> $<INSTALL_INTERFACE:include/lockstep>)
+
+# The rest is the project's own, and of no project around it.
 # One floating-point environment: a*b+c is fused only where the source says std::fma, so that the vector body and the
 # scalar tail of a loop agree wherever a range starts.
 set(strict -Wall -Wextra -Wshadow=local -Wconversion -Wno-sign-conversion -ffp-contract=off -fno-math-errno)
-target_compile_options(lockstep_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${strict}>")
-# The same contract for CUDA. fmt's headers know nvcc for older than it is: without these two it cannot read them.
-target_compile_options(lockstep_options INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:--fmad=false;--extended-lambda>")
-target_compile_definitions(lockstep_options INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:FMT_USE_CONSTEXPR=1;FMT_CONSTEVAL=>")
-# GCC 12 sees overlapping copies in std::string where there are none (its bug 105651).
+# GCC 12 sees overlapping copies, and copies out of bounds, in std::string where there are none (its bug 105651).
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  target_compile_options(lockstep_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)
+  list(APPEND strict -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds)
 endif()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  target_compile_options(lockstep_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=${LOCKSTEP_MARCH}>)
+  list(APPEND strict -march=${LOCKSTEP_MARCH})
 endif()
 if(LOCKSTEP_SANITIZE)
-  target_compile_options(lockstep_options INTERFACE
-    "$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${LOCKSTEP_SANITIZE};-fno-omit-frame-pointer;-g>")
-  target_link_options(lockstep_options INTERFACE -fsanitize=${LOCKSTEP_SANITIZE})
+  list(APPEND strict -fsanitize=${LOCKSTEP_SANITIZE} -fno-omit-frame-pointer -g)
+  add_link_options(-fsanitize=${LOCKSTEP_SANITIZE})
 endif()
+add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:${strict}>")
+# The same contract for CUDA. fmt's headers know nvcc for older than it is: without these two it cannot read them.
+add_compile_options("$<$<COMPILE_LANGUAGE:CUDA>:--fmad=false;--extended-lambda>")
+add_compile_definitions("$<$<COMPILE_LANGUAGE:CUDA>:FMT_USE_CONSTEXPR=1>" "$<$<COMPILE_LANGUAGE:CUDA>:FMT_CONSTEVAL=>")
 
 # With ccache, where it is found, what was compiled once is not compiled again, in this folder or in another copy of the
 # repository: paths are taken relative to it, and precompiled headers and __TIME__ are no reason to miss.
 find_program(LOCKSTEP_CCACHE ccache DOC "ccache, to compile nothing twice; empty: none")
 if(LOCKSTEP_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1
     CCACHE_SLOPPINESS=pch_defines,time_macros ${LOCKSTEP_CCACHE})
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${CMAKE_CXX_COMPILER_LAUNCHER})
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    target_compile_options(lockstep_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
+    add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
   endif()
 endif()

@@ -3,8 +3,8 @@
 #include <CLI/CLI.hpp>
 
 #include "core/error.h"
-#include "launch/cli/settings.h"
-#include "launch/cli/verbs.h"
+#include "launch/cli/options/settings.h"
+#include "launch/cli/verbs/verbs.h"
 
 namespace {
 
@@ -36,7 +36,15 @@ void refuse_unknown(const CLI::App& app, const CLI::App& verb) {
   names.clear();
   for (const CLI::Option* known : verb.get_options())
     if (known->nonpositional()) names.push_back(known->get_name());
-  throw unknown("option", left[0].substr(0, left[0].find('=')), names);
+  const std::string given = left[0].substr(0, left[0].find('='));
+  constexpr size_t few = 12, most = 3;
+  if (names.size() <= few) throw unknown("option", given, names);
+  std::vector<std::string> near;
+  for (std::string next; near.size() < most && !(next = nearest(given, names)).empty(); std::erase(names, next))
+    near.push_back(fmt::format("'{}'", next));
+  const std::string hint = near.empty() ? "" : fmt::format("; did you mean {}?", fmt::join(near, " or "));
+  throw InputError("unknown option '{}', expected one that '{} {} --help' lists{}", given, app.get_name(),
+                   verb.get_name(), hint);
 }
 
 /// CLI11 says no more than "Could not convert: --batch = x" or "--batch: 1 required INT missing" or "DATA is required".
@@ -54,15 +62,16 @@ InputError told(const CLI::ParseError& error, const CLI::App& verb) {
 
 void run(int argc, char** argv, Runtime& runtime) {
   cli::Options options;
-  CLI::App app{"Trains CNNs on many GPUs or CPU cores: the same trained bits for every number of ranks."};
+  CLI::App app{"Trains CNNs on many GPUs or CPU cores: the same trained bits for every number of ranks.", "lockstep"};
+  app.set_version_flag("--version", [] { return cli::version_line(); });
   app.require_subcommand(0, 1);
   app.allow_extras();
   app.footer("lockstep COMMAND --help tells a command's options, with examples.");
   cli::add_verbs(app, options);
   try {
     app.parse(argc, argv);
-  } catch (const CLI::CallForHelp& help) {
-    if (runtime.rank() == 0) app.exit(help);
+  } catch (const CLI::Success& told) {  // help, or the version
+    if (runtime.rank() == 0) app.exit(told);
     return;
   } catch (const CLI::ParseError& error) {
     refuse_unknown(app, chosen(app));
