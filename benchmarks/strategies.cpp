@@ -62,7 +62,7 @@ Outcome train(const Network& network, const std::shared_ptr<const Dataset>& data
     }
     const StepPlan& plan = trainer.training_plan();
     size_t moves = 0, sent = 0;
-    for (const Collective& one : collectives(plan, mesh, true)) {
+    for (const Collective& one : collectives(plan, mesh, Numerics::reproducible)) {
       ++moves;
       sent += one.bytes;
     }

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <typeindex>
 #include <unordered_map>
@@ -50,11 +51,20 @@ class KernelTable {
       return make(static_cast<const OpClass&>(op), signature);
     };
   }
+  /// Those of a whole family of operators, which derive from one class: where no kernel of their own was added.
+  template <class Base, class Function>
+  void add_all(Function make) {
+    family_ = [make = std::move(make)](const Op& op, const Signature& signature) -> std::optional<Kernel> {
+      const auto* const member = dynamic_cast<const Base*>(&op);
+      return member ? std::optional(make(*member, signature)) : std::nullopt;
+    };
+  }
   /// Throws Error that names the operator when the table has no kernel for it.
   Kernel make(const Op& op, const Signature& signature) const;
 
  private:
   std::unordered_map<std::type_index, Make> makers_;
+  std::function<std::optional<Kernel>(const Op&, const Signature&)> family_;
 };
 
 }  // namespace lockstep

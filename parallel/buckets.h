@@ -1,17 +1,11 @@
 // Pass: merges the reductions of a step (ReduceOp) into few buckets, each a range of the memory where the
-// lanes' sums lie, and binds their kernels to a communicator.
+// lanes' sums lie.
 #pragma once
 
-#include "core/backend.h"
-#include "core/kernel.h"
 #include "core/plan/memory.h"
-#include "parallel/mesh.h"
 #include "parallel/propagate.h"
 
 namespace lockstep {
-
-/// reproducible: the canonical tree over all lanes. fast: one lane a rank, the communicator's own all-reduce.
-enum class Numerics : unsigned char { reproducible, fast };
 
 struct Bucket {
   size_t begin = 0, end = 0;  // bytes in Region::Total
@@ -38,9 +32,5 @@ struct BucketRequest {
 /// Replaces the ReduceOps by, for each bucket, a node that merges a lane's terms into the stack of
 /// this rank's partial sums, and one that reduces over the ranks. Adds the locations of all values involved to `fixed`.
 std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& request, FixedLocations& fixed);
-
-/// Adds the kernels of the nodes above. `mesh` and `backend` must outlive the kernels, and `kernels`, which also has
-/// the operators' that merge sums, must stay where it is; `largest` is the largest bucket's floats.
-void add_reduction_kernels(KernelTable& kernels, Numerics numerics, const Mesh& mesh, Backend& backend, size_t largest);
 
 }  // namespace lockstep

@@ -5,7 +5,8 @@
 #include <set>
 
 #include "core/error.h"
-#include "parallel/reshard.h"
+#include "parallel/collectives/reduce.h"
+#include "parallel/collectives/reshard.h"
 #include "parallel/rows.h"
 #include "parallel/rules.h"
 

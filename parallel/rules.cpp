@@ -3,7 +3,8 @@
 #include <set>
 
 #include "core/error.h"
-#include "parallel/reshard.h"
+#include "parallel/collectives/reduce.h"
+#include "parallel/collectives/reshard.h"
 
 namespace lockstep {
 

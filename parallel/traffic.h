@@ -1,27 +1,17 @@
 // What a planned step moves between ranks. Pure functions: any thread.
 #pragma once
 
-#include <string_view>
-
 #include "core/plan/step_plan.h"
-#include "parallel/mesh.h"
+#include "parallel/collectives/mesh_op.h"
 
 namespace lockstep {
 
-/// Kinds of what stages of a pipeline send each other.
-inline constexpr std::string_view to_later_stage = "to a later stage", to_earlier_stage = "to an earlier stage";
-
-/// One node that moves data.
-struct Collective {
+/// One node that moves data: in a step, over all lanes.
+struct Collective : Traffic {
   std::string node;
-  std::string kind;       // "halo exchange", "all-reduce", …
-  std::vector<int> axes;  // of the mesh
-  size_t bytes = 0;       // that this rank sends in a step, over all its lanes
-  size_t times = 0;       // exchanges in a step that come one after the other
 };
 
-/// In the order in which they run; slices, which move nothing, left out. In fast mode a sum over the first axis is the
-/// library's: counted is what the best possible one would send.
-std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, bool reproducible);
+/// In the order in which they run; what moves nothing is left out.
+std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, Numerics numerics);
 
 }  // namespace lockstep

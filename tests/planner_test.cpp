@@ -9,7 +9,8 @@
 #include "core/plan/autodiff.h"
 #include "core/plan/step_plan.h"
 #include "parallel/buckets.h"
-#include "parallel/reshard.h"
+#include "parallel/collectives/reduce.h"
+#include "parallel/collectives/reshard.h"
 
 namespace lockstep {
 namespace {

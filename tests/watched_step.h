@@ -29,7 +29,7 @@ inline std::vector<std::vector<Collective>> watch_step(const Network& network, c
       trainer.train(feed.next(), 0.1F);
       const size_t before = traffic.sent;
       trainer.train(feed.next(), 0.1F);
-      planned[r] = collectives(trainer.training_plan(), trainer.mesh(), true);
+      planned[r] = collectives(trainer.training_plan(), trainer.mesh(), Numerics::reproducible);
       size_t bytes = 0;
       for (const Collective& one : planned[r]) bytes += one.bytes;
       EXPECT_EQ(traffic.sent - before, bytes) << "rank " << r;

@@ -8,9 +8,9 @@
 #include "launch/data/readers/synthetic.h"
 #include "launch/train/device.h"
 #include "launch/train/trainer.h"
+#include "parallel/collectives/pass.h"
 #include "parallel/comm/forwarding.h"
 #include "parallel/comm/gather.h"
-#include "parallel/pipeline.h"
 #include "parallel/stages.h"
 #include "parallel/traffic.h"
 
@@ -69,9 +69,9 @@ struct PlannedTraffic {
   double others = 0;                    // seconds
 };
 
-PlannedTraffic traffic_of(const StepPlan& plan, const Mesh& mesh, bool reproducible, const Link& link) {
+PlannedTraffic traffic_of(const StepPlan& plan, const Mesh& mesh, Numerics numerics, const Link& link) {
   PlannedTraffic traffic;
-  for (const Collective& one : collectives(plan, mesh, reproducible)) {
+  for (const Collective& one : collectives(plan, mesh, numerics)) {
     traffic.sent += one.bytes;
     double& seconds = one.kind == to_later_stage     ? traffic.to_next
                       : one.kind == to_earlier_stage ? traffic.to_previous
@@ -174,7 +174,7 @@ Prediction predict_strategy(Runtime& runtime, const Network& network, const Step
     times.lanes = own;
     time_steps(times, trainer, feed.next(), rank.comm, together);
     const StepPlan& plan = trainer.training_plan();
-    times.traffic = traffic_of(plan, mesh, step.numerics == Numerics::reproducible, link);
+    times.traffic = traffic_of(plan, mesh, step.numerics, link);
     times.memory = Executor::bytes(plan) + trainer.variables().memory().bytes();
   });
   Prediction prediction;

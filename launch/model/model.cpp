@@ -285,8 +285,8 @@ std::string Model::plan(const RunOptions& options, const std::string& pass) {
       options,
       [&](RankContext& rank, Trainer& trainer, Device&) {
         const StepPlan plan = trainer.planned().plan;
-        const PlanSummary mine = summarise(network_, plan, trainer.mesh(), trainer.variables().layout(),
-                                           options.numerics == Numerics::reproducible);
+        const PlanSummary mine =
+            summarise(network_, plan, trainer.mesh(), trainer.variables().layout(), options.numerics);
         const PlanSummary summary = gather_stages(mine, trainer.mesh(), rank.comm);
         if (rank.comm.rank() != 0) return;
         const std::lock_guard lock(mutex);

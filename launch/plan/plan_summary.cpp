@@ -69,7 +69,7 @@ void add_json(PlanSummary& summary, const Json& json) {
 }  // namespace
 
 PlanSummary summarise(const Network& network, const StepPlan& plan, const Mesh& mesh, const VariableLayout& layout,
-                      bool reproducible) {
+                      Numerics numerics) {
   const auto& axes = mesh.strategy().mesh;
   const std::vector<std::string> names = network.layer_names();
   PlanSummary summary;
@@ -102,7 +102,7 @@ PlanSummary summarise(const Network& network, const StepPlan& plan, const Mesh& 
   for (const Variable& variable : network.variables())
     lines[layer_of(variable.name, names)].parameters +=
         static_cast<size_t>(layout.local_shape(variable).elements()) * sizeof(float);
-  for (const Collective& one : collectives(plan, mesh, reproducible)) {
+  for (const Collective& one : collectives(plan, mesh, numerics)) {
     rank.sent += one.bytes;
     const std::string layer = layer_of(one.node, names);
     if (layer.empty()) {

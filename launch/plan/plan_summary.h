@@ -37,7 +37,7 @@ struct PlanSummary {
 
 /// Of this rank.
 PlanSummary summarise(const Network& network, const StepPlan& plan, const Mesh& mesh, const VariableLayout& layout,
-                      bool reproducible);
+                      Numerics numerics);
 /// Of all stages, as their first ranks have them, on rank 0 of `host`, which all ranks of the mesh call; its memory is
 /// the host's.
 PlanSummary gather_stages(const PlanSummary& mine, const Mesh& mesh, Communicator& host);

@@ -9,10 +9,9 @@
 #include "launch/plan/step.h"
 #include "layers/end.h"
 #include "layers/ops.h"
+#include "parallel/collectives/share.h"
 #include "parallel/pipeline.h"
 #include "parallel/propagate.h"
-#include "parallel/reshard_kernels.h"
-#include "parallel/rows.h"
 #include "parallel/stages.h"
 
 namespace lockstep {
@@ -248,11 +247,8 @@ class Planner {
       step_.plan.turns = turns_of(strategy.schedule, target_.mesh.stage(), strategy.stages(), step_.plan.lanes);
       step_.plan.in_flight = lanes_in_flight(step_.plan.turns);
     }
-    KernelTable kernels = target_.kernels;
-    add_rows_kernels(kernels);
-    add_reduction_kernels(kernels, options_.numerics, target_.mesh, target_.backend, largest_);
-    add_reshard_kernels(kernels, target_.mesh);
-    if (target_.mesh.strategy().stages() > 1) add_pipeline_kernels(kernels, target_.mesh);
+    const KernelTable kernels =
+        with_mesh_ops(target_.mesh, target_.backend, target_.kernels, options_.numerics, largest_);
     finish_plan(step_.plan, kernels, fixed_);
     return std::move(step_);
   }

@@ -10,6 +10,7 @@
 #include "launch/plan/planner.h"
 #include "launch/plan/updates.h"
 #include "layers/ops.h"
+#include "parallel/collectives/rank_sum.h"
 
 namespace lockstep {
 

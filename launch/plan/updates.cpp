@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "parallel/collectives/gather_owned.h"
+#include "parallel/collectives/gather_ranks.h"
 #include "parallel/tree_reduce.h"
 
 namespace lockstep {

@@ -1,11 +1,10 @@
-#include "parallel/reshard.h"
+#include "parallel/collectives/reshard.h"
 
 #include <algorithm>
 
 #include "core/error.h"
 #include "core/plan/memory.h"
 #include "parallel/ordered_reduce.h"
-#include "parallel/reshard_kernels.h"
 
 namespace lockstep {
 
@@ -152,17 +151,7 @@ class Move {
   std::vector<Message> messages_;  // of the lane that runs
 };
 
-}  // namespace
-
-std::optional<size_t> ReshardOp::surrounds(const Type& in, const Type& out) const {
-  const int dim = to.placement.dim;
-  if (from.placement.kind != Kind::Shard || to.placement.kind != Kind::Window || from.placement.dim != dim) return {};
-  const Rows rows(out, dim);
-  const Interval have = from.slices[static_cast<size_t>(member)], want = to.slices[static_cast<size_t>(member)];
-  if (rows.rows != 1 || have.begin < want.begin || have.end > want.end || Rows(in, dim).unit != rows.unit) return {};
-  return rows.offset(within(have, want));
-}
-
+/// What a reshard is known as.
 std::string_view kind_of(const ReshardOp& op) {
   const Kind to = op.to.placement.kind;
   switch (op.from.placement.kind) {
@@ -177,33 +166,45 @@ std::string_view kind_of(const ReshardOp& op) {
   }
 }
 
-size_t sent_bytes(const ReshardOp& op, const Signature& signature, Communicator& comm) {
-  if (op.from.placement == partial && op.to.placement == replicate)
-    return ordered_sent(comm.size(), comm.rank(), signature.in[0].dtype,
-                        static_cast<size_t>(signature.in[0].shape.elements()));
-  return Move(op, signature, comm).sent();
+}  // namespace
+
+std::optional<size_t> ReshardOp::surrounds(const Type& in, const Type& out) const {
+  const int dim = to.placement.dim;
+  if (from.placement.kind != Kind::Shard || to.placement.kind != Kind::Window || from.placement.dim != dim) return {};
+  const Rows rows(out, dim);
+  const Interval have = from.slices[static_cast<size_t>(member)], want = to.slices[static_cast<size_t>(member)];
+  if (rows.rows != 1 || have.begin < want.begin || have.end > want.end || Rows(in, dim).unit != rows.unit) return {};
+  return rows.offset(within(have, want));
 }
 
-void add_reshard_kernels(KernelTable& kernels, const Mesh& mesh) {
-  kernels.add<ReshardOp>([&mesh](const ReshardOp& op, const Signature& signature) {
-    Communicator& comm = mesh.along(static_cast<size_t>(op.axis));
-    const bool capturable = comm.capturable();
-    if (op.from.placement == partial && op.to.placement == replicate) {
-      const Type type = signature.in[0];
-      const auto n = static_cast<size_t>(type.shape.elements());
-      return Kernel{.workspace = ordered_scratch(comm.size(), type.dtype, n),
-                    .run =
-                        [&comm, type, n](Stream& stream, const Args& args) {
-                          stream.copy(args.out[0].data, args.in[0].data, type.bytes());
-                          ordered_all_reduce(comm, type.dtype, args.out[0].data, n, args.workspace, stream);
-                        },
-                    .capturable = capturable};
-    }
-    const auto move = std::make_shared<Move>(op, signature, comm);
-    return Kernel{.workspace = move->workspace(),
-                  .run = [move](Stream& stream, const Args& args) { move->run(stream, args); },
-                  .capturable = capturable};
-  });
+Kernel ReshardOp::make(const Signature& signature, MeshContext& context) const {
+  Communicator& comm = context.mesh.along(static_cast<size_t>(axis));
+  const bool capturable = comm.capturable();
+  if (from.placement == partial && to.placement == replicate) {
+    const Type type = signature.in[0];
+    const auto n = static_cast<size_t>(type.shape.elements());
+    return {.workspace = ordered_scratch(comm.size(), type.dtype, n),
+            .run =
+                [&comm, type, n](Stream& stream, const Args& args) {
+                  stream.copy(args.out[0].data, args.in[0].data, type.bytes());
+                  ordered_all_reduce(comm, type.dtype, args.out[0].data, n, args.workspace, stream);
+                },
+            .capturable = capturable};
+  }
+  const auto move = std::make_shared<Move>(*this, signature, comm);
+  return {.workspace = move->workspace(),
+          .run = [move](Stream& stream, const Args& args) { move->run(stream, args); },
+          .capturable = capturable};
+}
+
+std::optional<Traffic> ReshardOp::traffic(const Signature& signature, const Mesh& mesh, Numerics) const {
+  if (from.placement == replicate) return std::nullopt;
+  Communicator& comm = mesh.along(static_cast<size_t>(axis));
+  const size_t bytes = from.placement == partial && to.placement == replicate
+                           ? ordered_sent(comm.size(), comm.rank(), signature.in[0].dtype,
+                                          static_cast<size_t>(signature.in[0].shape.elements()))
+                           : Move(*this, signature, comm).sent();
+  return Traffic{std::string(kind_of(*this)), {axis}, bytes, 1};
 }
 
 }  // namespace lockstep
