@@ -4,30 +4,49 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=${LOCKSTEP_BUILD:-$root/build}
 
-packages=(g++ cmake ninja-build ccache git libdnnl-dev libopenmpi-dev openmpi-bin libgtest-dev libbenchmark-dev
+packages=(g++ cmake ninja-build git libdnnl-dev libopenmpi-dev openmpi-bin libgtest-dev libbenchmark-dev
   libcli11-dev nlohmann-json3-dev libfmt-dev libspdlog-dev libssl-dev zlib1g-dev
   libhwloc-dev libjpeg-dev libpng-dev liblzma-dev)
+
+# What saves time and is not needed: where it cannot be had, the build goes on without.
+helpful=(ccache)
 
 # cuDNN's C++ interface: headers alone, which NVIDIA ships in a Python wheel.
 cudnn_frontend=nvidia-cudnn-frontend==1.32.0
 
 has_cuda_toolkit() { command -v nvcc >/dev/null || [ -x "${CUDAToolkit_ROOT:-/usr/local/cuda}/bin/nvcc" ]; }
 
-install_packages() {
-  local missing=() package
-  if has_cuda_toolkit; then packages+=(python3-venv); fi
-  for package in "${packages[@]}"; do
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+# Those of the packages named that are not installed.
+missing_of() {
+  local package
+  for package in "$@"; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || echo "$package"
   done
-  [ ${#missing[@]} -eq 0 ] && return
+}
+
+install_packages() {
+  if has_cuda_toolkit; then packages+=(python3-venv); fi
+  local missing wanted
+  missing=($(missing_of "${packages[@]}")) wanted=($(missing_of "${helpful[@]}"))
+  [ $((${#missing[@]} + ${#wanted[@]})) -eq 0 ] && return
   local admin=()
   if [ "$(id -u)" -ne 0 ]; then
-    command -v sudo >/dev/null || { echo "packages are missing (${missing[*]}); install them, or sudo, first" >&2; exit 1; }
+    if ! command -v sudo >/dev/null; then
+      [ ${#missing[@]} -eq 0 ] && return
+      echo "packages are missing (${missing[*]}); install them, or sudo, first" >&2
+      exit 1
+    fi
     admin=(sudo)
   fi
-  echo "installing ${missing[*]}"
-  "${admin[@]}" apt-get update -qq
-  "${admin[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+  local install=("${admin[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends)
+  if [ ${#missing[@]} -gt 0 ]; then
+    echo "installing ${missing[*]}"
+    "${admin[@]}" apt-get update -qq
+    "${install[@]}" "${missing[@]}"
+  fi
+  if [ ${#wanted[@]} -gt 0 ] && ! "${install[@]}" "${wanted[@]}" >/dev/null 2>&1; then
+    echo "going on without ${wanted[*]}, which cannot be installed"
+  fi
 }
 
 fetch_cudnn_frontend() {
