@@ -11,7 +11,6 @@
 #include "parallel/rules.h"
 
 namespace lockstep {
-
 namespace {
 
 using Kind = Placement::Kind;

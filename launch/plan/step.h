@@ -11,6 +11,7 @@
 #include "layers/optimizers/optimizer.h"
 #include "layers/precision.h"
 #include "parallel/buckets.h"
+#include "parallel/collectives/mesh_op.h"
 
 namespace lockstep {
 
