@@ -64,7 +64,7 @@ std::string fitting(std::vector<std::string> start, const Report& r, const std::
   parts.push_back(left);
   const size_t first = parts.size() - 5;
   std::string text = fmt::format("{}", fmt::join(parts, ""));
-  for (const size_t goes : {first + 3, first + 2, first + 1, bar_at, first + 4}) {
+  for (const size_t goes : {first + 3, first + 2, bar_at, first + 1, first + 4}) {
     if (text.size() <= columns) return text;
     parts[goes].clear();
     text = fmt::format("{}", fmt::join(parts, ""));
