@@ -11,6 +11,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 namespace lockstep {
 
@@ -43,30 +45,34 @@ std::string numbers(const Report& r) {
                      r.images_per_second, 100 * r.data_share);
 }
 
-std::string bar(int64_t done, int64_t of) {
-  constexpr int64_t width = 20;
+std::string bar(int64_t done, int64_t of, int64_t width) {
   const int64_t filled = of > 0 ? std::clamp<int64_t>(width * done / of, 0, width) : 0;
   return fmt::format("[{}{}]", std::string(static_cast<size_t>(filled), '='),
                      std::string(static_cast<size_t>(width - filled), ' '));
 }
 
-/// As much as `columns` hold, since a line that wraps could not be redrawn: what matters least goes first, and nothing is
-/// cut off but the last thing that is left.
-std::string fitting(std::vector<std::string> start, const Report& r, const std::string& left, size_t columns) {
-  const std::string loss = fmt::format("  loss {:.4f}", r.loss), metrics = metrics_text(r.metrics, "  ");
-  // In the order of the line; and which goes before which.
-  std::vector<std::string> parts = std::move(start);
-  const size_t bar_at = 2;
-  parts.push_back(loss);
-  parts.push_back(metrics.empty() ? "" : "  " + metrics.substr(0, metrics.find_last_not_of(' ') + 1));
-  parts.push_back(fmt::format("  {:.0f} images/s", r.images_per_second));
-  parts.push_back(fmt::format("  waiting for data {:.0f} %", 100 * r.data_share));
-  parts.push_back(left);
-  const size_t first = parts.size() - 5;
+/// As much as `columns` hold, since a line that wraps could not be redrawn: what matters least goes first.
+std::string fitting(const Report& r, const std::string& where, int64_t of, const std::string& steps,
+                    const std::string& left, size_t columns) {
+  const std::string metrics = metrics_text(r.metrics, "  ");
+  enum { bar_at = 1, metrics_at = 4, speed_at, data_at, left_at };
+  std::vector<std::string> parts{where + " ",
+                                 bar(r.step_in_epoch + 1, of, 20) + " ",
+                                 steps,
+                                 fmt::format("  loss {:.4f}", r.loss),
+                                 metrics.empty() ? "" : "  " + metrics.substr(0, metrics.find_last_not_of(' ') + 1),
+                                 fmt::format("  {:.0f} images/s", r.images_per_second),
+                                 fmt::format("  waiting for data {:.0f} %", 100 * r.data_share),
+                                 left};
   std::string text = fmt::format("{}", fmt::join(parts, ""));
-  for (const size_t goes : {first + 3, first + 2, bar_at, first + 1, first + 4}) {
-    if (text.size() <= columns) return text;
-    parts[goes].clear();
+  for (const auto& [part, becomes] : {std::pair<size_t, std::string>{data_at, ""},
+                                      {speed_at, ""},
+                                      {bar_at, bar(r.step_in_epoch + 1, of, 10) + " "},
+                                      {bar_at, " "},
+                                      {metrics_at, ""},
+                                      {left_at, ""}}) {
+    if (text.size() <= columns) break;
+    parts[part] = becomes;
     text = fmt::format("{}", fmt::join(parts, ""));
   }
   text.resize(std::min(text.size(), columns));
@@ -104,8 +110,7 @@ void Progress::step(const Report& r) {
   const int64_t of = std::min(r.steps_per_epoch, options_.steps - (r.step - r.step_in_epoch));
   const std::string steps = fmt::format("step {}/{}", r.step_in_epoch + 1, of);
   if (terminal_) {
-    fmt::print(options_.out, "\r\x1b[K{}",
-               fitting({where, " ", bar(r.step_in_epoch + 1, of), " ", steps}, r, left, columns(options_.out) - 1));
+    fmt::print(options_.out, "\r\x1b[K{}", fitting(r, where, of, steps, left, columns(options_.out) - 1));
     drawn_ = true;
   } else {
     fmt::print(options_.out, "{}  {}  {}{}\n", where, steps, numbers(r), left);
