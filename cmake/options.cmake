@@ -45,8 +45,8 @@ add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:${strict}>")
 add_compile_options("$<$<COMPILE_LANGUAGE:CUDA>:--fmad=false;--extended-lambda>")
 add_compile_definitions("$<$<COMPILE_LANGUAGE:CUDA>:FMT_USE_CONSTEXPR=1>" "$<$<COMPILE_LANGUAGE:CUDA>:FMT_CONSTEVAL=>")
 
-# With ccache, where it is found, what was compiled once is not compiled again, in this folder or in another copy of the
-# repository: paths are taken relative to it, and precompiled headers and __TIME__ are no reason to miss.
+# With ccache, where it is found, what was compiled once is not compiled again: precompiled headers and __TIME__ are no
+# reason to miss. In another copy of the repository only what uses no precompiled header is found again, by relative paths.
 find_program(LOCKSTEP_CCACHE ccache DOC "ccache, to compile nothing twice; empty: none")
 if(LOCKSTEP_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1
