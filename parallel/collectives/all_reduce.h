@@ -1,6 +1,8 @@
 // Sums of a range over the ranks.
 #pragma once
 
+#include <fmt/ranges.h>
+
 #include "parallel/collectives/mesh_op.h"
 #include "parallel/collectives/reduce.h"
 #include "parallel/tree_reduce.h"
