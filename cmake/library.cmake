@@ -2,6 +2,8 @@
 add_library(lockstep_library INTERFACE)
 set_target_properties(lockstep_library PROPERTIES EXPORT_NAME lockstep)
 target_link_libraries(lockstep_library INTERFACE lockstep_launch lockstep_cuda)
+# Inline functions of the headers round as they do in the library.
+target_compile_options(lockstep_library INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>)
 add_library(lockstep::lockstep ALIAS lockstep_library)
 
 # What a program includes: <lockstep/lockstep.h>, and <lockstep/version.h>.

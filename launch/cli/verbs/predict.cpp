@@ -115,8 +115,7 @@ Asked open(const Options& options, const Trained& trained, Runtime& runtime) {
     if (const auto [black, white] = trained.range; black < 0 || white > 1)
       throw InputError(
           "{}: the model was trained on arrays of floats from {} to {}, image files are read as 0 to 1: give the "
-          "images "
-          "as such an array (--data npy:IMAGES,LABELS)",
+          "images as such an array (--data npy:IMAGES,LABELS)",
           options.files[0], black, white);
     const Shape image = trained.network.input_shape();
     DataOptions how = data_options(options, runtime);
