@@ -1,10 +1,10 @@
 // The tests' own helpers: each comparison that other tests rely on must also be able to fail.
 #include <limits>
 
-#include "tests/op_check.h"
-#include "tests/run_command.h"
-#include "tests/source_files.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/op_check.h"
+#include "tests/support/run_command.h"
+#include "tests/support/source_files.h"
+#include "tests/support/temporary_folder.h"
 
 namespace lockstep::test {
 namespace {

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "tests/source_files.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/source_files.h"
+#include "tests/support/temporary_folder.h"
 
 namespace lockstep::test {
 namespace {
@@ -19,7 +19,24 @@ namespace fs = std::filesystem;
 /// Lower ones first. A folder that is not named here belongs to the one around it.
 const std::vector<std::string> rooms{
     "core",
+    "layers/base",
+    "layers/activations",
+    "layers/normalization",
+    "layers/optimizers/formulas",
+    "layers/optimizers",
+    "layers/losses",
+    "layers/metrics",
+    "layers/reshaping",
+    "layers/pooling",
+    "layers/merging",
+    "layers/regularization",
+    "layers/linear",
     "layers",
+    "layers/cpu",
+    "layers/cuda",
+    "layers/network",
+    "layers/passes",
+    "layers/zoo",
     "parallel",
     "launch/files",
     "launch/host",
@@ -95,9 +112,9 @@ TEST(Rooms, NegativeControlUpwardIncludesAreFound) {
   write("launch/plan/step.h", "#include \"core/op.h\"\n#include \"launch/data/image/jpeg.h\"\n");
   write("launch/data/image/jpeg.h", "#include \"launch/files/gzip.h\"\n");
   write("launch/files/gzip.h", "#include \"launch/plan/step.h\"\n");
-  write("core/op.h", "#include \"layers/layer.h\"\n");
-  write("layers/layer.h", "");
-  const std::vector<std::string> expected{"core/op.h includes layers/layer.h, which lies above it",
+  write("core/op.h", "#include \"layers/base/layer.h\"\n");
+  write("layers/base/layer.h", "");
+  const std::vector<std::string> expected{"core/op.h includes layers/base/layer.h, which lies above it",
                                           "launch/files/gzip.h includes launch/plan/step.h, which lies above it"};
   EXPECT_EQ(upward(folder.path()), expected);
 }

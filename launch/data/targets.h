@@ -4,7 +4,7 @@
 #include <string>
 
 #include "launch/data/dataset.h"
-#include "layers/loss.h"
+#include "layers/losses/loss.h"
 
 namespace lockstep {
 

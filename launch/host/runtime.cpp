@@ -17,6 +17,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "parallel/comm/gather.h"
+#include "parallel/comm/launcher.h"
 #include "parallel/comm/local.h"
 #include "parallel/comm/mpi.h"
 

@@ -3,8 +3,8 @@
 #include <numeric>
 
 #include "core/log.h"
-#include "layers/fuse.h"
-#include "layers/split_norms.h"
+#include "layers/passes/fuse.h"
+#include "layers/passes/split_norms.h"
 
 namespace lockstep {
 

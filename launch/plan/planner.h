@@ -7,7 +7,7 @@
 #include "core/error.h"
 #include "core/step_state.h"
 #include "launch/plan/step.h"
-#include "layers/end.h"
+#include "layers/network/end.h"
 #include "layers/ops.h"
 #include "parallel/collectives/share.h"
 #include "parallel/pipeline.h"

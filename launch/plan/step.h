@@ -6,10 +6,10 @@
 
 #include "core/plan/step_plan.h"
 #include "launch/plan/variables.h"
-#include "layers/loss.h"
-#include "layers/metric.h"
+#include "layers/losses/loss.h"
+#include "layers/metrics/metric.h"
 #include "layers/optimizers/optimizer.h"
-#include "layers/precision.h"
+#include "layers/passes/precision.h"
 #include "parallel/buckets.h"
 #include "parallel/collectives/mesh_op.h"
 

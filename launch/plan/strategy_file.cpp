@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "layers/json_lines.h"
+#include "layers/network/json_lines.h"
 
 namespace lockstep {
 

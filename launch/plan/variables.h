@@ -7,7 +7,7 @@
 
 #include "core/plan/executor.h"
 #include "launch/files/sha256.h"
-#include "layers/network.h"
+#include "layers/network/network.h"
 #include "layers/optimizers/loss_scale.h"
 #include "parallel/mesh.h"
 #include "parallel/propagate.h"

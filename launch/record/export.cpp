@@ -4,7 +4,7 @@
 #include <array>
 
 #include "core/error.h"
-#include "layers/group_norm.h"
+#include "layers/normalization/group_norm.h"
 
 namespace lockstep {
 

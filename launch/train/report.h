@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "layers/metric.h"
+#include "layers/metrics/metric.h"
 
 namespace lockstep {
 

@@ -1,4 +1,4 @@
-// The CPU's kernels: one `make` an operator, each defined in layers/cpu/<op>.cpp, all listed in layers/list.inc.
+// The CPU's kernels: one `make` an operator, each defined in layers/cpu/<room>/<op>.cpp, all listed in layers/list.inc.
 #pragma once
 
 #include "core/kernel.h"

@@ -1,4 +1,4 @@
-// The CUDA kernels: one `make` an operator, each defined in layers/cuda/<op>.cu, all listed in layers/list.inc.
+// The CUDA kernels: one `make` an operator, each defined in layers/cuda/<room>/<op>.cu, all listed in layers/list.inc.
 #pragma once
 
 #include <filesystem>

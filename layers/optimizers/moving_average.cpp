@@ -1,8 +1,8 @@
 #include "layers/optimizers/moving_average.h"
 
 #include "core/error.h"
-#include "layers/check.h"
-#include "layers/moments.h"
+#include "layers/base/check.h"
+#include "layers/normalization/moments.h"
 
 namespace lockstep {
 

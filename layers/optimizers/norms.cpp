@@ -4,7 +4,7 @@
 #include <bit>
 
 #include "core/error.h"
-#include "layers/check.h"
+#include "layers/base/check.h"
 
 namespace lockstep {
 

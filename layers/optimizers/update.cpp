@@ -1,7 +1,7 @@
 #include "layers/optimizers/update.h"
 
 #include "core/error.h"
-#include "layers/check.h"
+#include "layers/base/check.h"
 #include "layers/optimizers/loss_scale.h"
 
 namespace lockstep {

@@ -4,13 +4,13 @@
 #include <variant>
 
 #include "core/op.h"
-#include "layers/optimizers/adagrad.h"
-#include "layers/optimizers/adam.h"
-#include "layers/optimizers/around.h"
-#include "layers/optimizers/lamb.h"
-#include "layers/optimizers/lars.h"
-#include "layers/optimizers/rmsprop.h"
-#include "layers/optimizers/sgd.h"
+#include "layers/optimizers/formulas/adagrad.h"
+#include "layers/optimizers/formulas/adam.h"
+#include "layers/optimizers/formulas/around.h"
+#include "layers/optimizers/formulas/lamb.h"
+#include "layers/optimizers/formulas/lars.h"
+#include "layers/optimizers/formulas/rmsprop.h"
+#include "layers/optimizers/formulas/sgd.h"
 
 namespace lockstep {
 

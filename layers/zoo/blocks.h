@@ -2,7 +2,7 @@
 // that weights trained there give the same outputs here. Pure functions: any thread.
 #pragma once
 
-#include "layers/network.h"
+#include "layers/network/network.h"
 #include "layers/ops.h"
 
 namespace lockstep {

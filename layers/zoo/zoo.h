@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "layers/network.h"
+#include "layers/network/network.h"
 
 namespace lockstep {
 

@@ -1,8 +1,8 @@
+#include "parallel/comm/launcher.h"
+
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
-
-#include "parallel/comm/mpi.h"
 
 namespace lockstep {
 namespace {

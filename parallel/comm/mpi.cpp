@@ -16,6 +16,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "parallel/comm/launcher.h"
 
 namespace lockstep {
 namespace {

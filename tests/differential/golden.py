@@ -1,4 +1,4 @@
-"""Makes tests/golden/differential.json, which tests/differential_golden_test.cpp reads: some networks, drawn so that
+"""Makes tests/golden/differential.json, which tests/launch/train/differential_golden_test.cpp reads: some networks, drawn so that
 every layer, optimizer, schedule and loss is there, and what PyTorch in double precision makes of them.
 
 Of each variable's change it keeps four sums with random signs, and how far each may be off: a wrong element shows in

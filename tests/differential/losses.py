@@ -1,4 +1,4 @@
-"""The losses as layers/loss.h states them: each sample's mean over its pixels or numbers, [N]."""
+"""The losses as layers/losses/loss.h states them: each sample's mean over its pixels or numbers, [N]."""
 
 import torch
 import torch.nn.functional as F

@@ -9,8 +9,8 @@
 #include "core/cuda/cuda.h"
 #include "core/cuda/launch.cuh"
 #include "tests/emulator/emulator.h"
-#include "tests/errors.h"
-#include "tests/watchdog.h"
+#include "tests/support/errors.h"
+#include "tests/support/watchdog.h"
 
 namespace lockstep::cuda {
 

@@ -6,11 +6,11 @@
 #include "core/cuda/check.h"
 #include "core/cuda/streams.h"
 #include "core/plan/memory.h"
-#include "layers/conv2d.h"
 #include "layers/cpu/kernels.h"
 #include "layers/cuda/context.h"
 #include "layers/cuda/device.cuh"
-#include "layers/dense.h"
+#include "layers/linear/conv2d.h"
+#include "layers/linear/dense.h"
 #include "tests/emulator/device.h"
 
 namespace lockstep {

@@ -11,15 +11,16 @@
 #include "launch/data/image/packed.h"
 #include "launch/data/readers/cifar.h"
 #include "launch/data/readers/idx.h"
-#include "launch/data/readers/npy.h"
+#include "launch/data/readers/arrays.h"
+#include "launch/data/readers/npz.h"
 #include "launch/data/readers/open.h"
 #include "launch/files/gzip.h"
 #include "launch/files/xz.h"
 #include "launch/record/weights_file.h"
 #include "layers/ops.h"
-#include "tests/golden_files.h"
-#include "tests/source_files.h"
-#include "tests/temporary_folder.h"
+#include "tests/launch/data/golden_files.h"
+#include "tests/support/source_files.h"
+#include "tests/support/temporary_folder.h"
 
 namespace lockstep::fuzz {
 
@@ -113,12 +114,12 @@ void read_npy(std::span<const uint8_t> bytes) {
   Array labels{.kind = 'u', .size = 1, .shape = {array.shape.empty() ? 0 : array.shape[0]}, .bytes = {}};
   if (labels.shape[0] > most_work) return;
   labels.bytes.resize(static_cast<size_t>(labels.shape[0]));
-  read_all(array_dataset(array, labels, 1, "x"));
+  read_all(array_dataset(array, labels, 1));
 }
 void read_npz(std::span<const uint8_t> bytes) {
   auto arrays = parse_npz(bytes, "x", {"x_train", "y_train"});
   if (arrays.contains("x_train") && arrays.contains("y_train"))
-    read_all(array_dataset(arrays["x_train"], arrays["y_train"], 1, "x"));
+    read_all(array_dataset(arrays["x_train"], arrays["y_train"], 1));
 }
 std::vector<Bytes> npy_seeds() {
   std::vector<Bytes> all;

@@ -1,5 +1,5 @@
 // What reads bytes that anyone may have made, each as one function of the bytes. Used by libFuzzer (fuzzer.cpp) and by
-// a test that needs no such tool (tests/fuzz_test.cpp). One thread.
+// a test that needs no such tool (tests/fuzz/fuzz_test.cpp). One thread.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 """Makes layers.json: outputs and gradients of single layers in PyTorch, in double precision, from inputs and weights given
-by formulas that tests/layers_golden_test.cpp has too.
+by formulas that tests/layers/layers_golden_test.cpp has too.
 
 usage: make_layers.py > layers.json        (versions used are written into the file)
 """

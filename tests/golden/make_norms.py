@@ -1,6 +1,6 @@
 """Makes norms.json: layer and group normalisation and PReLU with all gradients in PyTorch, in double precision.
 
-Tensors are made by formulas, which tests/op_group_norm_test.cpp repeats; channels are last.
+Tensors are made by formulas, which tests/layers/operators/op_group_norm_test.cpp repeats; channels are last.
 
 usage: make_norms.py > norms.json        (versions used are written into the file)
 """

@@ -1,5 +1,5 @@
 """Makes statistics.json: what PyTorch's batch norms keep of some batches, the last one short, in double precision, from
-images given by a formula that tests/moving_statistics_test.cpp has too; and, for negative controls, what other formulas
+images given by a formula that tests/launch/plan/moving_statistics_test.cpp has too; and, for negative controls, what other formulas
 would have kept.
 
 usage: make_statistics.py > statistics.json        (versions used are written into the file)

@@ -1,5 +1,5 @@
 """Makes zoo.json: what torchvision's models say of an image, in double precision, with weights given by formulas that
-tests/zoo_test.cpp has too. Weights are numbered in the order in which the models compute.
+tests/layers/zoo_test.cpp has too. Weights are numbered in the order in which the models compute.
 
 usage: make_zoo.py > zoo.json        (wants torchvision; versions used are written into the file)
 """

@@ -8,8 +8,8 @@
 #include <typeindex>
 #include <vector>
 
-#include "layers/window.h"
-#include "tests/op_check.h"
+#include "layers/base/window.h"
+#include "tests/support/op_check.h"
 
 namespace lockstep::test {
 

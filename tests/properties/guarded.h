@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "tests/test_backend.h"
+#include "tests/support/test_backend.h"
 
 namespace lockstep::test {
 

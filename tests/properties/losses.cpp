@@ -3,7 +3,7 @@
 #include <functional>
 
 #include "core/step_state.h"
-#include "layers/loss_inputs.h"
+#include "layers/losses/loss_inputs.h"
 #include "layers/optimizers/loss_scale.h"
 #include "tests/properties/case.h"
 

@@ -4,9 +4,9 @@
 #include <omp.h>
 
 #include "core/kernel.h"
-#include "layers/avg_pool.h"
-#include "layers/max_pool.h"
-#include "layers/relu.h"
+#include "layers/activations/relu.h"
+#include "layers/pooling/avg_pool.h"
+#include "layers/pooling/max_pool.h"
 
 namespace lockstep::test {
 

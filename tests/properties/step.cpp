@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "layers/moments.h"
+#include "layers/normalization/moments.h"
 #include "layers/optimizers/loss_scale.h"
 #include "layers/optimizers/norms.h"
 #include "tests/properties/case.h"

@@ -9,7 +9,7 @@
 #include <filesystem>
 
 #include "core/error.h"
-#include "layers/json_lines.h"
+#include "layers/network/json_lines.h"
 #include "parallel/comm/gather.h"
 
 namespace lockstep::cli {

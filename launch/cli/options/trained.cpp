@@ -3,7 +3,7 @@
 #include <fmt/ranges.h>
 
 #include "core/error.h"
-#include "layers/json_lines.h"
+#include "layers/network/json_lines.h"
 
 namespace lockstep::cli {
 

@@ -11,7 +11,7 @@
 #include "launch/cli/verbs/verbs.h"
 #include "launch/files/durable.h"
 #include "launch/record/checkpoint.h"
-#include "layers/end.h"
+#include "layers/network/end.h"
 
 namespace lockstep::cli {
 

@@ -1,10 +1,12 @@
+#include "launch/data/readers/arrays.h"
+
 #include <algorithm>
 #include <mutex>
 
 #include "core/error.h"
 #include "core/log.h"
 #include "launch/data/byte_images.h"
-#include "launch/data/readers/npy.h"
+#include "launch/data/readers/npz.h"
 #include "launch/files/gzip.h"
 #include "launch/files/sha256.h"
 
@@ -58,18 +60,18 @@ class Arrays final : public Dataset {
   mutable ValueRange range_;
 };
 
-std::vector<int32_t> read_labels(const Array& labels, int64_t count, const std::string& where) {
+std::vector<int32_t> read_labels(const Array& labels, int64_t count) {
   const auto& s = labels.shape;
   const bool column = s.size() == 2 && s[1] == 1;
   if ((s.size() != 1 && !column) || s[0] != count || (labels.kind != 'u' && labels.kind != 'i' && labels.kind != 'b'))
-    throw InputError("{}: labels are {}, expected [{}] or [{}, 1] of whole numbers", where, shape_text(labels), count,
-                     count);
+    throw InputError("{}: labels are {}, expected [{}] or [{}, 1] of whole numbers", labels.where, shape_text(labels),
+                     count, count);
   constexpr int64_t most = (1 << 20) - 1;
   std::vector<int32_t> result;
   for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
     const int64_t label = labels.whole(i);
     if (label < 0 || label > most)
-      throw InputError("{}: label {} of sample {}, expected 0 to {}", where, label, i, most);
+      throw InputError("{}: label {} of sample {}, expected 0 to {}", labels.where, label, i, most);
     result.push_back(static_cast<int32_t>(label));
   }
   return result;
@@ -96,7 +98,7 @@ void put_channels_last(Array& images) {
 }
 
 /// Array images of four sides are read as `channels` says.
-void arrange(Array& images, Channels channels, const std::string& where) {
+void arrange(Array& images, Channels channels) {
   const auto& s = images.shape;
   if (s.size() != 4) return;
   const auto colours = [](int64_t side) { return side == 1 || side == 3; };
@@ -106,21 +108,22 @@ void arrange(Array& images, Channels channels, const std::string& where) {
     log().warn(
         "{}: images are {}, read as {} row{} and {} columns of {} channels; --channels-first reads them as {} "
         "channel{} of {} rows and {} columns",
-        where, shape_text(images), s[1], s[1] == 1 ? "" : "s", s[2], s[3], s[1], s[1] == 1 ? "" : "s", s[2], s[3]);
+        images.where, shape_text(images), s[1], s[1] == 1 ? "" : "s", s[2], s[3], s[1], s[1] == 1 ? "" : "s", s[2],
+        s[3]);
 }
 
 }  // namespace
 
-std::shared_ptr<const Dataset> array_dataset(Array images, Array labels, int least_classes, const std::string& where) {
+std::shared_ptr<const Dataset> array_dataset(Array images, Array labels, int least_classes) {
   const auto& s = images.shape;
   const bool values = (images.kind == 'u' && images.size == 1) || (images.kind == 'f' && images.size >= 4);
   if (s.size() < 3 || s.size() > 4 || !values)
-    throw InputError("{}: images are {}, expected [N, H, W] or [N, H, W, C] of u1 (0 to 255), f4 or f8", where,
+    throw InputError("{}: images are {}, expected [N, H, W] or [N, H, W, C] of u1 (0 to 255), f4 or f8", images.where,
                      shape_text(images));
   if (std::ranges::min(s) < 1 || images.elements() / s[0] > INT32_MAX / 4)
-    throw InputError("{}: images are {}, expected sides from 1 and images of less than 2 GiB", where,
+    throw InputError("{}: images are {}, expected sides from 1 and images of less than 2 GiB", images.where,
                      shape_text(images));
-  std::vector<int32_t> read = read_labels(labels, s[0], where);
+  std::vector<int32_t> read = read_labels(labels, s[0]);
   const int classes = std::max(least_classes, std::ranges::max(read) + 1);
   return std::make_shared<Arrays>(std::move(images), std::move(read), classes);
 }
@@ -131,8 +134,8 @@ Data open_npy(const std::string& files, Channels channels) {
     throw InputError("data 'npy:{}', expected npy:IMAGES.npy,LABELS.npy", files);
   const std::string images = files.substr(0, comma), labels = files.substr(comma + 1);
   Array read = parse_npy(read_file(images), images);
-  arrange(read, channels, images);
-  return {"npy:" + files, array_dataset(std::move(read), parse_npy(read_file(labels), labels), 1, images), nullptr};
+  arrange(read, channels);
+  return {"npy:" + files, array_dataset(std::move(read), parse_npy(read_file(labels), labels), 1), nullptr};
 }
 
 Data open_npz(const std::filesystem::path& file, Channels channels) {
@@ -145,14 +148,14 @@ Data open_npz(const std::filesystem::path& file, Channels channels) {
     return std::move(found->second);
   };
   Array x_train = take("x_train"), y_train = take("y_train");
-  arrange(x_train, channels, file.string());
+  arrange(x_train, channels);
   if (!arrays.contains("x_test") && !arrays.contains("y_test"))
-    return {"npz:" + file.string(), array_dataset(std::move(x_train), std::move(y_train), 1, file.string()), nullptr};
+    return {"npz:" + file.string(), array_dataset(std::move(x_train), std::move(y_train), 1), nullptr};
   Array x_test = take("x_test"), y_test = take("y_test");
-  if (channels == Channels::first) arrange(x_test, channels, file.string());
+  if (channels == Channels::first) arrange(x_test, channels);
   const int whole = y_test.kind == 'f' || y_train.kind == 'f' ? 1 : std::max(largest(y_train), largest(y_test)) + 1;
-  Data data{"npz:" + file.string(), array_dataset(std::move(x_train), std::move(y_train), whole, file.string()),
-            array_dataset(std::move(x_test), std::move(y_test), whole, file.string())};
+  Data data{"npz:" + file.string(), array_dataset(std::move(x_train), std::move(y_train), whole),
+            array_dataset(std::move(x_test), std::move(y_test), whole)};
   if (data.test->image_shape() != data.train->image_shape())
     throw InputError("{}: training images are {}, test images {}", file.string(), data.train->image_shape().str(),
                      data.test->image_shape().str());

@@ -130,6 +130,7 @@ Array parse_npy(std::vector<uint8_t> bytes, const std::string& file) {
   const std::string where = file + ": byte " + std::to_string(begin);
 
   Array array;
+  array.where = file;
   const bool big_endian = parse_type(entry(header, "'descr'"), array, where);
   array.shape = parse_shape(entry(header, "'shape'"), where);
   const std::string_view order = entry(header, "'fortran_order'");

@@ -1,9 +1,10 @@
+#include "launch/data/readers/npz.h"
+
 #include <zlib.h>
 
 #include <algorithm>
 
 #include "core/error.h"
-#include "launch/data/readers/npy.h"
 
 namespace lockstep {
 

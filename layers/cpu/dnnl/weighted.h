@@ -5,8 +5,8 @@
 
 #include "core/kernel.h"
 #include "core/plan/memory.h"
+#include "layers/cpu/activations/relu.h"
 #include "layers/cpu/dnnl/primitive.h"
-#include "layers/cpu/relu.h"
 
 namespace lockstep::cpu {
 

@@ -1,8 +1,0 @@
-#include "layers/cpu/tile_gemm_loops.h"
-
-namespace lockstep::cpu {
-
-using Floats8 = float __attribute__((vector_size(32)));
-const TileGemm tile_gemm_8 = Loops<Floats8>::all;
-
-}  // namespace lockstep::cpu
