@@ -90,6 +90,7 @@ class Meter {
     last_.images_per_second = static_cast<double>(started.samples) / seconds;
     last_.data_share = std::min(started.waited / seconds, 1.0);
     totals_.add(result);
+    last_.epoch_so_far = totals_.means();
     timed_ += started.samples;
     waited_ += started.waited;
     return last_;
@@ -255,7 +256,10 @@ class FitLoop {
     Report report = meter_.end_epoch();
     const FitOptions& options = job_.options;
     if (options.validation_data && (report.epoch + 1) % options.validation_freq == 0)
-      report.validation = evaluate_rank(options.validation_data, options.run, job_.workers, trainer_, memory_);
+      report.validation = evaluate_rank(
+          options.validation_data, options.run, job_.workers, trainer_, memory_, [&](int64_t done, int64_t steps) {
+            training_.show([&](Callback& c) { c.on_validation_step(training_, report, done, steps); });
+          });
     training_.call(on_epochs, [&](Callback& c) { c.on_epoch_end(training_, report); });
     fitted_.history.epochs.push_back(report);
     ++epochs_ended_;
@@ -295,14 +299,17 @@ Fitted fit_rank(const FitJob& job, RankContext& rank, Trainer& trainer, Device& 
 }
 
 Evaluation evaluate_rank(std::shared_ptr<const Dataset> data, const RunOptions& options, int workers, Trainer& trainer,
-                         HostMemory& memory) {
+                         HostMemory& memory, const std::function<void(int64_t, int64_t)>& step_ended) {
   FeedOptions feeding = feed_options(options, trainer.mesh(), workers);
   feeding.target = trainer.sample_target();
   feeding.steps = (data->size() + options.batch - 1) / options.batch;
   feeding.memory = &memory;
   BatchFeed feed(std::move(data), feeding);
   Totals totals(trainer.measures());
-  for (int64_t i = 0; i < feeding.steps; ++i) totals.add(trainer.evaluate(feed.next()));
+  for (int64_t i = 0; i < feeding.steps; ++i) {
+    totals.add(trainer.evaluate(feed.next()));
+    if (step_ended) step_ended(i + 1, feeding.steps);
+  }
   return totals.means();
 }
 

@@ -2,6 +2,7 @@
 // are called. Used by the rank's own thread; all ranks call together.
 #pragma once
 
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 
 #include "launch/host/host_memory.h"
@@ -36,8 +37,8 @@ FeedOptions feed_options(const RunOptions& options, const Mesh& mesh, int worker
 
 Fitted fit_rank(const FitJob& job, RankContext& rank, Trainer& trainer, Device& device);
 
-/// Means over the data set. No step may be under way.
+/// Means over the data set. No step may be under way. Calls step_ended(done, of) after each of the evaluation's.
 Evaluation evaluate_rank(std::shared_ptr<const Dataset> data, const RunOptions& options, int workers, Trainer& trainer,
-                         HostMemory& memory);
+                         HostMemory& memory, const std::function<void(int64_t, int64_t)>& step_ended = {});
 
 }  // namespace lockstep

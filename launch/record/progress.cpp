@@ -40,9 +40,8 @@ bool is_terminal(std::FILE* out) {
   return !error && (target.native().starts_with("/dev/pts/") || target.native().starts_with("/dev/tty"));
 }
 
-std::string numbers(const Report& r) {
-  return fmt::format("loss {:.4f}  {}{:.0f} images/s  waiting for data {:.0f} %", r.loss, metrics_text(r.metrics, "  "),
-                     r.images_per_second, 100 * r.data_share);
+std::string speed(const Report& r) {
+  return fmt::format("{:.0f} images/s  waiting for data {:.0f} %", r.images_per_second, 100 * r.data_share);
 }
 
 std::string bar(int64_t done, int64_t of, int64_t width) {
@@ -54,13 +53,13 @@ std::string bar(int64_t done, int64_t of, int64_t width) {
 /// As much as `columns` hold, since a line that wraps could not be redrawn: what matters least goes first.
 std::string fitting(const Report& r, const std::string& where, int64_t of, const std::string& steps,
                     const std::string& left, size_t columns) {
-  const std::string metrics = metrics_text(r.metrics, "  ");
+  const std::string metrics = metrics_text(r.epoch_so_far.metrics, "", "  ");
   enum { bar_at = 1, metrics_at = 4, speed_at, data_at, left_at };
   std::vector<std::string> parts{where + " ",
                                  bar(r.step_in_epoch + 1, of, 20) + " ",
                                  steps,
-                                 fmt::format("  loss {:.4f}", r.loss),
-                                 metrics.empty() ? "" : "  " + metrics.substr(0, metrics.find_last_not_of(' ') + 1),
+                                 fmt::format("  loss {:.4f}", r.epoch_so_far.loss),
+                                 metrics,
                                  fmt::format("  {:.0f} images/s", r.images_per_second),
                                  fmt::format("  waiting for data {:.0f} %", 100 * r.data_share),
                                  left};
@@ -95,30 +94,55 @@ Progress::Progress(ProgressOptions options)
   last_ = start_;
 }
 
-void Progress::step(const Report& r) {
-  if (options_.quiet) return;
+bool Progress::due() {
+  if (options_.quiet) return false;
   const double now = options_.clock();
-  if (now - last_ < (terminal_ ? redraw_interval : options_.interval)) return;
+  if (now - last_ < (terminal_ ? redraw_interval : options_.interval)) return false;
   last_ = now;
+  return true;
+}
+
+void Progress::show(const std::string& drawn, const std::string& plain) {
+  if (terminal_)
+    fmt::print(options_.out, "\r\x1b[K{}", drawn);
+  else
+    fmt::print(options_.out, "{}\n", plain);
+  drawn_ = terminal_;
+  std::fflush(options_.out);
+}
+
+void Progress::step(const Report& r) {
+  if (!due()) return;
   const int64_t done = r.step + 1 - options_.first_step;
   const std::string left = done > 0
-                               ? fmt::format("  {} left", duration((now - start_) / static_cast<double>(done) *
+                               ? fmt::format("  {} left", duration((last_ - start_) / static_cast<double>(done) *
                                                                    static_cast<double>(options_.steps - r.step - 1)))
                                : "";
   const std::string where = fmt::format("epoch {}/{}", r.epoch + 1, r.epochs);
   // The run may end within the epoch.
   const int64_t of = std::min(r.steps_per_epoch, options_.steps - (r.step - r.step_in_epoch));
   const std::string steps = fmt::format("step {}/{}", r.step_in_epoch + 1, of);
-  if (terminal_) {
-    fmt::print(options_.out, "\r\x1b[K{}", fitting(r, where, of, steps, left, columns(options_.out) - 1));
-    drawn_ = true;
-  } else {
-    fmt::print(options_.out, "{}  {}  {}{}\n", where, steps, numbers(r), left);
-  }
-  std::fflush(options_.out);
+  show(fitting(r, where, of, steps, left, columns(options_.out) - 1),
+       fmt::format("{}  {}  loss {:.4f}  {}{}{}", where, steps, r.epoch_so_far.loss,
+                   metrics_text(r.epoch_so_far.metrics, "  "), speed(r), left));
 }
 
-void Progress::epoch(const Report& r) { line(fmt::format("epoch {}/{}  {}", r.epoch + 1, r.epochs, numbers(r))); }
+void Progress::validation(const Report& r, int64_t done, int64_t steps) {
+  if (!due()) return;
+  const std::string where = fmt::format("epoch {}/{}", r.epoch + 1, r.epochs);
+  const std::string text = fmt::format("validation step {}/{}", done, steps);
+  std::string drawn = fmt::format("{} {} {}", where, bar(done, steps, 20), text);
+  drawn.resize(std::min(drawn.size(), columns(options_.out) - 1));
+  show(drawn, fmt::format("{}  {}", where, text));
+}
+
+void Progress::epoch(const Report& r) {
+  std::string text =
+      fmt::format("epoch {}/{}  loss {:.4f}  {}", r.epoch + 1, r.epochs, r.loss, metrics_text(r.metrics, "  "));
+  if (r.validation)
+    text += fmt::format("val_loss {:.4f}  {}", r.validation->loss, metrics_text(r.validation->metrics, "  ", "val_"));
+  line(text + speed(r));
+}
 
 void Progress::line(std::string_view text) {
   if (options_.quiet) return;

@@ -26,14 +26,19 @@ class Progress {
  public:
   explicit Progress(ProgressOptions options);
 
-  /// Shows a step where the last one shown is long enough ago.
+  /// Shows a step, with the means of its epoch so far, where the last one shown is long enough ago.
   void step(const Report& report);
+  /// Shows how far the validation after an epoch is, likewise.
+  void validation(const Report& report, int64_t done, int64_t steps);
   /// Shows the epoch on a line that stays.
   void epoch(const Report& report);
   /// A line of its own, above the bar.
   void line(std::string_view text);
 
  private:
+  /// Whether the last line is long enough ago; then the next counts from now.
+  bool due();
+  void show(const std::string& drawn, const std::string& plain);
   void clear();
 
   ProgressOptions options_;

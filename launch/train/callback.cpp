@@ -11,7 +11,7 @@ CallbackStates states_of(const Callbacks& callbacks) {
 }
 
 void restore_states(const Callbacks& callbacks, const CallbackStates& states) {
-  std::map<std::string, size_t> next;  // by name: behind the state that was given last
+  std::map<std::string, size_t> next;  // by name: after the state that was given last
   for (const auto& callback : callbacks) {
     size_t& at = next[callback->name()];
     while (at < states.size() && states[at].first != callback->name()) ++at;

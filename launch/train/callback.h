@@ -45,7 +45,7 @@ class Training {
   /// have changed it already.
   virtual Weights weights() = 0;
   virtual Snapshot snapshot() = 0;
-  /// Acts: behind the steps that are under way. Throws InputError that names a variable that is missing, unknown or of
+  /// Acts: after the steps that are under way. Throws InputError that names a variable that is missing, unknown or of
   /// another size.
   virtual void set_weights(const Weights& weights) = 0;
 };
@@ -53,7 +53,7 @@ class Training {
 class Callback {
  public:
   /// Where a callback may call what acts. Other ranks learn of it there, which takes a message a point; and where it is
-  /// at the end of an epoch, the next epoch's first step starts only behind it.
+  /// at the end of an epoch, the next epoch's first step starts only after it.
   enum class Acts { never, on_epochs, on_steps };
 
   Callback() = default;
@@ -80,6 +80,12 @@ class Callback {
   /// Keras' on_train_batch_begin and on_train_batch_end. A report of what begins has its numbers, and no results.
   virtual void on_step_begin(Training& training, const Report& report) { ignore(training, report); }
   virtual void on_step_end(Training& training, const Report& report) { ignore(training, report); }
+  /// Keras' on_test_batch_end, of the validation at an epoch's end: `done` of its `steps` are done. Nothing may act
+  /// here.
+  virtual void on_validation_step(Training& training, const Report& report, int64_t done, int64_t steps) {
+    ignore(training, report);
+    static_cast<void>(done + steps);
+  }
 
  private:
   static void ignore(const Training&, const Report&) {}
@@ -92,11 +98,12 @@ CallbackStates states_of(const Callbacks& callbacks);
 /// Gives each what it has there.
 void restore_states(const Callbacks& callbacks, const CallbackStates& states);
 
-/// What LambdaCallback calls; those that are empty are left out.
+/// What LambdaCallback calls; those that are empty are skipped.
 struct LambdaOptions {
   std::function<void(Training&)> on_train_begin = {}, on_train_end = {};
   std::function<void(Training&, const Report&)> on_epoch_begin = {}, on_epoch_end = {}, on_step_begin = {},
                                                 on_step_end = {};
+  std::function<void(Training&, const Report&, int64_t, int64_t)> on_validation_step = {};
   Callback::Acts acts = Callback::Acts::on_steps;
 };
 
@@ -111,6 +118,9 @@ class LambdaCallback final : public Callback {
   void on_epoch_end(Training& t, const Report& r) override { call(options_.on_epoch_end, t, r); }
   void on_step_begin(Training& t, const Report& r) override { call(options_.on_step_begin, t, r); }
   void on_step_end(Training& t, const Report& r) override { call(options_.on_step_end, t, r); }
+  void on_validation_step(Training& t, const Report& r, int64_t done, int64_t steps) override {
+    call(options_.on_validation_step, t, r, done, steps);
+  }
 
  private:
   template <class Function, class... Args>

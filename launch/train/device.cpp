@@ -14,7 +14,7 @@
 #include "layers/cpu/kernels.h"
 #include "layers/cpu/library.h"
 #include "parallel/comm/local.h"
-#include "parallel/comm/nccl.h"
+#include "parallel/comm/nccl/nccl.h"
 #include "parallel/comm/staged.h"
 
 namespace lockstep {

@@ -24,13 +24,13 @@ double accuracy_of(const std::vector<MetricValue>& metrics) {
   return std::numeric_limits<double>::quiet_NaN();
 }
 
-std::string metrics_text(const std::vector<MetricValue>& metrics, std::string_view end) {
+std::string metrics_text(const std::vector<MetricValue>& metrics, std::string_view end, std::string_view begin) {
   std::string text;
   for (const auto& [name, values] : metrics) {
     if (values.size() != 1) continue;
     const bool share = name.find("accuracy") != std::string::npos;
-    text += share ? fmt::format("{} {:.2f} %{}", name, 100 * values[0], end)
-                  : fmt::format("{} {:.4f}{}", name, values[0], end);
+    text += share ? fmt::format("{}{} {:.2f} %{}", begin, name, 100 * values[0], end)
+                  : fmt::format("{}{} {:.4f}{}", begin, name, values[0], end);
   }
   return text;
 }

@@ -31,7 +31,8 @@ struct Report {
   double images_per_second = 0;
   double data_share = 0;                      // 0 to 1: the part of the time in which computing waited for the feed
   std::vector<MetricValue> metrics = {};      // over the same samples
-  std::optional<Evaluation> validation = {};  // of an epoch, where one was made behind it
+  Evaluation epoch_so_far = {};               // of a step: means over the epoch's samples up to it
+  std::optional<Evaluation> validation = {};  // of an epoch, where one was made after it
 };
 
 /// What was measured on samples, by Keras' names: loss, metrics that are one number, and where there was a validation
@@ -41,7 +42,7 @@ std::vector<std::pair<std::string, double>> measures(const Report& report);
 /// The value of the metric "accuracy", NaN where there is none.
 double accuracy_of(const std::vector<MetricValue>& metrics);
 
-/// "accuracy 97.50 %  mae 0.1234  ": those that are one number, each with `end` behind it.
-std::string metrics_text(const std::vector<MetricValue>& metrics, std::string_view end);
+/// "accuracy 97.50 %  mae 0.1234  ": those that are one number, each with `begin` before its name and `end` after it.
+std::string metrics_text(const std::vector<MetricValue>& metrics, std::string_view end, std::string_view begin = "");
 
 }  // namespace lockstep

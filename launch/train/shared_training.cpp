@@ -35,16 +35,17 @@ void SharedTraining::call(Callback::Acts level, const std::function<void(Callbac
     if (together) follow();
     return;
   }
-  call_all(level, point);
-  if (together) send(Order::go_on);
-}
-
-void SharedTraining::call_all(Callback::Acts level, const std::function<void(Callback&)>& point) {
   for (const auto& callback : callbacks_) {
     may_act_ = callback->acts() >= level;
     point(*callback);
   }
   may_act_ = false;
+  if (together) send(Order::go_on);
+}
+
+void SharedTraining::show(const std::function<void(Callback&)>& point) {
+  if (host_.rank() != 0) return;
+  for (const auto& callback : callbacks_) point(*callback);
 }
 
 void SharedTraining::send(Order order) {

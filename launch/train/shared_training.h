@@ -16,6 +16,8 @@ class SharedTraining final : public Training {
   /// Calls a point of `level` of each callback on rank 0, and returns on all ranks when what was decided holds. Where a
   /// callback throws, rank 0 does, and with it the run ends.
   void call(Callback::Acts level, const std::function<void(Callback&)>& point);
+  /// Calls a point of each callback on rank 0 where none may act, and no other rank waits.
+  void show(const std::function<void(Callback&)>& point);
   /// Whether a callback may act at points of `level`.
   bool acts(Callback::Acts level) const { return most_ >= level; }
   bool stopped() const { return stopped_; }
@@ -44,7 +46,6 @@ class SharedTraining final : public Training {
     float lr = 0;
   };
   void expect_may_act(const char* what) const;
-  void call_all(Callback::Acts level, const std::function<void(Callback&)>& point);
   void send(Order order);
   void follow();
 

@@ -18,7 +18,7 @@
 #include "launch/record/weights_file.h"
 #include "layers/cpu/library.h"
 #include "parallel/comm/mpi.h"
-#include "parallel/comm/nccl.h"
+#include "parallel/comm/nccl/nccl.h"
 
 namespace lockstep::cli {
 
@@ -99,8 +99,13 @@ void train(const Options& given, Runtime& runtime) {
     if (metrics) metrics->epoch(report);
     progress.epoch(report);
   };
-  fit.callbacks.push_back(
-      lambda_callback({.on_epoch_end = epoch_ended, .on_step_end = step_ended, .acts = Callback::Acts::never}));
+  const auto validated = [&](Training&, const Report& report, int64_t step, int64_t steps) {
+    progress.validation(report, step, steps);
+  };
+  fit.callbacks.push_back(lambda_callback({.on_epoch_end = epoch_ended,
+                                           .on_step_end = step_ended,
+                                           .on_validation_step = validated,
+                                           .acts = Callback::Acts::never}));
   fit.stop_requested = StopSignals::requested;
   History history;
   std::optional<Prediction> predicted;

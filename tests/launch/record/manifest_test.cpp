@@ -238,7 +238,8 @@ Report after(int64_t steps) {
           .loss = 0.5F,
           .images_per_second = 640,
           .data_share = 0.031,
-          .metrics = {{"accuracy", {0.975}}}};
+          .metrics = {{"accuracy", {0.975}}},
+          .epoch_so_far = {.loss = 0.75, .metrics = {{"accuracy", {0.875}}}}};
 }
 
 TEST(Progress, PrintsPlainLinesNowAndThen) {
@@ -249,7 +250,7 @@ TEST(Progress, PrintsPlainLinesNowAndThen) {
   }
   out.progress->epoch(after(10));
   EXPECT_EQ(out.text(),
-            "epoch 1/2  step 3/10  loss 0.5000  accuracy 97.50 %  640 images/s  waiting for data 3 %  1 min 08 s left\n"
+            "epoch 1/2  step 3/10  loss 0.7500  accuracy 87.50 %  640 images/s  waiting for data 3 %  1 min 08 s left\n"
             "epoch 1/2  loss 0.5000  accuracy 97.50 %  640 images/s  waiting for data 3 %\n");
 }
 
@@ -276,12 +277,31 @@ TEST(Progress, LeavesOutWhatMattersLeastWhereALineIsNarrow) {
   Report report = after(5);
   out.progress->step(report);
   // 80 columns, as of what is no terminal.
-  EXPECT_EQ(out.text(), "\r\x1b[Kepoch 1/2 [=====     ] step 5/10  loss 0.5000  accuracy 97.50 %  3 s left");
+  EXPECT_EQ(out.text(), "\r\x1b[Kepoch 1/2 [=====     ] step 5/10  loss 0.7500  accuracy 87.50 %  3 s left");
   out.now += 1;
-  for (const char* name : {"precision", "recall"}) report.metrics.push_back({name, {0.5}});
+  for (const char* name : {"precision", "recall"}) report.epoch_so_far.metrics.push_back({name, {0.5}});
   out.progress->step(report);
   const std::string text = out.text();
-  EXPECT_EQ(text.substr(text.rfind('\r')), "\r\x1b[Kepoch 1/2  step 5/10  loss 0.5000  6 s left");
+  EXPECT_EQ(text.substr(text.rfind('\r')), "\r\x1b[Kepoch 1/2  step 5/10  loss 0.7500  6 s left");
+}
+
+TEST(Progress, ShowsValidationWhileItIsMadeAndAtTheEpochsEnd) {
+  Report report = after(10);
+  Printed plain({.terminal = false, .steps = 20, .interval = 10});
+  for (int64_t step = 1; step <= 4; ++step) {
+    plain.now += 4;
+    plain.progress->validation(report, step, 4);
+  }
+  report.validation = {.loss = 0.25, .metrics = {{"accuracy", {0.5}}, {"mae", {0.125}}}};
+  plain.progress->epoch(report);
+  EXPECT_EQ(plain.text(),
+            "epoch 1/2  validation step 3/4\n"
+            "epoch 1/2  loss 0.5000  accuracy 97.50 %  val_loss 0.2500  val_accuracy 50.00 %  val_mae 0.1250  "
+            "640 images/s  waiting for data 3 %\n");
+  Printed drawn({.terminal = true, .steps = 20});
+  drawn.now += 1;
+  drawn.progress->validation(report, 3, 4);
+  EXPECT_EQ(drawn.text(), "\r\x1b[Kepoch 1/2 [===============     ] validation step 3/4");
 }
 
 TEST(Progress, CountsToTheLastStepOfTheRun) {

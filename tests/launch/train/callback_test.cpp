@@ -78,6 +78,32 @@ TEST(Callbacks, AreCalledInOrderOnOneThread) {
   }
 }
 
+TEST(Callbacks, SeeTheEpochsMeansAndTheValidationsSteps) {
+  std::vector<Report> steps, epochs;
+  std::vector<int64_t> validated;
+  int refused = 0;
+  Fit fit(2, {lambda_callback({.on_epoch_end = [&](Training&, const Report& r) { epochs.push_back(r); },
+                               .on_step_end = [&](Training&, const Report& r) { steps.push_back(r); },
+                               .on_validation_step =
+                                   [&](Training& training, const Report& report, int64_t done, int64_t of) {
+                                     EXPECT_FALSE(report.validation);
+                                     EXPECT_EQ(of, 3);  // 360 images
+                                     validated.push_back(done);
+                                     refused += error_of<Error>([&] { training.stop(); }).empty() ? 0 : 1;
+                                   }})});
+  fit.run();
+  EXPECT_EQ(validated, (std::vector<int64_t>{1, 2, 3, 1, 2, 3}));
+  EXPECT_EQ(refused, 6) << "nothing may act there";
+  ASSERT_EQ(steps.size(), 24U);
+  EXPECT_EQ(static_cast<float>(steps[0].epoch_so_far.loss), steps[0].loss);
+  EXPECT_NE(static_cast<float>(steps[1].epoch_so_far.loss), steps[1].loss);
+  for (const size_t epoch : {0U, 1U}) {
+    const Report& last = steps[12 * epoch + 11];
+    EXPECT_EQ(static_cast<float>(last.epoch_so_far.loss), epochs[epoch].loss);
+    EXPECT_EQ(last.epoch_so_far.samples, 1437);
+  }
+}
+
 TEST(Callbacks, SeeTheValidationThatEvaluateMakes) {
   std::vector<Report> seen;
   const auto note = [&](Training& training, const Report& report) {
