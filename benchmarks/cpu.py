@@ -52,7 +52,7 @@ class Side:
         return answers
 
     def measure(self):
-        # What the side before still does is not ours (JAX computed for 0.12 s behind its answer), nor are cold caches.
+        # What the side before still does is not ours (JAX computed for 0.12 s after its answer), nor are cold caches.
         time.sleep(0.3)
         self.ask(1)
         self.rates.append(self.images * self.steps / max(self.ask(self.steps)))

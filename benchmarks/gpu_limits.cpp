@@ -14,7 +14,7 @@
 #include "layers/cuda/kernels.h"
 #include "layers/optimizers/update.h"
 #include "parallel/comm/gather.h"
-#include "parallel/tree_reduce.h"
+#include "parallel/reduction/tree_reduce.h"
 
 using namespace lockstep;
 

@@ -64,7 +64,7 @@ struct Measured {
   size_t bytes = 0;    // by its link, of rank 0
 };
 
-/// One step behind a first.
+/// One step after a first.
 Measured measure(const Network& network, const StepOptions& step, int ranks, double seconds_a_byte) {
   Measured measured;
   Runtime runtime;

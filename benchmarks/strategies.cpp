@@ -11,7 +11,7 @@
 #include "launch/lockstep.h"
 #include "layers/cpu/library.h"
 #include "layers/zoo/zoo.h"
-#include "parallel/traffic.h"
+#include "parallel/placement/traffic.h"
 
 using namespace lockstep;
 
@@ -72,7 +72,7 @@ Outcome train(const Network& network, const std::shared_ptr<const Dataset>& data
     outcome.memory = std::max(outcome.memory, Executor::bytes(plan) + trainer.variables().memory().bytes());
     if (rank.comm.rank() != 0) return;
     std::sort(seconds.begin() + 1, seconds.end());
-    outcome.seconds = seconds[seconds.size() / 2];  // of an even number, behind the first
+    outcome.seconds = seconds[seconds.size() / 2];  // of an even number, after the first
     outcome.gradients = std::move(gradients);
   });
   return outcome;

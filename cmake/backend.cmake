@@ -1,11 +1,12 @@
 # The second backend, of all floors: one library, so that the whole of it can be absent, or emulated in tests.
-set(nccl_sources ${PROJECT_SOURCE_DIR}/parallel/comm/absent_nccl.cpp)
+set(nccl_sources ${PROJECT_SOURCE_DIR}/parallel/comm/nccl/absent.cpp)
 if(LOCKSTEP_CUDA_FOUND)
   file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/core/cuda/*.cpp ${PROJECT_SOURCE_DIR}/core/cuda/*.cu
     ${PROJECT_SOURCE_DIR}/layers/cuda/*.cpp ${PROJECT_SOURCE_DIR}/layers/cuda/*.cu)
   list(FILTER cuda_sources EXCLUDE REGEX "/absent\\.cpp$")
   if(TARGET NCCL::nccl)
-    file(GLOB nccl_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/parallel/comm/nccl*.cpp)
+    file(GLOB nccl_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/parallel/comm/nccl/*.cpp)
+    list(FILTER nccl_sources EXCLUDE REGEX "/absent\\.cpp$")
   endif()
 else()
   set(cuda_sources ${PROJECT_SOURCE_DIR}/core/cuda/absent.cpp ${PROJECT_SOURCE_DIR}/layers/cuda/absent.cpp

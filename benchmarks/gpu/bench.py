@@ -128,7 +128,7 @@ class Bench:
             try:
                 if (seconds := end - time.monotonic()) < 5:
                     side.stop()
-                    raise Failed(f"{side.name}: left out, no time")
+                    raise Failed(f"{side.name}: skipped, no time")
                 side.prepare(seconds)
                 for _ in range(3):
                     side.measure()
@@ -195,7 +195,7 @@ class Bench:
         for index, case in enumerate(cases):
             name, budget = name_of(case), (until - time.monotonic()) / (len(cases) - index)
             if budget < 10:
-                notes.append(f"{name}: left out, no time")
+                notes.append(f"{name}: skipped, no time")
                 continue
             try:
                 peer, said = self.fastest_peer(case, max(0.6 * budget, budget - 60))
@@ -240,7 +240,7 @@ class Bench:
         notes = []
         for title, *makers in pairs:
             if self.left() < 20:
-                notes.append(f"{title}: left out, no time")
+                notes.append(f"{title}: skipped, no time")
                 continue
             try:
                 sides = [make() for make in makers]

@@ -82,7 +82,7 @@ class InlineStream final : public CpuStream {
 };
 
 /// Runs work in order beside the caller, on a thread that sleeps while there is none, or in a thread that waits for it.
-/// Once a piece of work has thrown, the stream stays failed: later work is dropped, and every wait behind that piece
+/// Once a piece of work has thrown, the stream stays failed: later work is dropped, and every wait after that piece
 /// rethrows.
 class WorkerStream final : public CpuStream {
  public:

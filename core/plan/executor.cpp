@@ -257,7 +257,7 @@ void Executor::enqueue_step(bool prepares) {
   if (prepares) prepare();
   for (const Turn& turn : plan_.turns) run_turn(turn);
   for (size_t queue = 1; queue < queue_count; ++queue) {
-    // What nodes behind the lanes exchange must not meet what a stage still sends.
+    // What nodes after the lanes exchange must not meet what a stage still sends.
     if (static_cast<Queue>(queue) != Queue::Side) wait_for(static_cast<Queue>(queue));
   }
   for (const Entry& entry : plan_.order)

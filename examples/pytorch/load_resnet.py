@@ -26,7 +26,7 @@ BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}
 
 
 def layer_names(model):
-    """Names of Lockstep's convolutions, and of the norms behind them, in the order of PyTorch's modules."""
+    """Names of Lockstep's convolutions, and of the norms after them, in the order of PyTorch's modules."""
     convolutions = 2 if model == "resnet18" else 3
     yield "stem"
     for stage, blocks in enumerate(BLOCKS[model], 1):

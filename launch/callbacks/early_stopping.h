@@ -8,7 +8,7 @@ namespace lockstep {
 struct EarlyStoppingOptions {
   std::string monitor = "val_loss";
   double min_delta = 0;  // less is no improvement
-  int64_t patience = 0;  // stop at the so manieth epoch in a row without improvement (at the first for 0)
+  int64_t patience = 0;  // stop after so many epochs in a row without improvement (0: after the first)
   MonitorMode mode = MonitorMode::automatic;
   std::optional<double> baseline = {};  // an epoch that is not better than this is one without improvement
   bool restore_best_weights = false;    // leave those of the best epoch, whether or not the fit was stopped

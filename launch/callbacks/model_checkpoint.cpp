@@ -25,7 +25,7 @@ std::string ModelCheckpoint::path_of(int64_t epoch, const Measured& measured) co
   try {
     return fmt::vformat(path_, names);
   } catch (const fmt::format_error& error) {
-    throw InputError("ModelCheckpoint: the path '{}' cannot be made up: {}; expected {{epoch}} and names of measures",
+    throw InputError("ModelCheckpoint: the path '{}' cannot be formatted: {}; expected {{epoch}} and names of measures",
                      path_, error.what());
   }
 }

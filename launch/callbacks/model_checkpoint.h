@@ -1,4 +1,4 @@
-// Writes the weights behind epochs, as keras.callbacks.ModelCheckpoint with save_weights_only. See callback.h for
+// Writes the weights after epochs, as keras.callbacks.ModelCheckpoint with save_weights_only. See callback.h for
 // threads.
 #pragma once
 

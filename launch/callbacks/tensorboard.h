@@ -10,8 +10,8 @@
 namespace lockstep {
 
 struct TensorBoardOptions {
-  int64_t update_freq = 1;     // write every so manieth step; 0: epochs alone
-  int64_t histogram_freq = 0;  // of all variables behind every so manieth epoch; 0: none
+  int64_t update_freq = 1;     // write every N steps; 0: epochs alone
+  int64_t histogram_freq = 0;  // of all variables, every N epochs; 0: none
 };
 
 /// By step: the measures, lr and images_per_second. By epoch: epoch_loss and so on, and val_loss and so on, and

@@ -25,7 +25,7 @@ Normalisation measure(const Dataset& dataset, int workers = 1);
 class Measuring {
  public:
   explicit Measuring(const Dataset& dataset);
-  /// Every so manieth sample is measured.
+  /// Every Nth sample is measured.
   int64_t stride() const { return stride_; }
   /// Once for each sample that can be read; those in between count for nothing.
   void add(int64_t index, std::span<const float> image);

@@ -11,8 +11,8 @@
 #include "parallel/collectives/pass.h"
 #include "parallel/comm/forwarding.h"
 #include "parallel/comm/gather.h"
-#include "parallel/stages.h"
-#include "parallel/traffic.h"
+#include "parallel/mesh/stages.h"
+#include "parallel/placement/traffic.h"
 
 namespace lockstep {
 
@@ -33,7 +33,7 @@ class SilentComm final : public ForwardingComm {
   void broadcast(std::byte*, size_t, int, Stream&) override {}
 };
 
-/// Images made up, with targets that the loss takes: class 0, or zeros.
+/// Generated images, with targets that the loss takes: class 0, or zeros.
 class MadeUp final : public Dataset {
  public:
   MadeUp(const Network& network, const StepOptions& step)

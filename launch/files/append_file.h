@@ -22,7 +22,7 @@ class AppendFile {
   void write(std::string_view bytes);
   /// In bytes.
   int64_t size() const;
-  /// What lies behind so many bytes is removed.
+  /// What lies after so many bytes is removed.
   void cut(int64_t bytes);
 
  private:

@@ -42,7 +42,7 @@ struct RunOptions {
   CommChoice comm = CommChoice::automatic;
   Strategy strategy = {};                   // how the work on a lane is shared by several ranks, where it is
   std::vector<std::string> recompute = {};  // patterns of layers that backward computes again: memory for time
-  std::filesystem::path engines = {};  // of an earlier run, to compute with the same algorithms; empty: chosen anew
+  std::filesystem::path engines = {};  // of an earlier run, to compute with the same algorithms; empty: chosen again
 };
 
 /// When checkpoints are written; see checkpoint.h.
@@ -59,8 +59,8 @@ struct FitOptions {
   Augmentation augmentation = {};
   Schedule schedule = {};  // of the learning rate, over this fit's steps
   RunOptions run;
-  std::shared_ptr<const Dataset> validation_data = {};  // evaluated behind epochs, into their reports
-  int64_t validation_freq = 1;                          // behind every so manieth epoch
+  std::shared_ptr<const Dataset> validation_data = {};  // evaluated after epochs, into their reports
+  int64_t validation_freq = 1;                          // every N epochs
   Callbacks callbacks = {};
   CheckpointOptions checkpoints = {};
   /// Asked by each rank between steps. Where it says so on one rank, all stop after the same step, with a checkpoint
@@ -93,7 +93,7 @@ class Model {
   const Network& network() const { return network_; }
   std::string summary() const { return network_.summary(); }
 
-  /// Starts the optimizer anew; weights are kept. Throws InputError where a metric does not go with the loss, and
+  /// Restarts the optimizer; weights are kept. Throws InputError where a metric does not go with the loss, and
   /// for an optimizer's option out of range.
   void compile(const CompileOptions& options);
   /// Throws InputError where fit would: data and network do not match, batch, lanes and ranks do not divide, a number

@@ -8,7 +8,7 @@
 
 #include "launch/plan/plan_table.h"
 #include "parallel/comm/gather.h"
-#include "parallel/traffic.h"
+#include "parallel/placement/traffic.h"
 
 namespace lockstep {
 

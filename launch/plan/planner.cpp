@@ -58,9 +58,9 @@ std::string describe_pipeline(const Network& network, const StepOptions& options
   }
   const std::vector<double> equal(work.size(), 1.0);
   return text +
-         fmt::format("stages wait for {:.1f} % of a step ({:.1f} % if their work were equal), sending left out\n",
-                     100 * bubble_share(strategy.schedule, work, lanes),
-                     100 * bubble_share(strategy.schedule, equal, lanes));
+         fmt::format(
+             "stages wait for {:.1f} % of a step ({:.1f} % if their work were equal), without the time of sending\n",
+             100 * bubble_share(strategy.schedule, work, lanes), 100 * bubble_share(strategy.schedule, equal, lanes));
 }
 
 std::map<std::string, std::string> fuse_for(const Strategy& strategy, Graph& graph, std::span<const Value> keep) {

@@ -10,9 +10,9 @@
 #include "layers/network/end.h"
 #include "layers/ops.h"
 #include "parallel/collectives/share.h"
-#include "parallel/pipeline.h"
-#include "parallel/propagate.h"
-#include "parallel/stages.h"
+#include "parallel/mesh/stages.h"
+#include "parallel/placement/pipeline.h"
+#include "parallel/placement/propagate.h"
 
 namespace lockstep {
 
@@ -168,7 +168,7 @@ class Planner {
     return value;
   }
 
-  /// A node that runs once a step, behind the reductions that it reads.
+  /// A node that runs once a step, after the reductions that it reads.
   std::vector<Value> after_lanes(const std::string& name, std::shared_ptr<const Op> op, std::vector<Value> in) {
     placed_.graph.set_section({target_.mesh.stage(), Phase::AfterLanes});
     auto out = placed_.graph.add(name, std::move(op), std::move(in));

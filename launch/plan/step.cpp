@@ -55,7 +55,7 @@ void check_batch(const StepOptions& options, int all_ranks) {
 
 namespace {
 
-/// Puts sums one after the other behind `offset`.
+/// Puts sums one after the other after `offset`.
 void stack_sums(const Graph& graph, std::span<const Value> values, size_t offset, FixedLocations& sums) {
   for (Value value : values) {
     sums[value.id] = {Region::Sum, offset};

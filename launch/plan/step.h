@@ -10,8 +10,8 @@
 #include "layers/metrics/metric.h"
 #include "layers/optimizers/optimizer.h"
 #include "layers/passes/precision.h"
-#include "parallel/buckets.h"
-#include "parallel/collectives/mesh_op.h"
+#include "parallel/mesh/mesh_op.h"
+#include "parallel/placement/buckets.h"
 
 namespace lockstep {
 

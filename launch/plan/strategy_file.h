@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "parallel/strategy.h"
+#include "parallel/mesh/strategy.h"
 
 namespace lockstep {
 

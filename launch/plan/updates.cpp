@@ -5,7 +5,7 @@
 
 #include "parallel/collectives/gather_owned.h"
 #include "parallel/collectives/gather_ranks.h"
-#include "parallel/tree_reduce.h"
+#include "parallel/reduction/tree_reduce.h"
 
 namespace lockstep {
 

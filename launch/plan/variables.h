@@ -9,8 +9,8 @@
 #include "launch/files/sha256.h"
 #include "layers/network/network.h"
 #include "layers/optimizers/loss_scale.h"
-#include "parallel/mesh.h"
-#include "parallel/propagate.h"
+#include "parallel/mesh/mesh.h"
+#include "parallel/placement/propagate.h"
 
 namespace lockstep {
 

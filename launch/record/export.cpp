@@ -56,7 +56,7 @@ bool tells_features_apart(const NetworkLayer& layer) {
 class Flattened {
  public:
   explicit Flattened(const Network& network) : network_(network) {
-    for (const NetworkLayer& layer : network.layers()) images_.push_back(image_behind(layer));
+    for (const NetworkLayer& layer : network.layers()) images_.push_back(image_before(layer));
   }
 
   /// Of the features that the layer takes.
@@ -65,7 +65,7 @@ class Flattened {
   }
 
  private:
-  Shape image_behind(const NetworkLayer& layer) const {
+  Shape image_before(const NetworkLayer& layer) const {
     if (layer.inputs.empty()) return {};
     const Shape& input = network_.layers()[static_cast<size_t>(layer.inputs[0])].output;
     const bool image = input.rank() == 4 && input[1] * input[2] > 1;
@@ -73,16 +73,16 @@ class Flattened {
     if (layer.layer->type() == "Flatten" || (reshapes && layer.output.rank() == 2 && input.rank() == 4))
       return image ? Shape{input[1], input[2], input[3]} : Shape{};
     const bool turns = reshapes && image && input[3] > 1 && layer.output != input;
-    const Shape& behind = taken_by(layer);
-    const auto behind_all = [&](int from) { return images_[static_cast<size_t>(from)] == behind; };
-    if (!turns && behind.rank() == 0 && std::ranges::all_of(layer.inputs, behind_all)) return {};
+    const Shape& image_taken = taken_by(layer);
+    const auto alike = [&](int from) { return images_[static_cast<size_t>(from)] == image_taken; };
+    if (!turns && image_taken.rank() == 0 && std::ranges::all_of(layer.inputs, alike)) return {};
     if (layer.layer->type() == "Dense") return {};
-    if (turns || layer.output != input || !std::ranges::all_of(layer.inputs, behind_all) || tells_features_apart(layer))
+    if (turns || layer.output != input || !std::ranges::all_of(layer.inputs, alike) || tells_features_apart(layer))
       throw InputError(
           "layer '{}' ({}) mixes the features of a flattened image, which PyTorch orders otherwise: expected a Dense "
-          "layer behind Flatten, or the format keras",
+          "layer after Flatten, or the format keras",
           layer.layer->name, layer.layer->type());
-    return behind;
+    return image_taken;
   }
 
   const Network& network_;

@@ -78,7 +78,7 @@ Value PReLU::build(Builder& builder, std::span<const Value> in) const {
   std::ranges::sort(sorted);
   std::iota(first.begin(), first.end(), 1);
   if (sorted != first || static_cast<int>(first.size()) >= x.rank())
-    throw InputError("shared_axes [{}] for {}, expected the first axes behind the batch, such as [1, 2]",
+    throw InputError("shared_axes [{}] for {}, expected the first axes after the batch, such as [1, 2]",
                      fmt::join(shared_axes, ", "), builder.type(input).str());
   const int shared = static_cast<int>(first.size());
   return builder.add1("", std::make_shared<PreluOp>(x.rank(), shared),

@@ -50,9 +50,9 @@ class Builder {
   Value add1(std::string_view suffix, std::shared_ptr<const Op> op, std::vector<Value> in);
   /// The images as the network computes: "<layer>/cast" where that is in 16 bits, else `x` itself.
   Value to_compute_type(Value x) { return cast(x, compute_); }
-  /// "<layer>/softmax" behind `x`, in f32: behind a "<layer>/cast" where x is not. `suffix` as in `add`.
+  /// "<layer>/softmax" after `x`, in f32: after a "<layer>/cast" where x is not. `suffix` as in `add`.
   Value softmax(std::string_view suffix, Value x);
-  /// "<layer>/relu", named as the activation is, behind `x`; `x` itself for linear.
+  /// "<layer>/relu", named as the activation is, after `x`; `x` itself for linear.
   Value activate(Value x, Activation activation);
   /// At the end of each training step `mean` and `variance` follow those of the global batch, as MovingAverageOp does
   /// it; `moments` are of a lane (see moments.h), Partial over the lanes.

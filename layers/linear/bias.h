@@ -1,4 +1,4 @@
-// A bias of its own, behind operators whose results are sums over ranks: there it must be added once. Immutable: any
+// A bias of its own, after operators whose results are sums over ranks: there it must be added once. Immutable: any
 // thread.
 #pragma once
 

@@ -241,7 +241,7 @@ Value Conv2D::build(Builder& builder, std::span<const Value> in) const {
                             builder.parameter("kernel", weights, glorot_uniform(area * weights[3], area * filters),
                                               options.kernel_regularizer)};
   if (options.use_bias) values.push_back(builder.parameter("bias", {filters}, zeros, options.bias_regularizer));
-  // The activation is a node of its own: whether this convolution or a pool behind it computes it is for `fuse` to say.
+  // The activation is a node of its own: whether this convolution or a pool after it computes it is for `fuse` to say.
   const Value y = builder.add1("", std::make_shared<Conv2dOp>(conv, options.use_bias, false), std::move(values));
   return builder.activate(y, options.activation);
 }

@@ -8,7 +8,7 @@ namespace lockstep {
 struct Conv2DTransposeOptions {
   Size2 strides{1, 1};
   Padding padding = Padding::valid;
-  /// Rows and columns more behind the image, below the strides. {-1, -1}: as Keras' None, as many as make the output
+  /// Rows and columns more after the image, below the strides. {-1, -1}: as Keras' None, as many as make the output
   /// `strides` times the input (`same`), or cover the strides (`valid`).
   Size2 output_padding{-1, -1};
   Activation activation = Activation::linear;

@@ -102,7 +102,7 @@ Metric::Metric(const std::string& name) : name_(name) {
   const char* const end = name.data() + name.size();
   const auto [stopped, error] = std::from_chars(name.data() + colon + 1, end, k_);
   if (kind_ != Kind::top_k || error != std::errc{} || stopped != end || k_ < 1)
-    throw InputError("metric '{}', expected a number from 1 behind the colon of top_k, and no colon elsewhere", name);
+    throw InputError("metric '{}', expected a number from 1 after the colon of top_k, and no colon elsewhere", name);
 }
 
 Measures::Measures(const Loss& loss, std::span<const Metric> metrics, const Shape& prediction)

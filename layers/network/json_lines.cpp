@@ -87,7 +87,7 @@ class DocumentBuilder final : public nlohmann::json_sax<ordered_json> {
     throw InputError("{}:{}:{}: {}", file_, line, column_here(), what);
   }
 
-  const char* read;  // just behind the last character that the parser has taken
+  const char* read;  // just after the last character that the parser has taken
 
  private:
   struct Level {

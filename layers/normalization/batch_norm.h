@@ -25,7 +25,7 @@ class BatchNormOp final : public Op {
   std::vector<Rule> rules() const override;
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
   std::string attributes() const override;
-  /// The same with other work behind it; the residual is then the last input.
+  /// The same with other work after it; the residual is then the last input.
   std::shared_ptr<const Op> fused(FusedRelu with_relu, bool with_add) const;
   /// For the kernels' makers: throws InputError where a lane of x holds one value a channel, which has no variance.
   static void expect_variance(const Type& x, int64_t lanes);
@@ -62,7 +62,7 @@ class BatchNormInferenceOp final : public Op {
   std::vector<Rule> rules() const override;
   Reuse reuse() const override { return Reuse::InPlace; }
   std::string attributes() const override;
-  /// The same with other work behind it; the residual is then the last input.
+  /// The same with other work after it; the residual is then the last input.
   std::shared_ptr<const Op> fused(FusedRelu with_relu, bool with_add) const;
 
   const float epsilon;

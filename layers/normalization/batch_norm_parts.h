@@ -55,7 +55,7 @@ class BatchNormApplyOp final : public Op {
 };
 
 /// Inputs: x, y (only where `relu`: its mask is 0 < y < top), dy, mean, lane_state. Output: by lane the sums of dy,
-/// behind relu, and of its products with x - mean: [2L,1,1,C] f32, terms where images are cut.
+/// after relu, and of its products with x - mean: [2L,1,1,C] f32, terms where images are cut.
 class BatchNormGradSumsOp final : public Op {
  public:
   explicit BatchNormGradSumsOp(FusedRelu relu) : relu(relu) {}

@@ -15,7 +15,7 @@ namespace lockstep {
 /// Elements of a line: ranges of parameters are shared out in whole ones.
 inline constexpr int64_t squares_line = 16;
 
-/// The sum of the squares of a subtree of 2^level lines; lines behind the variable's end count as zeros.
+/// The sum of the squares of a subtree of 2^level lines; lines after the variable's end count as zeros.
 struct SquareSum {
   double sum = 0;
   int32_t variable = INT32_MAX;  // its number; none sorts last

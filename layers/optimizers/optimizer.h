@@ -54,7 +54,7 @@ class Optimizer {
   bool excludes_bias_and_norm() const;
 
   /// Variables kept beside each parameter, by their names in checkpoints: "momentum" (SGD), "m" and "v" (Adam), …,
-  /// "slow" behind them with Lookahead, "ema" with an average. The order is that of VariableStore's slots.
+  /// "slow" after them with Lookahead, "ema" with an average. The order is that of VariableStore's slots.
   std::vector<std::string> slot_names() const;
   int slots() const { return static_cast<int>(slot_names().size()); }
   /// The formulas that make an update, in their order; all of an optimizer's own slots are the first one's.

@@ -22,7 +22,7 @@ class PermuteOp final : public Op {
   const std::vector<int> order;
 };
 
-/// Keras' Permute: `dims` count from 1 and leave out the batch; (2, 1) swaps the first two.
+/// Keras' Permute: `dims` count from 1 and do not count the batch; (2, 1) swaps the first two.
 class Permute final : public LayerOf<Permute> {
  public:
   Permute() = default;

@@ -10,7 +10,7 @@ Symbol conv(const Symbol& x, int64_t filters, int64_t kernel, const std::string&
   return conv_norm_relu(x, filters, {.kernel = kernel, .stride = stride, .epsilon = 1e-3F}, name);
 }
 
-/// Filters of an inception module's branches: a 1x1; a 1x1 before a 3x3; another such; a 1x1 behind a pool.
+/// Filters of an inception module's branches: a 1x1; a 1x1 before a 3x3; another such; a 1x1 after a pool.
 struct Inception {
   const char* name;
   int64_t single, reduce, wide, second_reduce, second, pooled;

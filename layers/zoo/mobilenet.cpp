@@ -12,7 +12,7 @@ Symbol conv_norm_relu6(const Symbol& x, int64_t filters, const ConvNorm& options
   return ReLU({.max_value = 6}).named(name + "_relu")(conv_norm(x, filters, options, name));
 }
 
-/// Widens `inputs` channels `expand` times, filters each channel, and narrows to `filters`, without a relu behind it.
+/// Widens `inputs` channels `expand` times, filters each channel, and narrows to `filters`, without a relu after it.
 Symbol inverted_residual(const Symbol& x, int64_t inputs, int64_t filters, int64_t expand, int64_t stride,
                          const std::string& name) {
   Symbol y = x;

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "parallel/ordered_reduce.h"
+#include "parallel/reduction/ordered_reduce.h"
 
 namespace lockstep {
 

@@ -3,9 +3,9 @@
 
 #include <fmt/ranges.h>
 
-#include "parallel/collectives/mesh_op.h"
 #include "parallel/collectives/reduce.h"
-#include "parallel/tree_reduce.h"
+#include "parallel/mesh/mesh_op.h"
+#include "parallel/reduction/tree_reduce.h"
 
 namespace lockstep {
 

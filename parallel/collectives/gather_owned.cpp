@@ -1,6 +1,6 @@
 #include "parallel/collectives/gather_owned.h"
 
-#include "parallel/tree_reduce.h"
+#include "parallel/reduction/tree_reduce.h"
 
 namespace lockstep {
 

@@ -1,7 +1,7 @@
 // What each rank has goes to all.
 #pragma once
 
-#include "parallel/collectives/mesh_op.h"
+#include "parallel/mesh/mesh_op.h"
 
 namespace lockstep {
 

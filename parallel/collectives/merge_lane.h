@@ -1,8 +1,8 @@
 // Sums over the lanes inside a rank.
 #pragma once
 
-#include "parallel/collectives/mesh_op.h"
 #include "parallel/collectives/reduce.h"
+#include "parallel/mesh/mesh_op.h"
 
 namespace lockstep {
 

@@ -1,7 +1,7 @@
 // What a stage of a pipeline leaves to be sent, sends, and receives, in every lane.
 #pragma once
 
-#include "parallel/collectives/mesh_op.h"
+#include "parallel/mesh/mesh_op.h"
 
 namespace lockstep {
 

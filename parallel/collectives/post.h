@@ -4,7 +4,7 @@
 #include <map>
 #include <memory>
 
-#include "parallel/collectives/mesh_op.h"
+#include "parallel/mesh/mesh_op.h"
 
 namespace lockstep {
 
@@ -25,7 +25,7 @@ class Post {
     under_way_.clear();
     if (!messages.empty()) activations_.exchange(messages, stream);
   }
-  /// Before the buffer is written anew.
+  /// Before the buffer is written again.
   void make_room(const std::byte* buffer, Stream& stream) {
     const auto [first, last] = under_way_.equal_range(buffer);
     for (auto sent = first; sent != last; ++sent) sent->second->finish(stream);

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "parallel/ordered_reduce.h"
+#include "parallel/reduction/ordered_reduce.h"
 
 namespace lockstep {
 

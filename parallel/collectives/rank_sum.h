@@ -1,7 +1,7 @@
 // Sums of a few floats over the ranks.
 #pragma once
 
-#include "parallel/collectives/mesh_op.h"
+#include "parallel/mesh/mesh_op.h"
 
 namespace lockstep {
 

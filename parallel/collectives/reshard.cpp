@@ -4,7 +4,7 @@
 
 #include "core/error.h"
 #include "core/plan/memory.h"
-#include "parallel/ordered_reduce.h"
+#include "parallel/reduction/ordered_reduce.h"
 
 namespace lockstep {
 

@@ -1,7 +1,7 @@
 // The operator that moves values between the members of a mesh axis. Logically it is the identity.
 #pragma once
 
-#include "parallel/collectives/mesh_op.h"
+#include "parallel/mesh/mesh_op.h"
 
 namespace lockstep {
 

@@ -1,7 +1,7 @@
 // An operator over some rows of images: its kernels run image by image.
 #pragma once
 
-#include "parallel/collectives/mesh_op.h"
+#include "parallel/mesh/mesh_op.h"
 
 namespace lockstep {
 

@@ -5,7 +5,7 @@
 
 namespace lockstep {
 
-/// Tells machines apart, until they start anew. Containers of one machine share it, whatever their hosts' names.
+/// Tells machines apart, until they are restarted. Containers of one machine share it, whatever their hosts' names.
 std::string this_machine();
 
 }  // namespace lockstep

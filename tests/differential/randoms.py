@@ -1,4 +1,4 @@
-"""Lockstep's random numbers as core/random.h describes them, written anew: shuffling, dropout, and the data and weights
+"""Lockstep's random numbers as core/random.h describes them, written a second time: shuffling, dropout, and the data and weights
 that comparisons start from."""
 
 import numpy as np

@@ -1,4 +1,4 @@
-// Capture: calls become nodes, each behind those that its stream and its events name. And graphs made of them.
+// Capture: calls become nodes, each after those that its stream and its events name. And graphs made of them.
 #include <algorithm>
 
 #include "device.h"

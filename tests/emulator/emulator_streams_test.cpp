@@ -28,7 +28,7 @@ TEST_P(EmulatorStreamsTest, WorkIsDoneWhenSomebodyWaitsAndInTheOrderOfEvents) {
   EXPECT_TRUE(event->reached());
   side_->record(*event);
   EXPECT_FALSE(event->reached());
-  launch(*side_, {1, 1}, set_kernel, x, 8);  // behind the event
+  launch(*side_, {1, 1}, set_kernel, x, 8);  // after the event
   stream_->wait(*event);
   launch(*stream_, {1, 1}, copy_kernel, x + 1, x);
   EXPECT_EQ(finished(x, 2), (std::vector{7, 7}));

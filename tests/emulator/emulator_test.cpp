@@ -181,7 +181,7 @@ TEST_P(EmulatorTest, DevicesKeepSubnormalNumbersWhateverTheHostDoes) {
   std::fesetenv(FE_DFL_ENV);
 }
 
-/// What a 16-bit pattern stands for, with `fraction` bits behind the point.
+/// What a 16-bit pattern stands for, with `fraction` bits after the point.
 double value_of(unsigned bits, int fraction, int bias) {
   const int exponent = static_cast<int>(bits >> fraction) & ((1 << (15 - fraction)) - 1);
   const unsigned rest = bits & ((1U << fraction) - 1);

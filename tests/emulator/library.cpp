@@ -54,7 +54,7 @@ void narrow(const float* from, const Tensor& to) {
 bool narrow_type(const Type& type) { return type.dtype == DType::f16 || type.dtype == DType::bf16; }
 
 /// A CPU kernel of f32 tensors, and the 32-bit copies that it works on where the device's are narrower: these lie
-/// behind its own workspace.
+/// after its own workspace.
 struct Wide {
   Kernel kernel;
   Signature narrow;

@@ -17,7 +17,7 @@ namespace {
 
 constexpr size_t reserved = size_t{16} << 30;  // addresses, not memory
 constexpr size_t page = 4096;
-constexpr size_t gap = 256;  // behind every allocation; with AddressSanitizer nobody may touch it
+constexpr size_t gap = 256;  // after every allocation; with AddressSanitizer nobody may touch it
 
 struct Region {
   std::byte *base = nullptr, *inside = nullptr;  // as kernels see it, and as the emulator does

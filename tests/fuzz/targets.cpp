@@ -9,9 +9,9 @@
 #include "core/error.h"
 #include "launch/data/image/image.h"
 #include "launch/data/image/packed.h"
+#include "launch/data/readers/arrays.h"
 #include "launch/data/readers/cifar.h"
 #include "launch/data/readers/idx.h"
-#include "launch/data/readers/arrays.h"
 #include "launch/data/readers/npz.h"
 #include "launch/data/readers/open.h"
 #include "launch/files/gzip.h"
@@ -131,7 +131,7 @@ std::vector<Bytes> npz_seeds() {
   return {testing::golden_array("stored"), testing::golden_array("deflated"), testing::golden_array("half")};
 }
 
-/// The checksums are made right first: behind them is what is to be tried.
+/// The checksums are made right first: after them is what is to be tried.
 void read_packed(std::span<const uint8_t> given) {
   Bytes bytes(given.begin(), given.end());
   PackedHeader header;

@@ -78,7 +78,7 @@ def chunk(kind, data):
 
 
 def filtered(random, rows, unit):
-    """A pass's rows of bytes, each behind a filter by chance."""
+    """A pass's rows of bytes, each after a filter by chance."""
     out, above = b"", numpy.zeros(rows.shape[1], int)
     for row in rows.astype(int):
         left = numpy.concatenate([numpy.zeros(unit, int), row[:-unit]])

@@ -56,7 +56,7 @@ class Branches:
 
     def logits(self, p, x):
         x = F.relu(conv(p, "stem", F.pad(x, (1, 1, 1, 1))))
-        # Keras pads 8 pixels for a 3x3 window with stride 2 behind the image alone.
+        # Keras pads 8 pixels for a 3x3 window with stride 2 after the image alone.
         y = conv(p, "a", F.pad(x, (0, 1, 0, 1)), stride=2)
         y = F.relu(y + conv(p, "projection", x, stride=2))
         y = torch.cat([F.max_pool2d(y, 2), F.avg_pool2d(y, 2)], 1)

@@ -46,7 +46,7 @@ Network mixed_network() {
   return Network("mixed", Dense(classes, {.activation = Activation::softmax})(x));
 }
 
-/// Norms that end in a relu with a top, one of them behind a residual.
+/// Norms that end in a relu with a top, one of them after a residual.
 Network bounded_network(float top) {
   const ReLU relu({.max_value = top});
   const auto stage = [](const Symbol& x) {

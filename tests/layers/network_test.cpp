@@ -130,7 +130,7 @@ class Keys final : public Fields {
   void add(std::string_view key, const std::string& needed) { all.emplace_back(key, needed); }
 };
 
-/// The words behind "expected one of ".
+/// The words after "expected one of ".
 std::vector<std::string> listed(const std::string& text) {
   const std::string start = "expected one of ";
   std::vector<std::string> words;

@@ -4,7 +4,7 @@
 
 #include "core/cuda/cuda.h"
 #include "parallel/comm/local.h"
-#include "parallel/comm/nccl.h"
+#include "parallel/comm/nccl/nccl.h"
 #include "parallel/comm/staged.h"
 #include "tests/parallel/communicator_conformance.h"
 #include "tests/parallel/tree_reference.h"
@@ -129,7 +129,7 @@ TEST_F(CommunicatorCudaTest, WhatIsSentNeedNotBeTakenBeforeOthersSend) {
       comm.exchange({&message, 1}, *stream);
     }
     for (const auto& sending : under_way) sending->finish(*stream);
-    // Written anew when the peer's device has read it, and not before.
+    // Written again when the peer's device has read it, and not before.
     Buffer other(backend, none(n));
     for (const auto& buffer : out) stream->copy(buffer->bytes(), other.bytes(), n * sizeof(float));
     stream->synchronize();

@@ -9,7 +9,7 @@
 
 #include "core/plan/memory.h"
 #include "core/plan/schedule.h"
-#include "parallel/stages.h"
+#include "parallel/mesh/stages.h"
 
 namespace lockstep {
 namespace {
@@ -147,7 +147,7 @@ class Simulation {
     if (one.op->queue() != Queue::Compute) {
       Flight flight{index, lane, 0};
       auto& flights = leaves(*one.op) ? sends_ : exchanges_;
-      if (!late_) {  // behind those before it
+      if (!late_) {  // after those before it
         while (!flights.empty()) land(flights);
         move(flight);
       }

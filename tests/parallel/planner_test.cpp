@@ -8,9 +8,9 @@
 #include "core/error.h"
 #include "core/plan/autodiff.h"
 #include "core/plan/step_plan.h"
-#include "parallel/buckets.h"
 #include "parallel/collectives/reduce.h"
 #include "parallel/collectives/reshard.h"
+#include "parallel/placement/buckets.h"
 
 namespace lockstep {
 namespace {

@@ -1,5 +1,5 @@
 // The canonical tree gives the same bits for every number of ranks, and its test would notice if it did not.
-#include "parallel/tree_reduce.h"
+#include "parallel/reduction/tree_reduce.h"
 
 #include <algorithm>
 #include <functional>

@@ -9,7 +9,7 @@
 #include <random>
 #include <vector>
 
-#include "parallel/tree_reduce.h"
+#include "parallel/reduction/tree_reduce.h"
 #include "tests/parallel/device_buffer.h"
 
 namespace lockstep::testing {

@@ -19,7 +19,7 @@ class Guarded {
  public:
   enum class Fit : unsigned char {
     front,  // begins where a plan's values begin: at a multiple of 256 bytes
-    back,   // the CPU's alone: ends where a page ends behind which nothing may be read or written
+    back,   // the CPU's alone: ends where a page ends after which nothing may be read or written
   };
 
   Guarded(size_t bytes, Fit fit) : bytes_(bytes) {
@@ -48,7 +48,7 @@ class Guarded {
   void get(std::span<std::byte> to) const {
     if (!to.empty()) test_backend().backend->copy(to.data(), data_, to.size());
   }
-  /// Where the first guard byte is that something wrote to: "byte 3 behind its end"; empty where there is none.
+  /// Where the first guard byte is that something wrote to: "byte 3 past its end"; empty where there is none.
   std::string trespass() const {
     const std::vector<std::byte> expected = pattern();
     std::vector<std::byte> found(guard);
@@ -61,7 +61,7 @@ class Guarded {
     if (const int at = changed(data_ - guard); at >= 0)
       return fmt::format("byte {} before its beginning", static_cast<int>(guard) - at);
     if (behind_ > 0)
-      if (const int at = changed(data_ + bytes_); at >= 0) return fmt::format("byte {} behind its end", at);
+      if (const int at = changed(data_ + bytes_); at >= 0) return fmt::format("byte {} past its end", at);
     return {};
   }
 

@@ -114,7 +114,7 @@ Drawn drawn_optimizer(Case& c) {
   }
 }
 
-/// What is done before and behind an optimizer.
+/// What is done before and after an optimizer.
 Drawn drawn_step_around(Case& c) {
   switch (c.whole(0, 6)) {
     case 0:

@@ -37,7 +37,7 @@ void add_data_options(CLI::App& verb, Options& options) {
   verb.add_option("--data", options.data,
                   "Embedded digits, a folder in MNIST's or CIFAR's format, folders of JPEG and PNG files (one a "
                   "class), NumPy's "
-                  "arrays, a file that pack wrote, or images made up")
+                  "arrays, a file that pack wrote, or generated random images")
       ->type_name(data_kinds)
       ->capture_default_str();
   verb.add_flag(

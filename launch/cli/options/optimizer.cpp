@@ -18,7 +18,7 @@ struct Named {
 
 constexpr Named optimizer_options[] = {
     {"weight_decay", "Times the weights is added to the gradient (L2); adamw decays the weights by lr times it"},
-    {"exclude_bias_and_norm", "Weight decay, and lars and lamb, leave out variables of one dimension: 1 or 0"},
+    {"exclude_bias_and_norm", "Weight decay, and lars and lamb, skip variables of one dimension: 1 or 0"},
     {"momentum", "Of sgd, rmsprop, lars"},
     {"nesterov", "sgd: look ahead along the momentum", true},
     {"beta_1", "Of adam, adamw, lamb: what is kept of the mean"},

@@ -1,4 +1,4 @@
-// Options that the command line leaves out, from the environment and from a file: the command line wins over the
+// Options that the command line does not give, from the environment and from a file: the command line wins over the
 // environment, which wins over the file. Used by the main thread.
 #pragma once
 

@@ -23,7 +23,7 @@ void check_predictable(const RunOptions& run, const Runtime& runtime, int64_t st
                      runtime.size());
   if (uses_cuda(run.backend)) throw InputError("--predict times ranks on the CPU, expected --backend cpu");
   if (const auto fewest = static_cast<int64_t>(StepTimes::practice) + 1; steps < fewest)
-    throw InputError("--predict compares with the steps behind the first {}, the run has {}, expected {} at least",
+    throw InputError("--predict compares with the steps after the first {}, the run has {}, expected {} at least",
                      StepTimes::practice, steps, fewest);
 }
 

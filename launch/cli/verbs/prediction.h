@@ -16,7 +16,7 @@ class StepTimes {
   static constexpr size_t practice = 2;
 
   void ended() { ends_.push_back(std::chrono::steady_clock::now()); }
-  /// Seconds, of the steps behind the first `practice`, of which there is one at least.
+  /// Seconds, of the steps after the first `practice`, of which there is one at least.
   double median() const;
 
  private:

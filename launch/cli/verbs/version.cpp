@@ -7,7 +7,7 @@
 #include "layers/cpu/library.h"
 #include "layers/cuda/kernels.h"
 #include "parallel/comm/mpi.h"
-#include "parallel/comm/nccl.h"
+#include "parallel/comm/nccl/nccl.h"
 
 namespace lockstep::cli {
 

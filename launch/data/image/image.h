@@ -33,7 +33,7 @@ struct Image {
 
 /// The size that `decode_image` gives, without decoding: what to expect of a file. Where to take a part from, only the
 /// reading that gives the pixels says: DecodeOptions::reduce. Of a PNG all chunks are looked at, since its orientation
-/// may stand behind its pixels. `name` is the file's in errors. Throws CorruptImage.
+/// may stand after its pixels. `name` is the file's in errors. Throws CorruptImage.
 ImageSize image_size(std::span<const uint8_t> file, const std::string& name);
 
 /// Told the size of what is being decoded, upright, before it is; answers by what its sides may be divided.

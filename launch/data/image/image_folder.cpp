@@ -112,7 +112,7 @@ std::vector<Entry> find_images(const fs::path& root, const std::vector<std::stri
       throw InputError("'{}': the class '{}' is none of the training set's", root.string(), folder);
     for (const auto& file : listed(root / folder)) {
       if (!file.is_regular_file() || !is_image_name(file.path())) {
-        log().warn("'{}' is no .jpg, .jpeg or .png file; it is left out", file.path().string());
+        log().warn("'{}' is no .jpg, .jpeg or .png file; it is skipped", file.path().string());
         continue;
       }
       entries.push_back(

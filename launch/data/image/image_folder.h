@@ -13,7 +13,7 @@ namespace lockstep {
 /// their names, samples ordered by class and name; a sample's key is a hash of class and name, so that others may come
 /// and go. Each file's header is read: one that is no image is refused or, with OnCorrupt::skip, skipped, as are those
 /// that cannot be decoded.
-/// Files with other extensions are left out and told of; those whose name begins with a dot are not looked at.
+/// Files with other extensions are skipped, with a warning; those whose name begins with a dot are not looked at.
 /// A `reading.fit` of 0x0 takes the images' own, which must be the same for all. Throws InputError.
 Data open_image_folder(const std::filesystem::path& directory, ImageReading reading);
 

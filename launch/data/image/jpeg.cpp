@@ -31,7 +31,7 @@ struct ErrorManager {
   std::longjmp(errors->jump, 1);
 }
 
-/// libjpeg makes pixels up where data is missing or wrong, and only warns. What does not touch pixels, such as bytes
+/// libjpeg invents pixels where data is missing or wrong, and only warns. What does not touch pixels, such as bytes
 /// between markers, is let pass.
 void warn(j_common_ptr info, int level) {
   constexpr std::array damage{JWRN_JPEG_EOF,    JWRN_HIT_MARKER,     JWRN_HUFF_BAD_CODE,    JWRN_ARITH_BAD_CODE,

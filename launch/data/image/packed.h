@@ -20,7 +20,7 @@ enum class PackedAs : uint8_t {
 struct PackedHeader {
   char magic[8];         // "LSTPACK\1"
   uint64_t records;      // entries in the index
-  uint64_t text_bytes;   // of the JSON behind it
+  uint64_t text_bytes;   // of the JSON after it
   uint64_t file_bytes;   // of the whole file
   uint32_t checksum;     // CRC-32 of index and text
   uint32_t reserved[7];  // 0

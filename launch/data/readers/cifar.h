@@ -16,7 +16,7 @@ struct CifarFormat {
 constexpr CifarFormat cifar10{10, 1}, cifar100{100, 2};
 
 /// Opens data_batch_1.bin to data_batch_5.bin and test_batch.bin (CIFAR-10) or train.bin and test.bin (CIFAR-100), each
-/// perhaps with .gz or .xz behind it; `workers` threads unpack. Images are [32, 32, 3], byte / 255; class names come
+/// perhaps with .gz or .xz after it; `workers` threads unpack. Images are [32, 32, 3], byte / 255; class names come
 /// from batches.meta.txt or fine_label_names.txt where that is there. Throws InputError with file, byte, what was found
 /// and what was expected.
 Data open_cifar(const std::filesystem::path& directory, const CifarFormat& format, int workers);

@@ -10,7 +10,7 @@ namespace lockstep {
 
 namespace {
 
-/// The text behind 'key': in a header, which is a Python dictionary of one line.
+/// The text after 'key': in a header, which is a Python dictionary of one line.
 std::string_view entry(std::string_view header, std::string_view key) {
   const size_t at = header.find(key);
   if (at == std::string_view::npos) return {};

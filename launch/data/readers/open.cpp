@@ -23,7 +23,7 @@ struct HowToRead : ImageReading {
 
 struct Kind {
   std::string name;
-  std::string_view rest;  // what is expected behind the colon
+  std::string_view rest;  // what is expected after the colon
   Data (*open)(const std::string& rest, const HowToRead& reading);
 };
 
@@ -127,7 +127,7 @@ Data open_data(const std::string& spec, const DataOptions& options) {
     names.push_back(kind.name);
     if (kind.name != name) continue;
     if (kind.rest.empty() && colon != std::string::npos)
-      throw InputError("data '{}': {} takes nothing behind a colon", spec, name);
+      throw InputError("data '{}': {} takes nothing after a colon", spec, name);
     if (options.channels_first && name != "npy" && name != "npz")
       throw InputError(
           "data '{}': --channels-first says how arrays lie, expected npy:IMAGES.npy,LABELS.npy or npz:FILE", spec);

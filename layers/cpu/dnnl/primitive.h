@@ -26,7 +26,7 @@ dnnl::primitive_attr strict_attributes();
 
 struct ConvolutionLayouts {
   dnnl::memory::desc x, w, b, y;  // b is empty where there is no bias
-  dnnl::memory::dims strides, dilates, pad_before, pad_after;  // dilates: pixels left out, 0 where dense
+  dnnl::memory::dims strides, dilates, pad_before, pad_after;  // dilates: pixels skipped, 0 where dense
 };
 dnnl::convolution_forward::primitive_desc convolution(const ConvolutionLayouts& conv);
 dnnl::convolution_backward_data::primitive_desc convolution_data_grad(const ConvolutionLayouts& conv);

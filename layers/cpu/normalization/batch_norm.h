@@ -172,11 +172,11 @@ inline void apply(const Rows& rows, int64_t valid, const Apply& a) {
 
 /// What the gradient operators read at each element.
 struct Gradient {
-  const float *x, *y, *dy;  // y is read only behind a relu
+  const float *x, *y, *dy;  // y is read only after a relu
   const float* mean;
   float top;  // of that relu
 
-  /// dy behind the relu.
+  /// dy after the relu.
   template <bool masked, class V>
   [[gnu::always_inline]] V g(int64_t at) const {
     const V g = load<V>(dy + at);

@@ -185,7 +185,7 @@ class CudnnConvolution final : public Convolution {
           best_seconds = taken;
         }
       } catch (const Error& error) {
-        log().warn("engine {} is left out: {}", name(plan), error.what());
+        log().warn("engine {} is skipped: {}", name(plan), error.what());
       }
     }
     return best;
@@ -211,11 +211,11 @@ class CudnnConvolution final : public Convolution {
 
 std::string ConvolutionSpec::str() const {
   constexpr std::array<const char*, 3> passes{"forward", "data_grad", "weight_grad"};
-  return fmt::format("conv2d {} {} {} stride {}x{} pad {}x{}/{}x{}{}{}", passes[static_cast<size_t>(pass)],
-                     Type{x, images}.str(), Type{w, weights}.str(), stride[0], stride[1], pad_before[0], pad_before[1],
-                     pad_after[0], pad_after[1],
-                     dilation == std::array<int64_t, 2>{1, 1} ? "" : fmt::format(" dilation {}x{}", dilation[0], dilation[1]),
-                     bias ? " +bias" : "");
+  return fmt::format(
+      "conv2d {} {} {} stride {}x{} pad {}x{}/{}x{}{}{}", passes[static_cast<size_t>(pass)], Type{x, images}.str(),
+      Type{w, weights}.str(), stride[0], stride[1], pad_before[0], pad_before[1], pad_after[0], pad_after[1],
+      dilation == std::array<int64_t, 2>{1, 1} ? "" : fmt::format(" dilation {}x{}", dilation[0], dilation[1]),
+      bias ? " +bias" : "");
 }
 
 std::shared_ptr<Convolution> Convolution::make(const SharedContext& context, const ConvolutionSpec& spec,

@@ -1,5 +1,5 @@
 // What convolution and dense kernels do beside the product itself: weights in the type of the activations, bias and
-// relu behind it. From the rank's thread.
+// relu after it. From the rank's thread.
 #pragma once
 
 #include "core/kernel.h"

@@ -19,7 +19,7 @@ struct Gradient {
 /// Whether the gradient passes the relu whose output is y.
 __device__ inline bool passes_relu(float y, float top) { return y > 0 && y < top; }
 
-/// Sums of g and g * (x - mean) of each part: partial[part, 2, c], where g is dy behind relu. With `keeps`, keeps g as
+/// Sums of g and g * (x - mean) of each part: partial[part, 2, c], where g is dy after relu. With `keeps`, keeps g as
 /// the residual's gradient, or where it passed as a mask, so that the next pass need not read y again.
 template <class T, int Size, bool with_relu, bool add, bool keeps>
 __global__ void __launch_bounds__(block_threads, Columns::resident)

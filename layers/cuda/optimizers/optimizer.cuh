@@ -56,7 +56,7 @@ struct StepInputs {
   const float* loss_scale = nullptr;
   const float* finite = nullptr;
 
-  /// From an operator's inputs, the scaling behind all others.
+  /// From an operator's inputs, the scaling after all others.
   StepInputs(const Args& args, bool scaled) : state(args.in[2].as<StepState>()) {
     if (!scaled) return;
     loss_scale = args.in[args.in.size() - 2].as();

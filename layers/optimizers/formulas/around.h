@@ -1,4 +1,4 @@
-// What is done to gradients before an update and to weights behind it, whatever the optimizer: penalties, clipping,
+// What is done to gradients before an update and to weights after it, whatever the optimizer: penalties, clipping,
 // Lookahead, and the average of the weights.
 #pragma once
 
@@ -86,7 +86,7 @@ struct LookaheadStep {
   }
 };
 
-/// Values are averages, gradients the weights behind the update; as Keras' use_ema: average = momentum * average +
+/// Values are averages, gradients the weights after the update; as Keras' use_ema: average = momentum * average +
 /// (1 - momentum) * weight, where the first step's momentum is 0.
 struct AverageStep {
   float momentum = 0.99F;

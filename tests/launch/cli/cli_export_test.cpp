@@ -104,7 +104,7 @@ TEST(Export, FlattenedFeaturesThatAreMixedAreRefusedForTorch) {
   const Network network("net", Dense(3)(Concatenate()({flat, flat})));
   const Weights weights = numbered(network);
   EXPECT_TRUE(says(error_of([&] { export_weights(network, weights, ExportFormat::torch); }),
-                   {"layer 'concatenate'", "expected a Dense layer behind Flatten"}));
+                   {"layer 'concatenate'", "expected a Dense layer after Flatten"}));
   EXPECT_EQ(export_weights(network, weights, ExportFormat::keras).size(), 2U);
   const auto error = [](const Symbol& end) {
     const Network other("net", Dense(3)(end));

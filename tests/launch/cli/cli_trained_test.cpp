@@ -84,7 +84,7 @@ TEST_F(CliTrained, PredictionsAreTheModelsOnAnyNumberOfRanks) {
                 " --top 10 --format json")
                 .text,
             outcome.text)
-      << "without the run's folder, normalisation is measured anew";
+      << "without the run's folder, normalisation is measured again";
 }
 
 TEST_F(CliTrained, ImageFilesAreReadAsInTraining) {

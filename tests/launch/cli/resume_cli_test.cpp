@@ -93,7 +93,7 @@ TEST_F(ResumeCli, MetricsAndWeightsAreThoseOfAnUnbrokenRun) {
     EXPECT_EQ(manifest(to)["resumed"][0]["checkpoint"], path(from));
     EXPECT_EQ(manifest(to)["result"]["loss"], manifest("straight")["result"]["loss"]);
   }
-  EXPECT_TRUE(fs::exists(path("other/checkpoints/step-000046"))) << "behind the second epoch";
+  EXPECT_TRUE(fs::exists(path("other/checkpoints/step-000046"))) << "after the second epoch";
 }
 
 TEST_F(ResumeCli, CallbacksGoOnToo) {
@@ -104,7 +104,7 @@ TEST_F(ResumeCli, CallbacksGoOnToo) {
   const Outcome straight = run(all + "--out " + path("straight"));
   ASSERT_EQ(straight.code, 0) << straight.text;
   ASSERT_LT(metrics("straight").back()["lr"], 0.05);
-  // 18 steps an epoch; what the first run wrote behind its last checkpoint is taken off.
+  // 18 steps an epoch; what the first run wrote after its last checkpoint is taken off.
   ASSERT_EQ(run(all + "--steps 115 --checkpoint-every 100 --out " + path("run")).code, 0);
   const Outcome resumed = run(all + "--ranks 2 --resume " + path("run"));
   ASSERT_EQ(resumed.code, 0) << resumed.text;

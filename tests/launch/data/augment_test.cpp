@@ -196,7 +196,7 @@ TEST(Augmentation, IsTheSameForEveryNumberOfRanks) {
   EXPECT_EQ(fed(2, augmentation), one);
   EXPECT_EQ(fed(8, augmentation), one);
   EXPECT_NE(fed(1, {}), one) << "the feed does not augment";
-  // The short last batch is padded behind its two samples, and padding stays as it is.
+  // The short last batch is padded after its two samples, and padding stays as it is.
   for (size_t i = size_t{2} * 40; i < size_t{16} * 40; ++i) EXPECT_EQ(one[3][i], 0.0F);
 }
 

@@ -148,7 +148,7 @@ class Draw {
     return file;
   }
 
-  /// The file with an orientation: a JPEG's in its first or second segment, a PNG's before its pixels or behind them.
+  /// The file with an orientation: a JPEG's in its first or second segment, a PNG's before its pixels or after them.
   Bytes oriented(const Bytes& file, int orientation) {
     const Bytes tiff = exif(orientation);
     const auto big_endian = [](uint32_t value) {

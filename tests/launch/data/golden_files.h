@@ -39,7 +39,7 @@ inline std::string golden_text(const std::string& name) {
   return {bytes.begin(), bytes.end()};
 }
 
-/// A PNG whose chunks of this type stand behind its pixels instead of before them.
+/// A PNG whose chunks of this type stand after its pixels instead of before them.
 inline std::vector<uint8_t> chunks_last(const std::vector<uint8_t>& png, const std::string& type) {
   std::vector<uint8_t> front(png.begin(), png.begin() + 8), last, end;
   for (size_t at = 8; at + 12 <= png.size();) {

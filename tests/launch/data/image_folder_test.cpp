@@ -135,7 +135,7 @@ TEST_F(ImageFolder, CorruptFilesAreNamed) {
   const Data skipped = open({.resize = "16", .on_corrupt = "skip"});
   EXPECT_EQ(skipped.train->size(), 5);
 
-  // Damage behind the header is found when the image is read.
+  // Damage after the header is found when the image is read.
   put("bees/2.png", "png_alpha");
   const std::string whole = golden_text("jpeg_exif_6");
   testing::write_file(path("bees/1.jpg"), whole.substr(0, whole.size() - 60));

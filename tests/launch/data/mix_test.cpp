@@ -57,7 +57,7 @@ TEST(Mix, PartnersAreAPermutationOfTheBatch) {
     EXPECT_EQ(*std::ranges::max_element(order), 12);
     orders.insert(order);
   }
-  EXPECT_EQ(orders.size(), 20U) << "every step pairs anew";
+  EXPECT_EQ(orders.size(), 20U) << "every step pairs again";
 }
 
 TEST(Mix, CutsWhatTheTargetsShareSays) {

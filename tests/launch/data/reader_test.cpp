@@ -199,9 +199,10 @@ TEST_F(Numpy, ChannelsMayComeFirst) {
   const Data expected = open_data(last);
   ::testing::internal::CaptureStderr();
   EXPECT_EQ(open_data(first).train->image_shape(), (Shape{3, 2, 5}));
-  EXPECT_TRUE(says(::testing::internal::GetCapturedStderr(),
-                   {"channels_first.npz: images are u1 [4, 3, 2, 5], read as 3 rows and 2 columns of 5 channels",
-                    "--channels-first reads them as 3 channels of 2 rows and 5 columns"}));
+  EXPECT_TRUE(
+      says(::testing::internal::GetCapturedStderr(),
+           {"channels_first.npz: x_train: images are u1 [4, 3, 2, 5], read as 3 rows and 2 columns of 5 channels",
+            "--channels-first reads them as 3 channels of 2 rows and 5 columns"}));
   ::testing::internal::CaptureStderr();
   const Data data = open_data(first, {.channels_first = true});
   EXPECT_EQ(data.train->image_shape(), (Shape{2, 5, 3}));
@@ -236,14 +237,12 @@ TEST_F(Numpy, WhatCannotBeReadIsToldWithItsPlace) {
                      }),
                      {"x: byte "}))
         << n;
-  const std::string images = write("u1");
-  EXPECT_TRUE(says(error_of([&] { open_data("npy:" + images + "," + write("labels_negative")); }),
-                   {"labels_negative", ": label -2 of sample 2", "0 to"}));
-  EXPECT_TRUE(says(error_of([&] { open_data("npy:" + images + "," + images); }),
-                   {images + ": labels are u1 [5, 4, 3]", "[5]"}));
-  EXPECT_TRUE(says(error_of([&] { open_data("npy:" + write("labels_i8") + "," + write("labels_i8")); }),
-                   {"images are i8 [5]", "[N, H, W, C]"}));
-  EXPECT_TRUE(says(error_of([&] { open_data("npy:" + images); }), {"npy:IMAGES.npy,LABELS.npy"}));
+  const auto opened = [](const std::string& files) { return error_of([&] { open_data("npy:" + files); }); };
+  const std::string images = write("u1"), labels = write("labels_i8"), negative = write("labels_negative");
+  EXPECT_TRUE(says(opened(images + "," + negative), {negative + ": label -2 of sample 2", "0 to"}));
+  EXPECT_TRUE(says(opened(images + "," + images), {images + ": labels are u1 [5, 4, 3]", "[5]"}));
+  EXPECT_TRUE(says(opened(labels + "," + labels), {labels + ": images are i8 [5]", "[N, H, W, C]"}));
+  EXPECT_TRUE(says(opened(images), {"npy:IMAGES.npy,LABELS.npy"}));
 }
 
 TEST_F(Numpy, DamagedArchivesAreRefused) {

@@ -1,5 +1,5 @@
 // What `lockstep topology` finds and measures, and binding to the cores near a GPU, on machines that have one and
-// machines that are made up.
+// invented machines.
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -1,7 +1,7 @@
 // Every strategy trains a network of activations, gates, norms over samples and dropped channels as one rank does.
 #include "layers/cpu/kernels.h"
-#include "parallel/propagate.h"
-#include "parallel/rules.h"
+#include "parallel/placement/propagate.h"
+#include "parallel/placement/rules.h"
 #include "tests/launch/plan/model_parallel.h"
 #include "tests/launch/plan/random_network.h"
 

@@ -2,7 +2,7 @@
 #include "launch/model/model.h"
 #include "launch/plan/strategy_file.h"
 #include "layers/zoo/zoo.h"
-#include "parallel/stages.h"
+#include "parallel/mesh/stages.h"
 #include "tests/launch/plan/random_network.h"
 #include "tests/launch/plan/watched_step.h"
 #include "tests/support/errors.h"
@@ -265,7 +265,7 @@ TEST(Stages, WaitAsTheFormulaSays) {
         EXPECT_NEAR(bubble_share(schedule, work, lanes), s / (lanes + s), 1e-12) << stages << " " << lanes;
       }
   // By hand: the slower of two stages works 3 * 2 for each of 2 lanes; the other's forward part of 1 comes before, and
-  // its backward part of 2 behind. 18 of 2 * 15 are worked.
+  // its backward part of 2 after. 18 of 2 * 15 are worked.
   EXPECT_NEAR(bubble_share(both[0], std::vector<double>{1, 2}, 2), 1 - 18.0 / 30, 1e-12);
 }
 

@@ -115,7 +115,7 @@ TEST(RandomLayers, TrainAsOnOneRankHoweverTheyAreSplit) {
       if (rank.sha256 != all[0].sha256) return axes + ": ranks end with different bits";
     std::string worst, where;
     const double off = off_by(all[0].gradients, one.gradients, worst);
-    // Sums of a thousand equal terms, as behind padding, are off by as much.
+    // Sums of a thousand equal terms, as after padding, are off by as much.
     if (off <= 1e-4) return "";
     // How far rounding alone takes this network: where it has no gradients to speak of, anywhere.
     const auto comms = make_local(1);

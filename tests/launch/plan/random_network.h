@@ -1,4 +1,4 @@
-// Networks made up from a seed: convolutions of any kernel, stride, dilation, padding and groups, both pools, batch
+// Networks generated from a seed: convolutions of any kernel, stride, dilation, padding and groups, both pools, batch
 // norm, dropout, branches with addition and concatenation.
 #pragma once
 

@@ -168,7 +168,7 @@ TEST(Search, PredictsEveryMeshOfTheRanks) {
       EXPECT_EQ(predicted.waiting, 0) << strategy;
       EXPECT_NEAR(predicted.communication, longest, 1e-9 * longest) << strategy;
     } else {
-      // The slowest stage has work in every lane, and all others' first and last turns come before and behind it.
+      // The slowest stage has work in every lane, and all others' first and last turns come before and after it.
       EXPECT_GT(predicted.waiting, 0) << strategy;
       EXPECT_GT(predicted.communication, 0) << strategy;
     }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "layers/cpu/kernels.h"
-#include "parallel/traffic.h"
+#include "parallel/placement/traffic.h"
 #include "tests/launch/plan/model_parallel.h"
 #include "tests/parallel/watched_comm.h"
 

@@ -58,7 +58,7 @@ TEST_F(ResumeCallbacks, TheFitStopsWhereItWouldHaveWithTheSameRatesAndWeights) {
   ASSERT_LT(straight.epochs.back().lr, straight.epochs.front().lr) << "the rate was never lowered";
   ASSERT_LT(*straight.best, *straight.stopped);
   const auto end = static_cast<int64_t>(straight.epochs.size()) * steps_per_epoch;
-  // In the first epoch; at the end of one; behind the best one; and where the fit was stopped already.
+  // In the first epoch; at the end of one; after the best one; and where the fit was stopped already.
   std::vector<Report> epochs;
   bool resumes = false;
   int ranks = 1;

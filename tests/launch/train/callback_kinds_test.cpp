@@ -198,7 +198,7 @@ TEST(CallbacksInAFit, ModelCheckpointWritesTheBestAndEachNth) {
   const auto refused = [&](const std::string& file) {
     return error_of([&] { fit(2, {std::make_shared<ModelCheckpoint>((path / file).string())}); });
   };
-  EXPECT_TRUE(says(refused("{val_los}"), {"{val_los}", "cannot be made up"}));
+  EXPECT_TRUE(says(refused("{val_los}"), {"{val_los}", "cannot be formatted"}));
   EXPECT_TRUE(says(error_of([] { ModelCheckpoint("x", {.period = 0}); }), {"period is 0"}));
 }
 

@@ -1,4 +1,4 @@
-// A fit that a test makes up: callbacks see the reports that it is told to give, and what they decide is kept. One
+// A fit that a test invents: callbacks see the reports that it is told to give, and what they decide is kept. One
 // thread.
 #pragma once
 

@@ -96,7 +96,7 @@ TEST_P(BatchNormShapes, FusedIsUnfusedBitForBit) {
       EXPECT_TRUE(same_bits(fused[0], y));
       for (size_t i = 1; i < 4; ++i) EXPECT_TRUE(same_bits(fused[i], plain[i])) << i;
 
-      // Padding has no gradient behind it; the fused operator does not rely on that.
+      // Padding has no gradient after it; the fused operator does not rely on that.
       Buffer g = dy;
       for (size_t i = 0; i < g.as().size(); ++i)
         if (relu && !(y[i] > 0 && y[i] < relu.top)) g[i] = 0;

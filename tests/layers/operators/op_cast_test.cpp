@@ -9,7 +9,7 @@ namespace {
 
 constexpr int64_t all = 1 << 16;
 
-/// A 16-bit type with `mantissa` bits behind the point.
+/// A 16-bit type with `mantissa` bits after the point.
 struct Format {
   DType dtype;
   int mantissa;

@@ -268,7 +268,7 @@ TEST(NormLayers, HaveKerasDefaultsAndSayWhatIsWrong) {
   EXPECT_EQ(build(PReLU({1, 2}), "g"), "");
   EXPECT_EQ(builder.variables().back().shape, (Shape{1, 1, 64}));
   EXPECT_EQ(build(PReLU({3}), "h"),
-            "shared_axes [3] for f32[4, 7, 8, 64], expected the first axes behind the batch, such as [1, 2]");
+            "shared_axes [3] for f32[4, 7, 8, 64], expected the first axes after the batch, such as [1, 2]");
 }
 
 }  // namespace

@@ -262,7 +262,7 @@ std::vector<Buffer> norms_by(const std::vector<Buffer>& variables, const Shares&
   return out;
 }
 
-/// By the definition: halves of a power of two of lines, zeros behind the end.
+/// By the definition: halves of a power of two of lines, zeros after the end.
 double squares_of(std::span<const float> x, int64_t line, int64_t lines) {
   if (line * squares_line >= static_cast<int64_t>(x.size())) return 0;
   if (lines > 1) return squares_of(x, line, lines / 2) + squares_of(x, line + lines / 2, lines / 2);

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "core/graph.h"
-#include "parallel/strategy.h"
+#include "parallel/mesh/strategy.h"
 
 namespace lockstep {
 

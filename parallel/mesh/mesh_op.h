@@ -12,7 +12,7 @@
 
 #include "core/backend.h"
 #include "core/kernel.h"
-#include "parallel/mesh.h"
+#include "parallel/mesh/mesh.h"
 
 namespace lockstep {
 

@@ -1,4 +1,4 @@
-#include "parallel/ordered_reduce.h"
+#include "parallel/reduction/ordered_reduce.h"
 
 #include <algorithm>
 #include <vector>

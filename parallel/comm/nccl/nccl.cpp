@@ -1,4 +1,4 @@
-#include "parallel/comm/nccl.h"
+#include "parallel/comm/nccl/nccl.h"
 
 #include <algorithm>
 #include <deque>
@@ -6,7 +6,7 @@
 
 #include "core/cuda/streams.h"
 #include "core/error.h"
-#include "parallel/comm/nccl_guard.h"
+#include "parallel/comm/nccl/guard.h"
 
 namespace lockstep {
 namespace {

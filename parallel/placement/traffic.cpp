@@ -1,4 +1,4 @@
-#include "parallel/traffic.h"
+#include "parallel/placement/traffic.h"
 
 namespace lockstep {
 

@@ -1,4 +1,4 @@
-#include "parallel/buckets.h"
+#include "parallel/placement/buckets.h"
 
 #include <algorithm>
 #include <map>

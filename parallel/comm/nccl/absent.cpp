@@ -1,5 +1,5 @@
 #include "core/error.h"
-#include "parallel/comm/nccl.h"
+#include "parallel/comm/nccl/nccl.h"
 
 namespace lockstep {
 

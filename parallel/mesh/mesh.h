@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "parallel/comm/communicator.h"
-#include "parallel/strategy.h"
+#include "parallel/mesh/strategy.h"
 
 namespace lockstep {
 

@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "core/plan/schedule.h"
-#include "parallel/strategy.h"
+#include "parallel/mesh/strategy.h"
 
 namespace lockstep {
 
@@ -35,7 +35,7 @@ int lanes_in_flight(const std::vector<Turn>& turns);
 /// What one lane costs a stage, in any unit of time.
 struct StageCost {
   double work = 0;                      // of the forward part; the backward part takes twice that
-  double to_next = 0, to_previous = 0;  // until the stage behind has the output, the one before the gradient
+  double to_next = 0, to_previous = 0;  // until the stage after has the output, the one before the gradient
 };
 
 /// The time from the first turn's begin to the last one's end. Where more than `at_once` stages have work, they share

@@ -1,4 +1,4 @@
-#include "parallel/stages.h"
+#include "parallel/mesh/stages.h"
 
 #include <algorithm>
 #include <limits>
@@ -148,7 +148,7 @@ std::vector<double> work_by_stage(const Graph& forward, const Strategy& strategy
 }
 
 std::vector<Turn> turns_of(PipelineSchedule schedule, int stage, int stages, int lanes) {
-  // A stage begins with as many lanes as there are stages behind it; from then on it ends one for each that it begins.
+  // A stage begins with as many lanes as there are stages after it; from then on it ends one for each that it begins.
   const int ahead = schedule == PipelineSchedule::gpipe ? lanes : std::min(stages - 1 - stage, lanes);
   std::vector<Turn> turns;
   for (int lane = 0; lane < lanes + ahead; ++lane) {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/plan/step_plan.h"
-#include "parallel/collectives/mesh_op.h"
+#include "parallel/mesh/mesh_op.h"
 
 namespace lockstep {
 
@@ -11,7 +11,7 @@ struct Collective : Traffic {
   std::string node;
 };
 
-/// In the order in which they run; what moves nothing is left out.
+/// In the order in which they run; without those that move nothing.
 std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, Numerics numerics);
 
 }  // namespace lockstep

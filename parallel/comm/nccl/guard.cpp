@@ -1,4 +1,4 @@
-#include "parallel/comm/nccl_guard.h"
+#include "parallel/comm/nccl/guard.h"
 
 #include "core/cuda/streams.h"
 #include "core/error.h"
@@ -135,7 +135,7 @@ void Guard::settle(ncclResult_t result, std::source_location where, std::unique_
   throw Error("rank {}: {}", control_.rank(), why);
 }
 
-/// One event does: it is recorded anew behind each call, and the time counts from the latest.
+/// One event does: it is recorded again after each call, and the time counts from the latest.
 void Guard::expect_end(Stream& stream) {
   if (!end_) end_ = stream.event();
   stream.record(*end_);

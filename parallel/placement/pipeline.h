@@ -1,7 +1,7 @@
 // Pass: leaves a placed graph what one stage of a pipeline computes, and lets it send and receive the rest.
 #pragma once
 
-#include "parallel/propagate.h"
+#include "parallel/placement/propagate.h"
 
 namespace lockstep {
 

@@ -1,4 +1,4 @@
-#include "parallel/collectives/mesh_op.h"
+#include "parallel/mesh/mesh_op.h"
 
 namespace lockstep {
 

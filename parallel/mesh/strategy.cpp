@@ -1,4 +1,4 @@
-#include "parallel/strategy.h"
+#include "parallel/mesh/strategy.h"
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "parallel/pipeline.h"
+#include "parallel/placement/pipeline.h"
 
 #include <fmt/format.h>
 

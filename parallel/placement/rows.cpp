@@ -1,4 +1,4 @@
-#include "parallel/rows.h"
+#include "parallel/placement/rows.h"
 
 #include <algorithm>
 

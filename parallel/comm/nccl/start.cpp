@@ -11,8 +11,8 @@
 #include "core/error.h"
 #include "parallel/comm/gather.h"
 #include "parallel/comm/machine.h"
-#include "parallel/comm/nccl.h"
-#include "parallel/comm/nccl_guard.h"
+#include "parallel/comm/nccl/guard.h"
+#include "parallel/comm/nccl/nccl.h"
 
 namespace lockstep {
 namespace nccl {

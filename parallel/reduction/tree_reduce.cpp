@@ -1,4 +1,4 @@
-#include "parallel/tree_reduce.h"
+#include "parallel/reduction/tree_reduce.h"
 
 #include <algorithm>
 #include <array>

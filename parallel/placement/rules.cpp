@@ -1,4 +1,4 @@
-#include "parallel/rules.h"
+#include "parallel/placement/rules.h"
 
 #include <set>
 

@@ -1,4 +1,4 @@
-#include "parallel/propagate.h"
+#include "parallel/placement/propagate.h"
 
 #include <algorithm>
 #include <numeric>
@@ -7,8 +7,8 @@
 #include "core/error.h"
 #include "parallel/collectives/reduce.h"
 #include "parallel/collectives/reshard.h"
-#include "parallel/rows.h"
-#include "parallel/rules.h"
+#include "parallel/placement/rows.h"
+#include "parallel/placement/rules.h"
 
 namespace lockstep {
 namespace {
@@ -250,7 +250,7 @@ class Propagation {
     return *fitting[0];
   }
 
-  /// Whether the members can share what the rule cuts. What an axis does by default is left out where they cannot, and
+  /// Whether the members can share what the rule cuts. What an axis does by default is skipped where they cannot, and
   /// noted; a pin is refused, and so are too few rows or columns, without which an axis is of no use.
   bool divides(const Node& node, const Rule& rule, size_t axis, bool pinned) {
     std::string why = cannot_share(original_, node, rule, strategy_.mesh[axis]);

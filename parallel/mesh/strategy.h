@@ -50,7 +50,7 @@ struct Strategy {
   /// (Rajbhandari et al., "ZeRO", SC 2020, stage 1).
   bool shard_optimizer = false;
   /// Where a member has as many bytes of an image, rows that need no other rank's are computed while halos travel;
-  /// smaller images are computed whole, behind their halo.
+  /// smaller images are computed whole, after their halo.
   size_t overlap_from = size_t{256} << 10;
   PipelineSchedule schedule = PipelineSchedule::one_f_one_b;
   std::map<std::string, int> layer_stages;  // by layer, once `place_layers` has said so; only of a pipeline

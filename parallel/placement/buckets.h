@@ -3,7 +3,7 @@
 #pragma once
 
 #include "core/plan/memory.h"
-#include "parallel/propagate.h"
+#include "parallel/placement/propagate.h"
 
 namespace lockstep {
 
