@@ -47,10 +47,10 @@ class MeshContext {
 
 /// What a rank sends in one run of an operator.
 struct Traffic {
-  std::string kind;       // "halo exchange", "all-reduce", …
-  std::vector<int> axes;  // of the mesh
-  size_t bytes = 0;       // to all others
-  size_t times = 0;       // exchanges that come one after the other
+  std::string kind;            // "halo exchange", "all-reduce", …
+  std::vector<int> axes = {};  // of the mesh
+  size_t bytes = 0;            // to all others
+  size_t times = 0;            // exchanges that come one after the other
 };
 
 class MeshOp : public Op {
