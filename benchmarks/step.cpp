@@ -14,7 +14,6 @@
 #include "benchmarks/peak.h"
 #include "launch/host/host_memory.h"
 #include "launch/lockstep.h"
-#include "launch/plan/profile.h"
 #include "launch/train/device.h"
 #include "layers/zoo/zoo.h"
 #include "parallel/comm/gather.h"
@@ -33,13 +32,13 @@ struct Arguments {
 
 /// What `of` says of the kernels of a step, together. Views and reductions, which on one rank move little, do not
 /// count.
-double of_step(const StepPlan& plan, double (*of)(const StepPlan&, const Node&)) {
+double of_step(const StepPlan& plan, double (Op::*of)(const Signature&) const) {
   double all = 0;
   for (const Entry& entry : plan.order) {
     const auto index = static_cast<size_t>(entry.node);
     const Node& node = plan.graph.nodes()[index];
     if (!plan.kernels[index].run || node.op->collective() || node.op->name() == "merge_lane") continue;
-    all += of(plan, node) * (entry.when == When::EachLane ? plan.lanes : 1);
+    all += (*node.op.*of)(plan.signature(node)) * (entry.when == When::EachLane ? plan.lanes : 1);
   }
   return all;
 }
@@ -94,9 +93,9 @@ void serve(const Arguments& a) {
       const int64_t steps = std::atoll(request.c_str());
       std::string answer;
       if (request == "bytes") {
-        answer = fmt::format("{:.0f}", of_step(trainer.training_plan(), traffic));
+        answer = fmt::format("{:.0f}", of_step(trainer.training_plan(), &Op::bytes));
       } else if (request == "flops") {
-        answer = fmt::format("{:.0f}", of_step(trainer.training_plan(), flops));
+        answer = fmt::format("{:.0f}", of_step(trainer.training_plan(), &Op::flops));
       } else if (request == "peak") {
         answer = fmt::format("{:.0f}", peak_flops());
       } else if (request == "memory") {

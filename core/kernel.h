@@ -35,11 +35,6 @@ struct Kernel {
   bool capturable = true;
 };
 
-/// The local types that a kernel is made for.
-struct Signature {
-  std::vector<Type> in, out;
-};
-
 /// Maps an operator's class to the function that makes its kernel. Built once, then only read.
 class KernelTable {
  public:

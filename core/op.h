@@ -24,6 +24,11 @@ struct Value {
   bool operator==(const Value&) const = default;
 };
 
+/// The local types that a kernel is made for.
+struct Signature {
+  std::vector<Type> in, out;
+};
+
 /// Whether output 0 may, or must, lie where input 0 lies.
 enum class Reuse : unsigned char {
   None,
@@ -89,7 +94,19 @@ class Op {
   bool collective() const { return queue() == Queue::Side; }
   /// "3x3 stride 2x2 same +relu": the attributes, for plans; empty where there are none.
   virtual std::string attributes() const { return {}; }
+
+  /// Floating-point operations of one run on these types; 0 where memory is what bounds it.
+  virtual double flops(const Signature& signature) const {
+    static_cast<void>(signature);
+    return 0;
+  }
+  /// Bytes that one run reads and writes: each input and each output once.
+  virtual double bytes(const Signature& signature) const;
 };
+
+/// Floating-point operations of a convolution, a product of matrices or one of their gradients: two for each
+/// multiply-add, and each weight is used once for each pixel of `output`, or each row.
+double product_flops(const Type& weights, const Type& output);
 
 /// Whether it moves something to or from another stage while other lanes go on.
 inline bool leaves(const Op& op) { return op.queue() == Queue::Forward || op.queue() == Queue::Backward; }

@@ -11,20 +11,24 @@ int slot_count(int lanes) { return std::bit_width(static_cast<unsigned>(std::max
 
 namespace {
 
-Signature signature_of(const StepPlan& plan, const Node& node) {
-  Signature signature;
-  for (Value v : node.in) signature.in.push_back(plan.local[static_cast<size_t>(v.id)]);
-  for (Value v : node.out) signature.out.push_back(plan.local[static_cast<size_t>(v.id)]);
-  if (node.op->moves()) return signature;
+/// Throws where the operator makes something else of its inputs than the placements say.
+void check_types(const Signature& signature, const Node& node) {
+  if (node.op->moves()) return;
   const auto inferred = node.op->infer(signature.in);
   for (size_t i = 0; i < inferred.size(); ++i)
     if (!(inferred[i] == signature.out[i]))
       throw Error("{}: the placement gives output {} the type {}, the operator {} makes {}", node.name, i,
                   signature.out[i].str(), node.op->name(), inferred[i].str());
-  return signature;
 }
 
 }  // namespace
+
+Signature StepPlan::signature(const Node& node) const {
+  Signature types;
+  for (Value v : node.in) types.in.push_back(local[static_cast<size_t>(v.id)]);
+  for (Value v : node.out) types.out.push_back(local[static_cast<size_t>(v.id)]);
+  return types;
+}
 
 void finish_plan(StepPlan& plan, const KernelTable& kernels, const FixedLocations& fixed) {
   plan.order = schedule(plan.graph, !plan.turns.empty());
@@ -33,7 +37,8 @@ void finish_plan(StepPlan& plan, const KernelTable& kernels, const FixedLocation
   std::vector<NodeMemory> needs;
   plan.kernels.clear();
   for (const Node& node : plan.graph.nodes()) {
-    const Signature signature = signature_of(plan, node);
+    const Signature signature = plan.signature(node);
+    check_types(signature, node);
     try {
       plan.kernels.push_back(node.op->reuse() == Reuse::View ? Kernel{} : kernels.make(*node.op, signature));
     } catch (const InputError& error) {

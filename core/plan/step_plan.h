@@ -17,6 +17,9 @@ struct StepPlan {
   std::vector<Entry> order;
   std::vector<Kernel> kernels;  // by node
   MemoryPlan memory;
+
+  /// The local types of a node.
+  Signature signature(const Node& node) const;
 };
 
 /// Passes schedule, make and memory over a placed graph: fills order, turns, kernels and memory. The kernels are made

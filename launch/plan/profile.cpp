@@ -26,8 +26,9 @@ Line line_of(const StepPlan& plan, const NodeTimes& times, size_t index) {
   const Node& node = plan.graph.nodes()[index];
   const auto runs = static_cast<double>(times.runs[index]);
   const std::string attributes = node.op->attributes();
-  Line line{node.name, std::string(node.op->name()), times.seconds[index], runs * flops(plan, node),
-            runs * traffic(plan, node)};
+  const Signature signature = plan.signature(node);
+  Line line{node.name, std::string(node.op->name()), times.seconds[index], runs * node.op->flops(signature),
+            runs * node.op->bytes(signature)};
   if (!attributes.empty()) line.what += " " + attributes;
   for (const Value v : node.out) line.what += " " + plan.local[static_cast<size_t>(v.id)].shape.str();
   return line;
@@ -42,25 +43,6 @@ std::string text_of(const Line& line, double steps, double all) {
 }
 
 }  // namespace
-
-double flops(const StepPlan& plan, const Node& node) {
-  const std::string_view name = node.op->name();
-  if (!name.starts_with("conv2d") && !name.starts_with("dense")) return 0;
-  const auto shape = [&](Value v) { return plan.local[static_cast<size_t>(v.id)].shape; };
-  const bool makes_weights = name.ends_with("_weight_grad"), makes_input = name.ends_with("_data_grad");
-  const Shape weights = shape(makes_weights ? node.out[0] : makes_input ? node.in[0] : node.in[1]);
-  const Shape output = shape(makes_weights || makes_input ? node.in[1] : node.out[0]);
-  // Each weight is used once for each pixel of the output, or each row.
-  return 2 * static_cast<double>(weights.elements()) * static_cast<double>(output.elements()) /
-         static_cast<double>(output[-1]);
-}
-
-double traffic(const StepPlan& plan, const Node& node) {
-  double bytes = 0;
-  for (const auto* values : {&node.in, &node.out})
-    for (const Value v : *values) bytes += static_cast<double>(plan.local[static_cast<size_t>(v.id)].bytes());
-  return bytes;
-}
 
 std::string profile_table(const StepPlan& plan, const NodeTimes& times, int64_t steps) {
   std::vector<Line> lines;

@@ -6,12 +6,6 @@
 
 namespace lockstep {
 
-/// Floating-point operations of one run of a node: two for each multiply-add of convolutions and dense layers and of
-/// their gradients, none for others, which memory bounds.
-double flops(const StepPlan& plan, const Node& node);
-/// Bytes of a node's inputs and outputs, each counted once.
-double traffic(const StepPlan& plan, const Node& node);
-
 /// A line a node, those that take longest first: milliseconds a step, share of the step, GFLOP/s, GB/s; then the same
 /// summed by operator, and the whole. `times` are those of `steps` steps of this plan on one rank.
 std::string profile_table(const StepPlan& plan, const NodeTimes& times, int64_t steps);

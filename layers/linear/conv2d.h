@@ -32,6 +32,7 @@ class Conv2dOp final : public Op {
   Local local(const Part& part) const override;
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
   std::string attributes() const override;
+  double flops(const Signature& s) const override { return product_flops(s.in[1], s.out[0]); }
 
   const Conv2dAttributes conv;
   const bool bias, relu;
@@ -49,6 +50,7 @@ class Conv2dDataGradOp final : public Op {
   Local local(const Part& part) const override;
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
   std::string attributes() const override;
+  double flops(const Signature& s) const override { return product_flops(s.in[0], s.in[1]); }
 
   const Conv2dAttributes conv;
   const Shape x;  // dimension 0 is not used: it follows dy
@@ -64,6 +66,7 @@ class Conv2dWeightGradOp final : public Op {
   std::vector<Rule> rules() const override;
   Interval needs(int dim, Interval seen, int64_t size) const override;
   Local local(const Part& part) const override;
+  double flops(const Signature& s) const override { return product_flops(s.out[0], s.in[1]); }
 
   const Conv2dAttributes conv;
   const bool bias;

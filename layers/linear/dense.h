@@ -16,6 +16,7 @@ class DenseOp final : public Op {
   Local local(const Part& part) const override;
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
   std::string attributes() const override;
+  double flops(const Signature& s) const override { return product_flops(s.in[1], s.out[0]); }
 
   const bool bias, relu;
 };
@@ -25,6 +26,7 @@ class DenseDataGradOp final : public Op {
  public:
   std::string_view name() const override { return "dense_data_grad"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
+  double flops(const Signature& s) const override { return product_flops(s.in[0], s.in[1]); }
   std::vector<Rule> rules() const override;
 };
 
@@ -35,6 +37,7 @@ class DenseWeightGradOp final : public Op {
   std::string_view name() const override { return "dense_weight_grad"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
+  double flops(const Signature& s) const override { return product_flops(s.out[0], s.in[1]); }
 
   const bool bias;
 };

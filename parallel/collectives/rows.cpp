@@ -95,6 +95,17 @@ std::string RowsOp::attributes() const {
   return text + " " + pieces.front().op->attributes();
 }
 
+double RowsOp::flops(const Signature& signature) const {
+  Signature part{{signature.in.begin() + (onto ? 1 : 0), signature.in.end()}, signature.out};
+  double sum = 0;
+  for (const RowPiece& piece : pieces) {
+    part.in[0].shape[1] = piece.in.size();
+    part.out[0].shape[1] = piece.out.size();
+    sum += piece.op->flops(part);
+  }
+  return sum;
+}
+
 Kernel RowsOp::make(const Signature& signature, MeshContext& context) const {
   const auto rows = std::make_shared<Rows>(context.kernels, *this, signature);
   return rows->kernel(rows);

@@ -21,6 +21,7 @@ class RowsOp final : public MeshOp {
   std::vector<Type> infer(std::span<const Type>) const override { return {out}; }
   Kernel make(const Signature& signature, MeshContext& context) const override;
   std::optional<Traffic> traffic(const Signature&, const Mesh&, Numerics) const override { return std::nullopt; }
+  double flops(const Signature& signature) const override;
   bool each_lane() const override { return true; }
   bool moves() const override { return true; }
   Reuse reuse() const override { return onto ? Reuse::InPlace : Reuse::None; }

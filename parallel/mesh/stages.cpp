@@ -60,18 +60,10 @@ void check_flow(const Graph& graph) {
 
 double work_of(const Graph& graph, const Node& node) {
   constexpr double adds_a_byte = 10;
-  double work = 0;
-  for (const auto* values : {&node.in, &node.out})
-    for (Value v : *values) work += adds_a_byte * static_cast<double>(graph.type(v).bytes());
-  const Shape& output = graph.type(node.out[0]).shape;
-  for (Value v : node.in) {
-    const ValueInfo& info = graph.info(v);
-    // Each weight is used once for each pixel of the output, or each row.
-    if (info.role == Role::Parameter && info.type.shape.rank() > 1)
-      work += static_cast<double>(info.type.shape.elements()) * static_cast<double>(output.elements()) /
-              static_cast<double>(output[-1]);
-  }
-  return work;
+  Signature signature;
+  for (Value v : node.in) signature.in.push_back(graph.type(v));
+  for (Value v : node.out) signature.out.push_back(graph.type(v));
+  return adds_a_byte * node.op->bytes(signature) + node.op->flops(signature) / 2;
 }
 
 std::map<std::string, int> place_layers(const Graph& forward, std::span<const std::string> layers,

@@ -22,7 +22,7 @@ std::map<std::string, int> place_layers(const Graph& forward, std::span<const st
 /// its inputs are made, and what has a stage other than 0 keeps it.
 void assign_stages(Graph& forward, const Strategy& strategy);
 
-/// An estimate of a node's work, in multiply-adds: those of its weights, and ten for each byte that it reads or writes.
+/// An estimate of a node's work, in multiply-adds: its operator's own, and ten for each byte that it reads or writes.
 double work_of(const Graph& graph, const Node& node);
 /// The sum over each stage's layers.
 std::vector<double> work_by_stage(const Graph& forward, const Strategy& strategy);

@@ -3,17 +3,12 @@
 namespace lockstep {
 
 std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, Numerics numerics) {
-  const auto types = [&](const std::vector<Value>& values) {
-    std::vector<Type> local;
-    for (Value v : values) local.push_back(plan.local[static_cast<size_t>(v.id)]);
-    return local;
-  };
   std::vector<Collective> all;
   for (const Entry& entry : plan.order) {
     const Node& node = plan.graph.nodes()[static_cast<size_t>(entry.node)];
     const auto* op = dynamic_cast<const MeshOp*>(node.op.get());
     if (!op) continue;
-    auto traffic = op->traffic({types(node.in), types(node.out)}, mesh, numerics);
+    auto traffic = op->traffic(plan.signature(node), mesh, numerics);
     if (!traffic) continue;
     const size_t runs = op->each_lane() ? static_cast<size_t>(plan.lanes) : 1;
     traffic->bytes *= runs;
