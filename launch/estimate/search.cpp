@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 
 #include "core/error.h"
 
@@ -13,7 +12,7 @@ namespace {
 
 /// All ways to write `ranks` as a product over the axes from `axis` on, appended to `text`.
 void factorise(size_t axis, int ranks, const std::string& text, std::vector<std::string>& all) {
-  static const std::array<std::string, 6> axes{"data", "space_h", "space_w", "filter", "channel", "stage"};
+  static const std::vector<std::string> axes = axis_names();
   if (axis == axes.size()) {
     if (ranks == 1) all.push_back(text.empty() ? "data=1" : text.substr(1));
     return;

@@ -6,13 +6,26 @@
 
 namespace lockstep {
 
+namespace {
+
+/// All of them, by the names that users give.
+std::vector<std::pair<std::string, Optimizer>> optimizers() {
+  return {{"sgd", SGD{}},         {"momentum", SGD{.momentum = 0.9F}},
+          {"adam", Adam{}},       {"adamw", AdamW{}},
+          {"rmsprop", RMSprop{}}, {"adagrad", Adagrad{}},
+          {"lars", LARS{}},       {"lamb", LAMB{}}};
+}
+
+}  // namespace
+
 std::vector<std::string> Optimizer::names() {
-  return {"sgd", "momentum", "adam", "adamw", "rmsprop", "adagrad", "lars", "lamb"};
+  std::vector<std::string> names;
+  for (const auto& [name, optimizer] : optimizers()) names.push_back(name);
+  return names;
 }
 
 Optimizer Optimizer::from_name(const std::string& name) {
-  const std::vector<Optimizer> all{SGD{}, SGD{.momentum = 0.9F}, Adam{}, AdamW{}, RMSprop{}, Adagrad{}, LARS{}, LAMB{}};
-  return all[static_cast<size_t>(index_of("optimizer", name, names()))];
+  return optimizers()[static_cast<size_t>(index_of("optimizer", name, names()))].second;
 }
 
 std::string Optimizer::name() const {

@@ -25,12 +25,6 @@ const std::array<Kind, 6>& kinds() {
   return all;
 }
 
-std::vector<std::string> axis_names() {
-  std::vector<std::string> names;
-  for (const Kind& kind : kinds()) names.push_back(kind.name);
-  return names;
-}
-
 /// Whether all of `name` matches; '*' stands for any characters.
 bool matches_whole(std::string_view pattern, std::string_view name) {
   if (pattern.empty()) return name.empty();
@@ -42,6 +36,12 @@ bool matches_whole(std::string_view pattern, std::string_view name) {
 }
 
 }  // namespace
+
+std::vector<std::string> axis_names() {
+  std::vector<std::string> names;
+  for (const Kind& kind : kinds()) names.push_back(kind.name);
+  return names;
+}
 
 std::span<const std::string> cut_names() {
   static const std::array<std::string, 5> names{"batch", "height", "width", "filters", "channels"};

@@ -12,6 +12,8 @@
 
 namespace lockstep {
 
+/// "data", "space_h", "space_w", "filter", "channel", "stage": the axes that a mesh can have.
+std::vector<std::string> axis_names();
 /// "batch", "height", "width", "filters", "channels", by the value of Cut.
 std::span<const std::string> cut_names();
 

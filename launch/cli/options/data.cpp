@@ -8,12 +8,6 @@
 
 namespace lockstep::cli {
 
-namespace {
-constexpr const char* data_kinds =
-    "digits|idx:DIR|cifar10:DIR|cifar100:DIR|images:DIR|npz:FILE|npy:IMAGES,LABELS|packed:FILE|"
-    "synthetic:HxWxC/CLASSES/COUNT";
-}
-
 void add_reading_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Data");
   verb.add_option(
@@ -38,7 +32,7 @@ void add_data_options(CLI::App& verb, Options& options) {
                   "Embedded digits, a folder in MNIST's or CIFAR's format, folders of JPEG and PNG files (one a "
                   "class), NumPy's "
                   "arrays, a file that pack wrote, or generated random images")
-      ->type_name(data_kinds)
+      ->type_name(alternatives(data_forms()))
       ->capture_default_str();
   verb.add_flag(
       "--cache", options.cache,
@@ -53,13 +47,13 @@ void add_data_options(CLI::App& verb, Options& options) {
 }
 
 void add_pack_options(CLI::App& verb, Options& options) {
-  verb.add_option("DATA", options.data, "As --data of train")->required()->type_name(data_kinds);
+  verb.add_option("DATA", options.data, "As --data of train")->required()->type_name(alternatives(data_forms()));
   verb.add_option("OUT", options.out, "The file to write")->required()->type_name("FILE");
 }
 
 void add_info_options(CLI::App& verb, Options& options) {
   verb.add_option("ACTION", options.action, "info: sizes, classes, mean, corrupt files, hash")->type_name("info");
-  verb.add_option("DATA", options.data, "As --data of train")->required()->type_name(data_kinds);
+  verb.add_option("DATA", options.data, "As --data of train")->required()->type_name(alternatives(data_forms()));
 }
 
 namespace {

@@ -1,5 +1,7 @@
 #include "launch/data/readers/open.h"
 
+#include <fmt/format.h>
+
 #include "core/error.h"
 #include "launch/data/image/image_files.h"
 #include "launch/data/image/image_folder.h"
@@ -23,7 +25,7 @@ struct HowToRead : ImageReading {
 
 struct Kind {
   std::string name;
-  std::string_view rest;  // what is expected after the colon
+  std::string_view rest;  // what is expected after the colon; its first word is for help
   Data (*open)(const std::string& rest, const HowToRead& reading);
 };
 
@@ -110,6 +112,14 @@ const std::vector<Kind>& kinds() {
 }
 
 }  // namespace
+
+std::vector<std::string> data_forms() {
+  std::vector<std::string> forms;
+  for (const Kind& kind : kinds())
+    forms.push_back(kind.rest.empty() ? kind.name
+                                      : fmt::format("{}:{}", kind.name, kind.rest.substr(0, kind.rest.find(' '))));
+  return forms;
+}
 
 const std::vector<std::string>& on_corrupt_names() {
   static const std::vector<std::string> names{"stop", "skip"};

@@ -32,9 +32,10 @@ struct DataOptions {
   std::optional<Preparation> preparation = {};
 };
 
-/// "digits", "idx:DIR", "cifar10:DIR", "cifar100:DIR", "images:DIR", "npy:IMAGES,LABELS", "npz:FILE",
-/// "packed:FILE" or "synthetic:HxWxC/CLASSES/COUNT[/TESTCOUNT]". Throws InputError with the nearest valid kind. Image
-/// files are brought to their first size here: see fits_of.
+/// What data can be named by, for people: "digits", "idx:DIR", …
+std::vector<std::string> data_forms();
+/// Data of one of these forms; "synthetic:HxWxC/CLASSES/COUNT" may have "/TESTCOUNT" behind it. Throws InputError with
+/// the nearest valid kind. Image files are brought to their first size here: see fits_of.
 Data open_data(const std::string& spec, const DataOptions& options = {});
 
 /// Of DataOptions::on_corrupt.
