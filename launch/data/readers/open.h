@@ -34,7 +34,7 @@ struct DataOptions {
 
 /// What data can be named by, for people: "digits", "idx:DIR", …
 std::vector<std::string> data_forms();
-/// Data of one of these forms; "synthetic:HxWxC/CLASSES/COUNT" may have "/TESTCOUNT" behind it. Throws InputError with
+/// Data of one of these forms; "synthetic:HxWxC/CLASSES/COUNT" may have "/TESTCOUNT" after it. Throws InputError with
 /// the nearest valid kind. Image files are brought to their first size here: see fits_of.
 Data open_data(const std::string& spec, const DataOptions& options = {});
 
