@@ -111,7 +111,7 @@ void SharedTraining::set_weights(const Weights& weights) {
 }
 
 Weights SharedTraining::take_weights() {
-  trainer_.settle();
+  trainer_.synchronize();
   return trainer_.variables().get(host_.rank() == 0);
 }
 
@@ -125,7 +125,7 @@ Snapshot SharedTraining::take_snapshot() {
 }
 
 void SharedTraining::put_weights(const Weights& weights) {
-  trainer_.settle();
+  trainer_.synchronize();
   Weights all = weights;
   for (const Variable& variable : network_.variables()) {
     std::vector<float>& values = all[variable.name];

@@ -142,7 +142,7 @@ void Trainer::variables_changed() {
     if (*engine) (*engine)->executor.parameters_changed();
 }
 
-void Trainer::settle() {
+void Trainer::synchronize() {
   if (!pending_.empty()) done_[pending_.back().slot]->synchronize();
 }
 

@@ -68,8 +68,8 @@ class Trainer {
   /// The weights become their moving average, where the optimizer keeps one (CommonOptions::use_ema). All ranks call.
   void take_average();
   /// Returns when the steps that were started are done; their results are still waited for.
-  void settle();
-  /// Changes the variables, which no step that is under way may use (see settle). Throws as check_weights does.
+  void synchronize();
+  /// Changes the variables, which no step that is under way may use (see synchronize). Throws as check_weights does.
   void set_weights(const Weights& weights);
   /// Reads of it are made by all ranks together where the strategy cuts variables.
   VariableStore& variables() { return variables_; }
