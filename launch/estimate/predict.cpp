@@ -151,7 +151,6 @@ Prediction predict_strategy(Runtime& runtime, const Network& network, const Step
   if (runtime.distributed())
     throw InputError("a prediction times ranks as threads of one process: start it without mpirun, with --ranks {}",
                      ranks);
-  check_batch(step, ranks);
   const auto data = std::make_shared<MadeUp>(network, step);
   const int stages = step.strategy.stages();
   // Ranks of a pipeline have turns of their own: those that would have to share cores are timed one after the other.

@@ -44,47 +44,11 @@ void Model::compile(const CompileOptions& options) {
   state_ = {.weights = std::move(state_.weights)};
 }
 
-Strategy Model::settled(const RunOptions& options) const {
-  Strategy strategy = options.strategy;
-  settle_stages(strategy, runtime_.distributed() ? runtime_.size() : options.ranks);
-  return strategy;
-}
-
-StepOptions Model::step(const RunOptions& options) const {
-  return {.batch = options.batch,
-          .lanes = options.lanes,
-          .numerics = options.numerics,
-          .precision = options.precision,
-          .strategy = settled(options),
-          .recompute = options.recompute,
-          .loss = loss_,
-          .metrics = metrics_};
-}
-
-int Model::ranks(const RunOptions& options) const {
-  if (runtime_.distributed()) return runtime_.size();
-  if (options.ranks > 0) return options.ranks;
-  const auto together = static_cast<int>(settled(options).ranks_per_lane());
-  if (options.strategy.data_ranks) return together * static_cast<int>(*options.strategy.data_ranks);
-  const bool fast = options.numerics == Numerics::fast;
-  if (uses_cuda(options.backend))
-    return together * Runtime::fitting_ranks(cuda_status().devices / together, fast ? 0 : options.lanes);
-  return together * (fast ? 1 : runtime_.auto_ranks(options.lanes, std::max(options.threads, 1) * together));
-}
-
-int Model::threads(const RunOptions& options) const {
-  if (options.threads > 0) return options.threads;
-  if (options.numerics == Numerics::reproducible) return 1;
-  const int here = runtime_.distributed() ? runtime_.local_size() : ranks(options);
-  return std::max(1, runtime_.cores() / here);
-}
-
-int Model::workers(const RunOptions& options) const {
-  if (options.workers > 0) return options.workers;
-  // On the CPU the ranks keep the cores busy; on GPUs they leave them.
-  if (!uses_cuda(options.backend)) return 1;
-  const int here = runtime_.distributed() ? runtime_.local_size() : ranks(options);
-  return std::max(1, runtime_.cores() / here);
+ResolvedRun Model::resolve(const RunOptions& options) const {
+  ResolvedRun run = lockstep::resolve(options, runtime_, network_);
+  run.step.loss = loss_;
+  run.step.metrics = metrics_;
+  return run;
 }
 
 void Model::check_images(const Dataset& data) const {
@@ -99,28 +63,16 @@ void Model::check_targets(const Dataset& data) const {
   lockstep::check_targets(data, loss_, network_.output_shape(), network_.name());
 }
 
-void Model::on_ranks(const RunOptions& options, const Body& body, const OnPass& on_pass) {
-  const StepOptions step = this->step(options);
-  check_batch(step, ranks(options));
-  const int64_t here = runtime_.distributed() ? runtime_.local_size() : ranks(options);
-  runtime_.check_threads("threads", threads(options), here * threads(options));
-  runtime_.check_threads("workers", workers(options), here * workers(options));
-  const DeviceOptions choice{options.backend, options.comm, threads(options), step, options.engines};
-  const bool splits = step.strategy.mesh.size() > 1;
-  if (splits && options.numerics == Numerics::fast && uses_cuda(options.backend))
-    throw InputError(
-        "fast numerics times each rank's GPU algorithms by themselves, but ranks that share a sample must "
-        "compute alike: expected reproducible numerics, or a strategy of data alone");
-  const std::vector<std::string> layers = network_.layer_names();
-  check_pins(step.strategy, layers);
-  for (const std::string& pattern : options.recompute) expect_match("--recompute", pattern, layers);
-  runtime_.run(ranks(options), [&](RankContext& rank) {
+void Model::on_ranks(const RunOptions& options, const ResolvedRun& run, const Body& body, const OnPass& on_pass) {
+  const DeviceOptions choice{options.backend, options.comm, run.threads, run.step, options.engines};
+  const bool splits = run.step.strategy.mesh.size() > 1;
+  runtime_.run(run.ranks, [&](RankContext& rank) {
     Device device = make_device(choice, rank, runtime_.distributed());
     if (splits && device.engines && device.exchange == "mpi")
       throw InputError(
           "--comm mpi cannot exchange inside a sample on GPUs, where its waits may hold up one another; "
           "expected nccl or local");
-    Trainer trainer(network_, {step, optimizer(), options.seed, options.check_finite, on_pass}, device.comm(rank),
+    Trainer trainer(network_, {run.step, optimizer(), options.seed, options.check_finite, on_pass}, device.comm(rank),
                     *device.backend, device.kernels, &rank.comm);
     // Threads on one CPU cannot differ; on GPUs they can.
     if ((runtime_.distributed() || device.engines) && options.numerics == Numerics::reproducible)
@@ -150,6 +102,11 @@ void Model::keep(RankContext& rank, Trainer& trainer, const Device& device) {
 }
 
 FitLength Model::check(const Dataset& data, const FitOptions& options) const {
+  static_cast<void>(resolve(options.run));
+  return length(data, options);
+}
+
+FitLength Model::length(const Dataset& data, const FitOptions& options) const {
   constexpr int64_t most = int64_t{1} << 31;
   check_targets(data);
   if (options.validation_data) check_targets(*options.validation_data);
@@ -169,27 +126,27 @@ FitLength Model::check(const Dataset& data, const FitOptions& options) const {
   for (const auto& [name, number] : {std::pair{"every_steps", saved.every_steps}, {"every_epochs", saved.every_epochs}})
     if (number < 0) throw InputError("checkpoints {} is {}, expected a number from 0", name, number);
   if (saved.keep < 1) throw InputError("checkpoints keep is {}, expected a number from 1", saved.keep);
-  const RunOptions& run = options.run;
-  check_batch({.batch = run.batch, .lanes = run.lanes, .numerics = run.numerics, .strategy = settled(run)}, ranks(run));
   for (const auto& [name, number] : {std::pair{"epochs", options.epochs}, {"steps", options.steps}})
     if (number && (*number < 1 || *number > most)) throw InputError("{} is {}, expected 1 to {}", name, *number, most);
-  const int64_t steps_per_epoch = (data.size() + run.batch - 1) / run.batch;
+  const int64_t batch = options.run.batch;
+  const int64_t steps_per_epoch = (data.size() + batch - 1) / batch;
   const int64_t all = options.epochs || !options.steps ? options.epochs.value_or(1) * steps_per_epoch : *options.steps;
   const int64_t steps = std::min(options.steps.value_or(all), all);
   return {(steps + steps_per_epoch - 1) / steps_per_epoch, steps_per_epoch, steps};
 }
 
 History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& options) {
-  const FitLength length = check(*data, options);
+  const ResolvedRun run = resolve(options.run);
+  const FitLength length = this->length(*data, options);
   std::optional<nlohmann::ordered_json> saved_with;
-  if (!options.checkpoints.directory.empty()) saved_with = configuration(*data, options);
+  if (!options.checkpoints.directory.empty()) saved_with = configuration(*data, options, run, length);
   const FitJob job{.network = network_,
                    .data = data,
                    .options = options,
                    .length = length,
                    .first_step = state_.steps_done - state_.fit.steps,
                    .first_epoch = state_.epochs_done - state_.fit.epochs,
-                   .workers = workers(options.run),
+                   .workers = run.workers,
                    .lr = optimizer().lr(),
                    .position = state_.fit,
                    .callbacks = state_.callbacks,
@@ -197,7 +154,7 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
                    .configuration = saved_with ? &*saved_with : nullptr};
   expect_steps_left(state_.fit, length);
   Fitted fitted;
-  on_ranks(options.run, [&](RankContext& rank, Trainer& trainer, Device& device) {
+  on_ranks(options.run, run, [&](RankContext& rank, Trainer& trainer, Device& device) {
     if (rank.comm.rank() == 0) warn_of_other_bits(computes_with(device));
     if (options.run.profile && rank.comm.rank() == 0) trainer.profile();
     Fitted mine = fit_rank(job, rank, trainer, device);
@@ -229,10 +186,11 @@ History Model::fit(std::shared_ptr<const Dataset> data, const FitOptions& option
 
 Evaluation Model::evaluate(std::shared_ptr<const Dataset> data, const RunOptions& options) {
   check_targets(*data);
+  const ResolvedRun run = resolve(options);
   Evaluation evaluation;
-  on_ranks(options, [&](RankContext& rank, Trainer& trainer, Device& device) {
+  on_ranks(options, run, [&](RankContext& rank, Trainer& trainer, Device& device) {
     HostMemory memory(*device.backend);
-    const Evaluation mine = evaluate_rank(data, options, workers(options), trainer, memory);
+    const Evaluation mine = evaluate_rank(data, options, run.workers, trainer, memory);
     std::string sha256 = trainer.variables().sha256();
     if (rank.comm.rank() != 0 && !runtime_.distributed()) return;
     evaluation = mine;
@@ -243,11 +201,12 @@ Evaluation Model::evaluate(std::shared_ptr<const Dataset> data, const RunOptions
 
 std::vector<float> Model::predict(std::shared_ptr<const Dataset> data, const RunOptions& options) {
   check_images(*data);
+  const ResolvedRun run = resolve(options);
   const auto classes = static_cast<size_t>(network_.output_shape().elements());
   std::vector<float> predictions;
-  on_ranks(options, [&](RankContext& rank, Trainer& trainer, Device&) {
+  on_ranks(options, run, [&](RankContext& rank, Trainer& trainer, Device&) {
     WorkerStream stream;
-    FeedOptions feeding = feed_options(options, trainer.mesh(), workers(options));
+    FeedOptions feeding = feed_options(options, trainer.mesh(), run.workers);
     feeding.steps = (data->size() + options.batch - 1) / options.batch;
     BatchFeed feed(data, feeding);
     // Ranks that share a lane have the same, and lie next to each other.
@@ -281,8 +240,9 @@ std::string Model::plan(const RunOptions& options, const std::string& pass) {
   static_cast<void>(index_of("pass", pass, pass_names()));
   std::map<std::string, std::string, std::less<>> text;
   std::mutex mutex;
+  const ResolvedRun run = resolve(options);
   on_ranks(
-      options,
+      options, run,
       [&](RankContext& rank, Trainer& trainer, Device&) {
         const StepPlan plan = trainer.planned().plan;
         const PlanSummary mine =
@@ -298,7 +258,7 @@ std::string Model::plan(const RunOptions& options, const std::string& pass) {
         const std::lock_guard lock(mutex);
         text[std::string(name)] = dump(graph);
       });
-  const bool of_one_stage = settled(options).stages() > 1 && (pass == "place" || pass == "reduce" || pass == "step");
+  const bool of_one_stage = run.step.strategy.stages() > 1 && (pass == "place" || pass == "reduce" || pass == "step");
   return (of_one_stage ? "stage 0, as rank 0 has it:\n" : "") + text[pass];
 }
 

@@ -9,6 +9,7 @@
 
 #include "launch/data/dataset.h"
 #include "launch/host/runtime.h"
+#include "launch/model/run.h"
 #include "launch/train/callback.h"
 #include "launch/train/device.h"
 #include "launch/train/report.h"
@@ -23,26 +24,6 @@ struct CompileOptions {
   Loss loss = SparseCategoricalCrossentropy{};
   /// Measured in fit, evaluate and validations; "auto": accuracy, where the loss is one of classes.
   std::vector<Metric> metrics = {"auto"};
-};
-
-/// How the work is shared out. The result does not depend on `ranks`; in reproducible mode it depends on `lanes`,
-/// `batch` and `threads`.
-struct RunOptions {
-  int64_t batch = 32;
-  int lanes = 8;
-  Numerics numerics = Numerics::reproducible;
-  int ranks = 0;    // threads of this process that are ranks; 0: as many as keep the cores busy. Not under mpirun.
-  int threads = 0;  // a rank; 0: 1 in reproducible mode, else the cores divided by the ranks
-  int workers = 0;  // threads a rank that read and augment; 0: 1 on the CPU, else the cores divided by the ranks
-  uint64_t seed = 0;
-  bool check_finite = false;
-  bool profile = false;  // times each node of rank 0's training steps (see Model::profiled); the bits are the same
-  Precision precision = Precision::fp32;
-  BackendChoice backend = BackendChoice::automatic;
-  CommChoice comm = CommChoice::automatic;
-  Strategy strategy = {};                   // how the work on a lane is shared by several ranks, where it is
-  std::vector<std::string> recompute = {};  // patterns of layers that backward computes again: memory for time
-  std::filesystem::path engines = {};  // of an earlier run, to compute with the same algorithms; empty: chosen again
 };
 
 /// When checkpoints are written; see checkpoint.h.
@@ -136,19 +117,14 @@ class Model {
   /// What moved data between ranks in the last fit: "local", "mpi" or "nccl".
   const std::string& exchange() const { return exchange_; }
 
-  /// Ranks and threads that a run with these options gets.
-  int ranks(const RunOptions& options) const;
-  /// The strategy with as many stages as there are ranks for, where it leaves that open (see settle_stages).
-  Strategy settled(const RunOptions& options) const;
-  /// The step that such a run makes, with the loss and the metrics that were compiled.
-  StepOptions step(const RunOptions& options) const;
-  int threads(const RunOptions& options) const;
-  int workers(const RunOptions& options) const;
+  /// What a run with these options comes to, with the loss and the metrics that were compiled. Throws InputError as
+  /// lockstep::resolve does.
+  ResolvedRun resolve(const RunOptions& options) const;
 
  private:
   using Body = std::function<void(RankContext&, Trainer&, Device&)>;
   /// Runs `body` on each rank with its device and a trainer that holds the model's weights.
-  void on_ranks(const RunOptions& options, const Body& body, const OnPass& on_pass = {});
+  void on_ranks(const RunOptions& options, const ResolvedRun& run, const Body& body, const OnPass& on_pass = {});
   void check_images(const Dataset& data) const;
   /// And that the loss takes the data's targets.
   void check_targets(const Dataset& data) const;
@@ -156,7 +132,10 @@ class Model {
   Optimizer optimizer() const;
   static void expect_steps_left(const FitPosition& position, const FitLength& length);
   void warn_of_other_bits(const std::string& computing_with) const;
-  nlohmann::ordered_json configuration(const Dataset& data, const FitOptions& options) const;
+  /// As `check`, for a run that is resolved.
+  FitLength length(const Dataset& data, const FitOptions& options) const;
+  nlohmann::ordered_json configuration(const Dataset& data, const FitOptions& options, const ResolvedRun& run,
+                                       const FitLength& length) const;
   void keep(RankContext& rank, Trainer& trainer, const Device& device);
 
   /// What a run leaves; taken over when all ranks have ended well.

@@ -14,11 +14,9 @@ Optimizer Model::optimizer() const {
   return optimizer;
 }
 
-nlohmann::ordered_json Model::configuration(const Dataset& data, const FitOptions& options) const {
-  const RunOptions& run = options.run;
-  const int lanes = run.numerics == Numerics::fast ? ranks(run) : run.lanes;
-  return fit_configuration(network_, {compiled_, loss_, metrics_}, data, options, check(data, options), lanes,
-                           threads(run));
+nlohmann::ordered_json Model::configuration(const Dataset& data, const FitOptions& options, const ResolvedRun& run,
+                                            const FitLength& length) const {
+  return fit_configuration(network_, {compiled_, loss_, metrics_}, data, options, length, run.lanes, run.threads);
 }
 
 void Model::save_weights(const std::filesystem::path& path) const {
@@ -29,11 +27,13 @@ void Model::save_weights(const std::filesystem::path& path) const {
 void Model::load_weights(const std::filesystem::path& path) { state_.weights = lockstep::load_weights(path, network_); }
 
 void Model::resume(const std::filesystem::path& checkpoint, const Dataset& data, const FitOptions& options) {
-  const nlohmann::ordered_json mine = configuration(data, options);
+  const ResolvedRun run = resolve(options.run);
+  const FitLength length = this->length(data, options);
+  const nlohmann::ordered_json mine = configuration(data, options, run, length);
   const StoredCheckpoint stored = open_checkpoint(checkpoint);
   stored.expect(mine);
   TrainingState state = stored.state(network_);
-  expect_steps_left(state.fit, check(data, options));
+  expect_steps_left(state.fit, length);
   state_ = std::move(state);
   computed_with_ = stored.manifest().at("run").value("computed_with", "");
 }

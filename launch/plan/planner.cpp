@@ -26,11 +26,11 @@ static std::vector<Value> kept_of(const Built& built) {
 }
 
 Strategy with_stages(const Network& network, const StepOptions& options, int ranks) {
+  check_batch(options, ranks);
   Strategy strategy = options.strategy;
   const std::vector<std::string> layers = network.layer_names();
   check_pins(strategy, layers);
-  if (strategy.stages() == 1) return strategy;
-  check_batch(options, ranks);
+  if (strategy.stages() == 1 || !strategy.layer_stages.empty()) return strategy;
   Built built = network.build(options.batch, options.lanes, true);
   const auto taken = fuse_for(strategy, built.graph, kept_of(built));
   strategy.layer_stages = place_layers(built.graph, layers, strategy, taken);
@@ -94,7 +94,6 @@ PlacementRequest request_of(const Graph& graph, const Mesh& mesh) {
 Shards place_variables(const Network& network, const StepOptions& options, const Mesh& mesh) {
   Shards shards;
   if (mesh.strategy().mesh.size() == 1) return shards;
-  check_batch(options, mesh.world().size());
   const int lanes = lanes_of(options, mesh);
   // As a training step sees them.
   Built built = network.build(options.batch, lanes, true);

@@ -120,7 +120,7 @@ void add_axis(Strategy& strategy, const std::string& name, std::optional<int64_t
   if (!members || size > 1) strategy.mesh.push_back({name, members.value_or(0), kind.cut});
 }
 
-void settle_stages(Strategy& strategy, int ranks) {
+void resolve_stages(Strategy& strategy, int ranks) {
   const size_t axis = strategy.stage_axis();
   if (axis == 0 || strategy.mesh[axis].size > 0) return;
   int64_t others = strategy.data_ranks.value_or(1);

@@ -85,8 +85,8 @@ Strategy parse_strategy(const std::string& text);
 /// Gives "stage=auto" as many members as `ranks` leaves for it; does nothing where the strategy does not say so. Throws
 /// InputError where ranks is 0 (unknown), or does not divide by the other axes. With one member there is nothing to
 /// share, and pins of stages are dropped.
-void settle_stages(Strategy& strategy, int ranks);
-/// Adds an axis with what its name stands for; without a size as settle_stages will say. Throws InputError where the
+void resolve_stages(Strategy& strategy, int ranks);
+/// Adds an axis with what its name stands for; without a size as resolve_stages will say. Throws InputError where the
 /// name is unknown or there is such an axis.
 void add_axis(Strategy& strategy, const std::string& name, std::optional<int64_t> members);
 /// Throws InputError that begins with `what` where the pattern matches none of the layers, with the nearest name.

@@ -108,7 +108,6 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
     if (runtime.distributed() && run.ranks != runtime.size())
       throw InputError("--ranks is {}, but mpirun started {} ranks; leave --ranks out", run.ranks, runtime.size());
   }
-  settle_stages(run.strategy, runtime.distributed() ? runtime.size() : run.ranks);
   if (const bool cuda = uses_cuda(run.backend); !cuda && run.precision != Precision::fp32)
     throw InputError("--precision {}: the CPU computes in fp32; expected a GPU (CUDA: {})", options.precision,
                      run.backend == BackendChoice::cpu ? "--backend is cpu" : cuda_status().text);

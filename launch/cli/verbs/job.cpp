@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <cmath>
+#include <map>
 
 #include "core/cuda/cuda.h"
 #include "core/log.h"
@@ -31,6 +32,7 @@ Json strategy_json(const Strategy& strategy) {
 
 Json configuration(const Job& job) {
   const Options& o = job.options;
+  const Strategy& strategy = job.run.step.strategy;
   return {{"model", o.model},
           {"data", o.data},
           {"resize", o.resize},
@@ -39,7 +41,7 @@ Json configuration(const Job& job) {
           {"channels_first", o.channels_first},
           {"on_corrupt", o.on_corrupt},
           {"validation_split", o.validation_split},
-          {"workers", job.model.workers(job.run)},
+          {"workers", job.run.workers},
           {"cache", o.cache},
           {"batch", o.batch},
           {"epochs", job.length.epochs},
@@ -55,18 +57,18 @@ Json configuration(const Job& job) {
           {"early_stopping", o.early_stopping ? Json(*o.early_stopping) : Json()},
           {"reduce_on_plateau", o.reduce_on_plateau},
           {"check_finite", o.check_finite},
-          {"lanes", job.lanes()},
+          {"lanes", job.run.lanes},
           {"numerics", o.numerics},
           {"strategy", o.strategy},
-          {"split", strategy_json(job.run.strategy)},
-          {"pipeline", job.stages.empty() ? "" : name_of(job.run.strategy.schedule)},
-          {"stages", job.stages},
+          {"split", strategy_json(strategy)},
+          {"pipeline", strategy.layer_stages.empty() ? "" : name_of(strategy.schedule)},
+          {"stages", strategy.layer_stages},
           {"shard_optimizer", o.shard_optimizer},
           {"recompute", o.recompute},
           {"seed", o.seed},
-          {"ranks", job.ranks()},
-          {"threads", job.model.threads(job.run)},
-          {"backend", uses_cuda(job.run.backend) ? "cuda" : "cpu"},
+          {"ranks", job.run.ranks},
+          {"threads", job.run.threads},
+          {"backend", job.run.cuda ? "cuda" : "cpu"},
           {"precision", o.precision},
           {"comm", o.comm},
           {"engines", o.engines}};
@@ -75,9 +77,9 @@ Json configuration(const Job& job) {
 }  // namespace
 
 void warn_of_shared_cores(const Job& job) {
-  if (uses_cuda(job.run.backend)) return;
-  const int here = job.runtime.distributed() ? job.runtime.local_size() : job.ranks();
-  const int threads = job.model.threads(job.run);
+  if (job.run.cuda) return;
+  const int here = job.runtime.distributed() ? job.runtime.local_size() : job.run.ranks;
+  const int threads = job.run.threads;
   const int cores = job.runtime.cores();
   if (here * threads > cores)
     log().warn("{} ranks of {} thread{} share {} core{} on {}", here, threads, threads == 1 ? "" : "s", cores,
@@ -92,24 +94,24 @@ void print_header(const Job& job) {
   for (const auto& [host, ranks] : ranks_on)
     hosts.push_back(job.runtime.distributed() ? fmt::format("{} ({})", host, ranks) : host);
   const Network& network = job.model.network();
-  fmt::print("ranks {} ({}), hosts {}\n", job.ranks(), job.runtime.distributed() ? "mpi" : "threads of one process",
+  fmt::print("ranks {} ({}), hosts {}\n", job.run.ranks, job.runtime.distributed() ? "mpi" : "threads of one process",
              fmt::join(hosts, ", "));
-  if (uses_cuda(job.run.backend)) {
+  if (job.run.cuda) {
     std::vector<std::string> names;
     for (const CudaDevice& device : cuda_devices()) names.push_back(device.name);
     fmt::print("backend cuda ({}; CUDA {}), precision {}\n", fmt::join(names, ", "), cuda_status().runtime,
                job.options.precision);
   } else {
-    fmt::print("backend cpu (CUDA: {}), {} thread{} a rank\n", cuda_status().text, job.model.threads(job.run),
-               job.model.threads(job.run) == 1 ? "" : "s");
+    fmt::print("backend cpu (CUDA: {}), {} thread{} a rank\n", cuda_status().text, job.run.threads,
+               job.run.threads == 1 ? "" : "s");
   }
   fmt::print("model {}, {} parameters\n", network.name(), network.parameters());
   const Data& sets = job.data.data;
   fmt::print("data {}, {} training and {} test images of {}\n", job.options.data, sets.train->size(),
              sets.test ? sets.test->size() : 0, sets.train->image_shape().str());
   if (sets.validation) fmt::print("validation of each epoch on {} images\n", sets.validation->size());
-  fmt::print("strategy {}, batch {}, lanes {}, numerics {}, seed {}\n\n", job.options.strategy, job.run.batch,
-             job.lanes(), job.options.numerics, job.run.seed);
+  fmt::print("strategy {}, batch {}, lanes {}, numerics {}, seed {}\n\n", job.options.strategy, job.run.step.batch,
+             job.run.lanes, job.options.numerics, job.given.seed);
 }
 
 void describe(const Job& job, nlohmann::ordered_json& text) {
@@ -122,7 +124,7 @@ void describe(const Job& job, nlohmann::ordered_json& text) {
   for (const CudaDevice& device : cuda_devices())
     text["system"]["gpus"].push_back({{"name", device.name}, {"pci", device.pci}, {"bytes", device.memory}});
   Json seeds = Json::array();  // as text: 64 bits are more than most readers' numbers hold
-  for (int rank = 0; rank < job.ranks(); ++rank) seeds.push_back(std::to_string(Seed{job.run.seed}.for_rank(rank)));
+  for (int rank = 0; rank < job.run.ranks; ++rank) seeds.push_back(std::to_string(Seed{job.given.seed}.for_rank(rank)));
   text["rank_seeds"] = seeds;
   text["network"] = Json::parse(network_to_json(job.model.network()));
   Json data{{"train_sha256", job.data.data.train->content_sha256()}, {"train_samples", job.data.data.train->size()}};

@@ -1,7 +1,7 @@
-// A training run as it was settled, for what tells people and the manifest of it. Used by the thread that trains.
+// A training run with all defaults resolved, for what tells people and the manifest of it. Used by the thread that
+// trains.
 #pragma once
 
-#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -9,19 +9,16 @@
 
 namespace lockstep::cli {
 
-/// What is being trained, with all defaults resolved.
+/// What is being trained.
 struct Job {
   const Options& options;
-  const RunOptions& run;
+  const RunOptions& given;
+  const ResolvedRun& run;
   const PreparedData& data;
   const Model& model;
   Optimizer optimizer;
   Runtime& runtime;
   FitLength length;
-  std::map<std::string, int> stages;  // by layer; only of a pipeline
-
-  int ranks() const { return model.ranks(run); }
-  int lanes() const { return run.numerics == Numerics::fast ? ranks() : run.lanes; }
 };
 
 /// A run that must share its cores is right, but slow, and its times say little.

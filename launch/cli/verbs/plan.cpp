@@ -19,10 +19,12 @@ void plan(const Options& options, Runtime& runtime) {
       throw InputError("--search tries all strategies of --ranks ranks: leave --strategy {} out", options.strategy);
     if (options.backend == "cuda" || run.precision != Precision::fp32)
       throw InputError("--search times ranks on the CPU, which computes in fp32: expected --backend cpu");
-    const int ranks = model.ranks(run);
-    const Link link = options.link.empty() ? measure_link(runtime, ranks) : parse_link(options.link);
-    const auto found = search_strategies(runtime, model.network(), model.step(run), optimizer(options), ranks,
-                                         model.threads(run), link);
+    ResolvedRun shared = share_out(run, runtime);
+    shared.step.loss = loss(options);
+    shared.step.metrics = metrics(options);
+    const Link link = options.link.empty() ? measure_link(runtime, shared.ranks) : parse_link(options.link);
+    const auto found = search_strategies(runtime, model.network(), shared.step, optimizer(options), shared.ranks,
+                                         shared.threads, link);
     fmt::print("{}", describe(found, link));
     return;
   }

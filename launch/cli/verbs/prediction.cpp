@@ -27,10 +27,9 @@ void check_predictable(const RunOptions& run, const Runtime& runtime, int64_t st
                      StepTimes::practice, steps, fewest);
 }
 
-Prediction predict_run(Runtime& runtime, const Model& model, const RunOptions& run, const Optimizer& optimizer) {
-  const int ranks = model.ranks(run);
-  return predict_strategy(runtime, model.network(), model.step(run), optimizer, ranks, model.threads(run),
-                          measure_link(runtime, ranks));
+Prediction predict_run(Runtime& runtime, const Model& model, const ResolvedRun& run, const Optimizer& optimizer) {
+  return predict_strategy(runtime, model.network(), run.step, optimizer, run.ranks, run.threads,
+                          measure_link(runtime, run.ranks));
 }
 
 nlohmann::ordered_json prediction_json(const Prediction& predicted, double measured) {

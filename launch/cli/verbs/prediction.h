@@ -28,7 +28,7 @@ class StepTimes {
 void check_predictable(const RunOptions& run, const Runtime& runtime, int64_t steps);
 
 /// Of the run's own strategy, over the link between threads of this machine.
-Prediction predict_run(Runtime& runtime, const Model& model, const RunOptions& run, const Optimizer& optimizer);
+Prediction predict_run(Runtime& runtime, const Model& model, const ResolvedRun& run, const Optimizer& optimizer);
 
 /// {"seconds_per_step", "compute", "waiting", "communication", "measured_seconds_per_step", "error"}: times in seconds,
 /// the error as a part of what was measured.

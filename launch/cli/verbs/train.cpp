@@ -51,8 +51,8 @@ void train(const Options& given, Runtime& runtime) {
   if (from) resume(model, *from, *sets.train, fit, options);
   const int64_t done = model.steps_resumed();
   if (options.predict) check_predictable(run, runtime, length.steps);
-  const Strategy placed = with_stages(model.network(), model.step(run), model.ranks(run));
-  const Job job{options, run, data, model, chosen, runtime, length, placed.layer_stages};
+  const ResolvedRun resolved = model.resolve(run);
+  const Job job{options, run, resolved, data, model, chosen, runtime, length};
 
   const bool speaks = runtime.rank() == 0;
   const bool records = speaks && !options.out.empty();
@@ -110,7 +110,7 @@ void train(const Options& given, Runtime& runtime) {
   History history;
   std::optional<Prediction> predicted;
   try {
-    if (options.predict) predicted = predict_run(runtime, model, run, chosen);
+    if (options.predict) predicted = predict_run(runtime, model, resolved, chosen);
     history = model.fit(sets.train, fit);
   } catch (const InputError&) {
     if (records && !begun && !from) discard_run_directory(options.out);

@@ -345,18 +345,30 @@ TEST(Stages, WhatCannotBeIsRefused) {
 
 TEST(Stages, AutoSharesTheRanksThatThereAre) {
   Strategy strategy = parse_strategy("data=2,stage=auto,filter=2");
-  EXPECT_TRUE(says(error_of<InputError>([&] { settle_stages(strategy, 0); }), {"--ranks N"}));
-  EXPECT_TRUE(says(error_of<InputError>([&] { settle_stages(strategy, 6); }), {"6 ranks", "4 places"}));
-  settle_stages(strategy, 12);
+  EXPECT_TRUE(says(error_of<InputError>([&] { resolve_stages(strategy, 0); }), {"--ranks N"}));
+  EXPECT_TRUE(says(error_of<InputError>([&] { resolve_stages(strategy, 6); }), {"6 ranks", "4 places"}));
+  resolve_stages(strategy, 12);
   EXPECT_EQ(strategy.stages(), 3);
   Strategy none = parse_strategy("stage=auto");
-  settle_stages(none, 1);
+  resolve_stages(none, 1);
   EXPECT_EQ(none.mesh.size(), 1U);
   Runtime runtime;
   Model model(branched(), runtime);
   model.compile({});
   const RunOptions run{.batch = 8, .lanes = 4, .ranks = 2, .strategy = parse_strategy("stage=auto")};
   EXPECT_TRUE(says(model.plan(run, "layers"), {"pipeline 1f1b", "stage 1"}));
+  const ResolvedRun resolved = model.resolve(run);
+  EXPECT_EQ(resolved.ranks, 2);
+  EXPECT_EQ(resolved.lanes, 4);
+  EXPECT_EQ(resolved.threads, 1);
+  EXPECT_EQ(resolved.step.strategy.stages(), 2);
+  StepOptions unplaced = resolved.step;
+  unplaced.strategy.layer_stages.clear();
+  EXPECT_FALSE(resolved.step.strategy.layer_stages.empty());
+  EXPECT_EQ(resolved.step.strategy.layer_stages, with_stages(branched(), unplaced, 2).layer_stages);
+  RunOptions refused = run;
+  refused.batch = 9;
+  EXPECT_TRUE(says(error_of<InputError>([&] { model.resolve(refused); }), {"batch 9", "4 lanes"}));
   EXPECT_TRUE(says(error_of<InputError>([] { parse_strategy("stage=0"); }), {"'stage'", "expected 1"}));
   EXPECT_TRUE(says(error_of<InputError>([] { parse_strategy("filter=auto"); }), {"'filter=auto'"}));
 }

@@ -123,7 +123,6 @@ Outcome train(const Task& task, int ranks, int64_t epochs = 2, const std::string
   RunOptions run = task.run;
   run.ranks = ranks;
   run.strategy = read_strategy(strategy);
-  settle_stages(run.strategy, ranks);
   const History history = model.fit(task.data, {.epochs = epochs, .run = run});
   const Evaluation tested = model.evaluate(task.data, run);
   Outcome outcome{model.weights_sha256(), {}, {{tested.loss}}};
