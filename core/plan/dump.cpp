@@ -10,6 +10,9 @@ constexpr std::array<std::string_view, region_count> region_names = {
     "arena",     "lane input", "output", "step input", "parameters", "state",
     "optimizer", "sums",       "totals", "packed",     "stash"};
 
+constexpr std::array<std::string_view, queue_count> queue_names = {"compute", "side", "forward", "backward",
+                                                                   "exchange"};
+
 std::string operator_text(const Node& node) {
   const std::string attributes = node.op->attributes();
   return attributes.empty() ? std::string(node.op->name()) : fmt::format("{} {}", node.op->name(), attributes);
@@ -52,7 +55,7 @@ std::string dump(const StepPlan& plan) {
       const auto id = static_cast<size_t>(v.id);
       std::string placed;
       for (const Placement& p : plan.placement[id]) placed += p.str();
-      const Location& at = plan.memory.values[id];
+      const Location& at = plan.memory.values[v];
       out.push_back(fmt::format("{} {} {}+{}", plan.local[id].str(), placed,
                                 region_names[static_cast<size_t>(at.region)], at.offset));
     }
@@ -62,6 +65,34 @@ std::string dump(const StepPlan& plan) {
   text += fmt::format("\nmemory of one rank ({} lanes, {} slots of sums):\n", plan.lanes, slot_count(plan.lanes));
   for (size_t i = 0; i < region_count; ++i)
     if (plan.memory.bytes[i]) text += fmt::format("  {:<12} {:>14} bytes\n", region_names[i], plan.memory.bytes[i]);
+  return text;
+}
+
+std::string dump(const Graph& graph, std::span<const Entry> order, const Synchronisation& sync) {
+  const auto name = [&](int node) { return graph.nodes()[static_cast<size_t>(node)].name; };
+  const auto stream = [](Queue queue) { return queue_names[static_cast<size_t>(queue)]; };
+  std::string text = fmt::format("{:<9} {:<7} {:<36} {}\n", "stream", "runs", "node", "waits for");
+  for (const Entry& entry : order) {
+    const NodeSync& node = sync.nodes[entry.node];
+    std::vector<std::string> waits;
+    if (node.beside()) waits.emplace_back("the kernels before it");
+    if (node.after_exchanges) waits.emplace_back("the exchanges before it");
+    for (int maker : node.read_after_write) waits.push_back(name(maker) + " (read after write)");
+    for (int sender : node.write_after_read) waits.push_back(name(sender) + " (write after read)");
+    text += fmt::format("{:<9} {:<7} {:<36} {}\n", stream(node.queue), when_text(entry.when), name(entry.node),
+                        fmt::join(waits, ", "));
+  }
+  const auto add = [&](std::string_view what, const std::vector<std::string>& waits) {
+    if (!waits.empty()) text += fmt::format("{} waits for: {}\n", what, fmt::join(waits, ", "));
+  };
+  std::vector<std::string> dangling, before_update, at_end;
+  for (int exchange : sync.dangling) dangling.push_back(name(exchange));
+  for (Queue queue : sync.before_update) before_update.emplace_back(stream(queue));
+  for (Queue queue : sync.at_end) at_end.emplace_back(stream(queue));
+  text += "\n";
+  add("the end of a lane's turn", dangling);
+  add("what runs after the lanes", before_update);
+  add("the end of the step", at_end);
   return text;
 }
 

@@ -48,31 +48,6 @@ std::string_view not_finite(const std::byte* element, DType dtype) {
   return bits & sign ? "-inf" : "inf";
 }
 
-/// The stream of each node: as its operator says, but for exchanges that have no kernel to run beside them, before the
-/// first that waits for them: those are the kernels' stream's.
-std::vector<Queue> queues_of(const StepPlan& plan) {
-  const auto& nodes = plan.graph.nodes();
-  std::vector<Queue> queues;
-  for (const Node& node : nodes) queues.push_back(node.op->queue());
-  for (size_t at = 0; at < plan.order.size(); ++at) {
-    const auto exchange = static_cast<size_t>(plan.order[at].node);
-    if (nodes[exchange].op->queue() != Queue::Exchange) continue;
-    std::vector<Value> awaited = nodes[exchange].out;
-    for (size_t next = at + 1; next < plan.order.size() && plan.order[next].phase == plan.order[at].phase; ++next) {
-      const Node& node = nodes[static_cast<size_t>(plan.order[next].node)];
-      const bool waits =
-          std::ranges::any_of(node.in, [&](Value v) { return std::ranges::find(awaited, v) != awaited.end(); });
-      if (node.op->queue() == Queue::Exchange || node.op->reuse() == Reuse::View) {
-        if (waits) awaited.insert(awaited.end(), node.out.begin(), node.out.end());
-        continue;
-      }
-      if (waits) queues[exchange] = Queue::Compute;
-      break;
-    }
-  }
-  return queues;
-}
-
 }  // namespace
 
 Executor::Executor(StepPlan plan, Backend& backend, VariableMemory& variables)
@@ -82,45 +57,26 @@ Executor::Executor(StepPlan plan, Backend& backend, VariableMemory& variables)
   size_t& sum = plan_.memory.size(Region::Sum);
   sum = std::max(sum, plan_.memory.size(Region::Total));
   for (size_t i = 0; i < region_count; ++i) arenas_[i] = Arena(backend, owned_bytes(plan_, static_cast<Region>(i)));
-  const auto& nodes = plan_.graph.nodes();
-  ready_.resize(nodes.size());
-  done_.resize(nodes.size());
-  bound_.resize(nodes.size());
-  waits_.resize(nodes.size());
-  overtakes_.resize(nodes.size());
-  queues_ = queues_of(plan_);
+  nodes_ = PerNode<Planned>(plan_.graph.nodes().size());
   for (const Entry& entry : plan_.order) {
     const auto index = static_cast<size_t>(entry.node);
-    const Node& node = nodes[index];
-    if (queues_[index] != Queue::Compute) {
-      const auto queue = static_cast<size_t>(queues_[index]);
+    Planned& planned = nodes_[entry.node];
+    if (const NodeSync& sync = plan_.sync.nodes[entry.node]; sync.beside()) {
+      const auto queue = static_cast<size_t>(sync.queue);
       if (!streams_[queue]) {
         streams_[queue] = backend.side_stream();
         streams_done_[queue] = {streams_[queue]->event()};
       }
-      ready_[index] = stream().event();
-      for (int lane = 0; lane < plan_.in_flight; ++lane) done_[index].push_back({streams_[queue]->event()});
+      planned.ready = stream().event();
+      for (int lane = 0; lane < plan_.in_flight; ++lane) planned.done.push_back({streams_[queue]->event()});
     }
     if (!plan_.kernels[index].capturable) capturable_ = false;
     const int lanes = entry.when == When::EachLane ? plan_.lanes : 1;
-    for (int lane = 0; lane < lanes; ++lane) bound_[index].push_back(bind(node, index, lane, entry.when));
-    for (Bound& bound : bound_[index]) {  // the spans point into the vectors, which stay where they are from here on
+    for (int lane = 0; lane < lanes; ++lane) planned.bound.push_back(bind(entry, lane));
+    for (Bound& bound : planned.bound) {  // the spans point into the vectors, which stay where they are from here on
       bound.args.in = bound.in;
       bound.args.out = bound.out;
     }
-    const auto beside = [&](int other) { return other >= 0 && queues_[static_cast<size_t>(other)] != Queue::Compute; };
-    const auto add = [](std::vector<int>& to, int other) {
-      if (std::ranges::find(to, other) == to.end()) to.push_back(other);
-    };
-    for (Value v : node.in)
-      if (const int producer = plan_.graph.info(v).producer; beside(producer)) add(waits_[index], producer);
-    if (queues_[index] == Queue::Exchange &&
-        std::ranges::all_of(node.out, [&](Value v) { return plan_.graph.readers(v).empty(); }))
-      unread_.push_back(entry.node);
-    if (beside(entry.node)) continue;
-    for (Value v : node.out)
-      for (const int reader : plan_.graph.readers(v))
-        if (leaves(*nodes[static_cast<size_t>(reader)].op)) add(overtakes_[index], reader);
   }
 }
 
@@ -161,18 +117,18 @@ std::span<std::byte> Executor::region(Region region) const {
 }
 
 Tensor Executor::tensor(Value value, int lane) const {
-  const auto id = static_cast<size_t>(value.id);
-  return {address(plan_.memory.values[id], lane), plan_.local[id]};
+  return {address(plan_.memory.values[value], lane), plan_.local[static_cast<size_t>(value.id)]};
 }
 
-Executor::Bound Executor::bind(const Node& node, size_t index, int lane, When when) const {
+Executor::Bound Executor::bind(const Entry& entry, int lane) const {
+  const Node& node = plan_.graph.nodes()[static_cast<size_t>(entry.node)];
   // The last lane's sum ends in the first slot: that is what a collective reads.
-  const int seen = when == When::EachLane ? lane : 0;
+  const int seen = entry.when == When::EachLane ? lane : 0;
   Bound bound;
   for (Value v : node.in) bound.in.push_back(tensor(v, seen));
   for (Value v : node.out) bound.out.push_back(tensor(v, seen));
-  bound.args.workspace = arenas_[static_cast<size_t>(Region::Arena)].data() + plan_.memory.workspace[index];
-  bound.args.packed = arenas_[static_cast<size_t>(Region::Packed)].data() + plan_.memory.packed[index];
+  bound.args.workspace = arenas_[static_cast<size_t>(Region::Arena)].data() + plan_.memory.nodes[entry.node].workspace;
+  bound.args.packed = arenas_[static_cast<size_t>(Region::Packed)].data() + plan_.memory.nodes[entry.node].packed;
   bound.args.lane = lane;
   bound.args.slot_bytes = plan_.memory.size(Region::Sum);
   return bound;
@@ -190,31 +146,32 @@ void Executor::wait(Stream& stream, const Mark& mark) {
 
 void Executor::prepare() {
   for (const Entry& entry : plan_.order) {
-    const auto index = static_cast<size_t>(entry.node);
-    if (plan_.kernels[index].prepare) plan_.kernels[index].prepare(stream(), bound_[index][0].args);
+    const Kernel& kernel = plan_.kernels[static_cast<size_t>(entry.node)];
+    if (kernel.prepare) kernel.prepare(stream(), nodes_[entry.node].bound[0].args);
   }
 }
 
 void Executor::run_entry(const Entry& entry, int lane) {
   const auto index = static_cast<size_t>(entry.node);
   const Kernel& kernel = plan_.kernels[index];
-  const Bound& bound = bound_[index][entry.when == When::EachLane ? static_cast<size_t>(lane) : 0];
-  Stream& stream = on(queues_[index]);
-  const bool beside = ready_[index] != nullptr;
-  for (int producer : waits_[index]) wait(stream, done_[static_cast<size_t>(producer)][slot(lane)]);
+  Planned& planned = nodes_[entry.node];
+  const NodeSync& sync = plan_.sync.nodes[entry.node];
+  const Bound& bound = planned.bound[entry.when == When::EachLane ? static_cast<size_t>(lane) : 0];
+  Stream& stream = on(sync.queue);
+  for (int producer : sync.read_after_write) wait(stream, nodes_[producer].done[slot(lane)]);
   if (!kernel.run) return;  // a view, whose readers wait by it
-  for (int sender : overtakes_[index]) wait(stream, done_[static_cast<size_t>(sender)][slot(lane)]);
-  if (beside) {
-    on(Queue::Compute).record(*ready_[index]);
-    stream.wait(*ready_[index]);
-    used_[static_cast<size_t>(queues_[index])] = step_;
+  for (int sender : sync.write_after_read) wait(stream, nodes_[sender].done[slot(lane)]);
+  if (sync.beside()) {
+    on(Queue::Compute).record(*planned.ready);
+    stream.wait(*planned.ready);
+    used_[static_cast<size_t>(sync.queue)] = step_;
   }
-  if (!beside && plan_.graph.nodes()[index].op->queue() == Queue::Exchange) wait_for(Queue::Exchange);
+  if (sync.after_exchanges) wait_for(Queue::Exchange);
   if (times_)
     run_timed(kernel, stream, bound.args, index);
   else
     kernel.run(stream, bound.args);
-  if (beside) record(stream, done_[index][slot(lane)]);
+  if (sync.beside()) record(stream, planned.done[slot(lane)]);
   if (check_finite_ && !bound.out.empty()) {
     stream.synchronize();
     check(plan_.graph.nodes()[index], bound, lane);
@@ -249,21 +206,18 @@ void Executor::run_turn(const Turn& turn) {
         (entry.when == When::EachLane || (entry.when == When::LastLane && turn.lane == plan_.lanes - 1)))
       run_entry(entry, turn.lane);
   // The next turn may use the memory again that these read.
-  for (const int exchange : unread_) wait(stream(), done_[static_cast<size_t>(exchange)][slot(turn.lane)]);
+  for (const int exchange : plan_.sync.dangling) wait(stream(), nodes_[exchange].done[slot(turn.lane)]);
 }
 
 void Executor::enqueue_step(bool prepares) {
   ++step_;
   if (prepares) prepare();
   for (const Turn& turn : plan_.turns) run_turn(turn);
-  for (size_t queue = 1; queue < queue_count; ++queue) {
-    // What nodes after the lanes exchange must not meet what a stage still sends.
-    if (static_cast<Queue>(queue) != Queue::Side) wait_for(static_cast<Queue>(queue));
-  }
+  for (const Queue queue : plan_.sync.before_update) wait_for(queue);
   for (const Entry& entry : plan_.order)
     if (entry.when == When::AfterLanes) run_entry(entry, plan_.lanes - 1);
   // Who waits for the compute stream waits for all: also for what no node reads.
-  for (size_t queue = 1; queue < queue_count; ++queue) wait_for(static_cast<Queue>(queue));
+  for (const Queue queue : plan_.sync.at_end) wait_for(queue);
 }
 
 void Executor::enqueue() {

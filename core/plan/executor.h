@@ -62,10 +62,15 @@ class Executor {
     std::unique_ptr<Event> event;
     int64_t step = -1;
   };
+  struct Planned {
+    std::unique_ptr<Event> ready;  // of a node beside the kernels: those before it are done
+    std::vector<Mark> done;        // the same, by lane in flight: it is done itself
+    std::vector<Bound> bound;      // by lane; one where it runs once a step
+  };
   void record(Stream& stream, Mark& mark);
   void wait(Stream& stream, const Mark& mark);
   std::byte* address(const Location& location, int lane) const;
-  Bound bind(const Node& node, size_t index, int lane, When when) const;
+  Bound bind(const Entry& entry, int lane) const;
   void prepare();
   void enqueue_step(bool prepares);
   /// Lets the kernels' stream wait for all that this step has on the queue.
@@ -83,15 +88,9 @@ class Executor {
   std::array<Arena, region_count> arenas_;
   std::array<std::unique_ptr<Stream>, queue_count> streams_;  // of the queues that nodes use
   std::array<Mark, queue_count> streams_done_;                // beside Compute
-  std::vector<Queue> queues_;                                 // by node
-  std::vector<std::unique_ptr<Event>> ready_;                 // by node; only of what is beside Compute
-  std::vector<std::vector<Mark>> done_;                       // the same, by lane in flight
-  std::vector<std::vector<Bound>> bound_;                     // by node, by lane (one where it runs once a step)
-  std::vector<std::vector<int>> waits_;                       // by node: whose outputs it reads, beside Compute
-  std::vector<int> unread_;                                   // exchanges that no node waits for
-  std::vector<std::vector<int>> overtakes_;                   // by node: who sends what it writes anew
-  int64_t step_ = 0;                                          // that is being enqueued
-  std::array<int64_t, queue_count> used_{};                   // by queue: the last step with work on it
+  PerNode<Planned> nodes_;
+  int64_t step_ = 0;                         // that is being enqueued
+  std::array<int64_t, queue_count> used_{};  // by queue: the last step with work on it
   bool stale_ = true;
   bool check_finite_ = false;
   NodeTimes* times_ = nullptr;

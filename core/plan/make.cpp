@@ -47,6 +47,7 @@ void finish_plan(StepPlan& plan, const KernelTable& kernels, const FixedLocation
     needs.push_back({plan.kernels.back().workspace, plan.kernels.back().packed});
   }
   plan.memory = plan_memory(plan.graph, plan.local, plan.order, needs, fixed, plan.in_flight);
+  plan.sync = synchronise(plan.graph, plan.order);
 }
 
 }  // namespace lockstep

@@ -19,7 +19,8 @@ struct Block {
   bool stashed = false;  // it lies beside the arena
 };
 
-void place_blocks(std::vector<Block>& blocks, size_t& arena_bytes) {
+/// The largest first, each at the lowest offset that is free during its life.
+void fit_into_arena(std::vector<Block>& blocks, size_t& arena_bytes) {
   std::vector<size_t> by_size(blocks.size());
   std::iota(by_size.begin(), by_size.end(), size_t{0});
   std::ranges::stable_sort(by_size, std::ranges::greater{}, [&](size_t i) { return blocks[i].bytes; });
@@ -61,147 +62,187 @@ Region region_of(Role role) {
   return Region::Arena;
 }
 
-}  // namespace
+/// What plan_memory was given.
+struct Given {
+  const Graph& graph;
+  std::span<const Type> local;
+  std::span<const Entry> order;
+  std::span<const NodeMemory> needs;
+  const FixedLocations& fixed;
+  int in_flight;
 
-MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::span<const Entry> order,
-                       std::span<const NodeMemory> needs, const FixedLocations& fixed, int in_flight) {
-  const auto& nodes = graph.nodes();
-  const auto& values = graph.values();
-  MemoryPlan plan;
-  plan.values.resize(values.size());
-  plan.workspace.resize(nodes.size());
-  plan.packed.resize(nodes.size());
-
-  std::vector<int> position(nodes.size()), last_use(values.size(), -1);
-  for (size_t at = 0; at < order.size(); ++at) {
-    const auto node = static_cast<size_t>(order[at].node);
-    position[node] = static_cast<int>(at);
-    for (Value v : nodes[node].in) last_use[static_cast<size_t>(v.id)] = static_cast<int>(at);
+  const Node& node(int index) const { return graph.nodes()[static_cast<size_t>(index)]; }
+  size_t bytes(Value value) const { return local[static_cast<size_t>(value.id)].bytes(); }
+  Region region(Value value) const {
+    const auto found = fixed.find(value.id);
+    return found != fixed.end() ? found->second.region : region_of(graph.info(value).role);
   }
+  int end() const { return static_cast<int>(order.size()) - 1; }
+};
 
+/// Positions in the schedule.
+struct Lifetimes {
+  PerNode<int> position;
+  PerNode<int> until;      // the last at which the node may still touch what it reads and writes
+  PerValue<int> last_use;  // -1 where nobody reads it
+};
+
+Lifetimes lifetimes(const Given& given) {
+  Lifetimes live{.position = PerNode<int>(given.graph.nodes().size()),
+                 .until = {},
+                 .last_use = PerValue<int>(given.graph.values().size(), -1)};
+  for (int at = 0; at <= given.end(); ++at) {
+    const int node = given.order[static_cast<size_t>(at)].node;
+    live.position[node] = at;
+    for (Value v : given.node(node).in) live.last_use[v] = at;
+  }
   // What travels beside the kernels may be touched until the first kernel that waits for it.
-  std::vector<int> until = position;
-  for (auto entry = order.rbegin(); entry != order.rend(); ++entry) {
-    const auto node = static_cast<size_t>(entry->node);
-    if (nodes[node].op->queue() != Queue::Exchange) continue;
-    until[node] = static_cast<int>(order.size()) - 1;
-    for (const int reader : graph.readers(nodes[node].out[0]))
-      until[node] = std::min(until[node], until[static_cast<size_t>(reader)]);
-    for (Value v : nodes[node].in) {
-      int& last = last_use[static_cast<size_t>(v.id)];
-      last = std::max(last, until[node]);
-    }
+  live.until = live.position;
+  for (auto entry = given.order.rbegin(); entry != given.order.rend(); ++entry) {
+    const Node& node = given.node(entry->node);
+    if (node.op->queue() != Queue::Exchange) continue;
+    int& until = live.until[entry->node];
+    until = given.end();
+    for (const int reader : given.graph.readers(node.out[0])) until = std::min(until, live.until[reader]);
+    for (Value v : node.in) live.last_use[v] = std::max(live.last_use[v], until);
   }
+  return live;
+}
 
-  // `root` of a value is the value whose bytes it shares; itself where it has its own.
-  std::vector<int> root(values.size());
-  std::iota(root.begin(), root.end(), 0);
-  std::vector<int> block_of(values.size(), -1);
-  std::vector<size_t> inside(values.size());  // by root: where its bytes begin in their block
-  std::vector<bool> enclosed(values.size());  // by root: whether another value lies around it
-  std::vector<bool> around(values.size());    // whether a value is the whole of a block that its input lies in
+/// Whose bytes a value has. All but `root` and `around` are said of roots alone.
+struct Alias {
+  Value root;             // the value itself where its bytes are its own
+  int block = -1;         // where it lies in none that is placed here
+  size_t inside = 0;      // where its bytes begin in their block
+  bool enclosed = false;  // another value lies around it
+  bool around = false;    // it is the whole of a block that its input lies in
+};
+
+struct Aliases {
+  PerValue<Alias> values;
   std::vector<Block> blocks;
-  const auto region = [&](size_t v) {
-    return fixed.contains(static_cast<int>(v)) ? fixed.at(static_cast<int>(v)).region : region_of(values[v].role);
-  };
 
-  for (const Entry& entry : order) {
-    const Node& node = nodes[static_cast<size_t>(entry.node)];
-    const int at = position[static_cast<size_t>(entry.node)];
+  Alias& root(Value value) { return values[values[value].root]; }
+  Block* block(Value value) {
+    const int block = root(value).block;
+    return block >= 0 ? &blocks[static_cast<size_t>(block)] : nullptr;
+  }
+};
+
+/// Lets output `k` of a node lie where its first input lies, where it may; says whether it does.
+bool shares(const Given& given, const Lifetimes& live, const Node& node, size_t k, int at, Aliases& aliases) {
+  if (k > 0 || node.in.empty()) return false;
+  const Value in = node.in[0], out = node.out[0], root = aliases.values[in].root;
+  Block* block = given.region(root) == Region::Arena ? aliases.block(in) : nullptr;
+  const auto offset =
+      node.op->surrounds(given.local[static_cast<size_t>(in.id)], given.local[static_cast<size_t>(out.id)]);
+  if (offset && *offset % aligned(1) == 0 && block && !aliases.root(in).enclosed) {
+    aliases.root(in).enclosed = true;
+    aliases.root(in).inside = *offset;
+    aliases.values[out].around = true;
+    block->bytes = aligned(given.bytes(out));
+  } else if (node.op->reuse() == Reuse::InPlace) {
+    const bool dies_here = block && block->last <= at && !aliases.values[in].around &&
+                           std::ranges::count_if(node.in, [&](Value v) { return aliases.values[v].root == root; }) == 1;
+    if (!dies_here || given.bytes(root) != given.bytes(out)) return false;
+  } else if (node.op->reuse() != Reuse::View) {
+    return false;
+  }
+  aliases.values[out].root = root;
+  if (block) block->last = std::max(block->last, live.last_use[out]);
+  return true;
+}
+
+Aliases aliases(const Given& given, const Lifetimes& live) {
+  Aliases all;
+  for (size_t v = 0; v < given.graph.values().size(); ++v) all.values.push_back({.root = {static_cast<int>(v)}});
+  for (const Entry& entry : given.order) {
+    const Node& node = given.node(entry.node);
+    const int at = live.position[entry.node];
     for (size_t k = 0; k < node.out.size(); ++k) {
-      const auto out = static_cast<size_t>(node.out[k].id);
-      const Reuse reuse = k == 0 ? node.op->reuse() : Reuse::None;
-      if (region(out) != Region::Arena) {
-        if (reuse == Reuse::View) throw Error("{}: a view cannot be kept as {}", node.name, values[out].name);
+      const Value out = node.out[k];
+      if (given.region(out) != Region::Arena) {
+        if (k == 0 && node.op->reuse() == Reuse::View)
+          throw Error("{}: a view cannot be kept as {}", node.name, given.graph.info(out).name);
         continue;
       }
-      const auto in = node.in.empty() ? out : static_cast<size_t>(root[static_cast<size_t>(node.in[0].id)]);
-      const bool dies_here =
-          !node.in.empty() && region(in) == Region::Arena && !around[static_cast<size_t>(node.in[0].id)] &&
-          block_of[in] >= 0 && blocks[static_cast<size_t>(block_of[in])].last <= at &&
-          std::ranges::count_if(node.in,
-                                [&](Value v) { return root[static_cast<size_t>(v.id)] == static_cast<int>(in); }) == 1;
-      if (const auto offset = k == 0 && !node.in.empty()
-                                  ? node.op->surrounds(local[static_cast<size_t>(node.in[0].id)], local[out])
-                                  : std::nullopt;
-          offset && *offset % aligned(1) == 0 && region(in) == Region::Arena && block_of[in] >= 0 && !enclosed[in]) {
-        enclosed[in] = true;
-        inside[in] = *offset;
-        root[out] = static_cast<int>(in);
-        around[out] = true;
-        Block& block = blocks[static_cast<size_t>(block_of[in])];
-        block.bytes = aligned(local[out].bytes());
-        block.last = std::max(block.last, last_use[out]);
-        continue;
-      }
-      const bool share =
-          reuse == Reuse::View || (reuse == Reuse::InPlace && dies_here && local[in].bytes() == local[out].bytes());
-      if (share) {
-        root[out] = static_cast<int>(in);
-        if (block_of[in] >= 0) {
-          Block& block = blocks[static_cast<size_t>(block_of[in])];
-          block.last = std::max(block.last, last_use[out]);
-        }
-        continue;
-      }
-      block_of[out] = static_cast<int>(blocks.size());
-      blocks.push_back({aligned(local[out].bytes()), at, std::max(at, last_use[out]), 0});
+      if (shares(given, live, node, k, at, all)) continue;
+      all.values[out].block = static_cast<int>(all.blocks.size());
+      all.blocks.push_back({aligned(given.bytes(out)), at, std::max(at, live.last_use[out])});
     }
   }
-  std::vector<int> workspace_block(nodes.size(), -1);
-  for (const Entry& entry : order) {
-    const auto node = static_cast<size_t>(entry.node);
-    plan.packed[node] = plan.size(Region::Packed);
-    plan.size(Region::Packed) += aligned(needs[node].packed);
-    if (needs[node].workspace == 0) continue;
-    workspace_block[node] = static_cast<int>(blocks.size());
-    blocks.push_back({aligned(needs[node].workspace), position[node], until[node], 0, false, true});
+  return all;
+}
+
+/// Gives the blocks of values, and those of workspaces after them, their offsets in the arena and in the stash.
+void place_blocks(const Given& given, const Lifetimes& live, Aliases& all, MemoryPlan& plan) {
+  std::vector<int> with_workspace;
+  const size_t of_values = all.blocks.size();
+  for (const Entry& entry : given.order) {
+    const Node& node = given.node(entry.node);
+    const NodeMemory& needs = given.needs[static_cast<size_t>(entry.node)];
+    plan.nodes[entry.node].packed = plan.size(Region::Packed);
+    plan.size(Region::Packed) += aligned(needs.packed);
+    if (leaves(*node.op))
+      for (Value v : node.in)
+        if (Block* block = all.block(v)) block->leaves = true;
+    if (needs.workspace == 0) continue;
+    with_workspace.push_back(entry.node);
+    all.blocks.push_back({.bytes = aligned(needs.workspace),
+                          .first = live.position[entry.node],
+                          .last = live.until[entry.node],
+                          .workspace = true});
   }
-  for (const Entry& entry : order) {
-    const Node& node = nodes[static_cast<size_t>(entry.node)];
-    if (!leaves(*node.op)) continue;
-    for (Value v : node.in)
-      if (const int block = block_of[static_cast<size_t>(root[static_cast<size_t>(v.id)])]; block >= 0)
-        blocks[static_cast<size_t>(block)].leaves = true;
-  }
-  const auto phase = [&](int at) { return order[static_cast<size_t>(at)].phase; };
-  for (Block& block : blocks) {
-    const bool spans = in_flight > 1 && phase(block.first) != phase(block.last);
+  const auto phase = [&](int at) { return given.order[static_cast<size_t>(at)].phase; };
+  for (Block& block : all.blocks) {
+    const bool spans = given.in_flight > 1 && phase(block.first) != phase(block.last);
     if (block.leaves || (spans && block.workspace)) {  // other lanes' turns may lie in between
       block.first = 0;
-      block.last = static_cast<int>(order.size()) - 1;
+      block.last = given.end();
     }
-    block.stashed = !block.workspace && (spans || (in_flight > 1 && block.leaves));
+    block.stashed = !block.workspace && (spans || (given.in_flight > 1 && block.leaves));
     if (!block.stashed) continue;
     block.offset = plan.size(Region::Stash);
     plan.size(Region::Stash) += block.bytes;
   }
-  place_blocks(blocks, plan.size(Region::Arena));
+  fit_into_arena(all.blocks, plan.size(Region::Arena));
+  for (size_t i = 0; i < with_workspace.size(); ++i)
+    plan.nodes[with_workspace[i]].workspace = all.blocks[of_values + i].offset;
+}
 
-  for (size_t v = 0; v < values.size(); ++v) {
-    const auto own = static_cast<size_t>(root[v]);
-    if (own != v) continue;
-    if (const auto found = fixed.find(static_cast<int>(v)); found != fixed.end()) {
+MemoryPlan placement(const Given& given, const Lifetimes& live, Aliases all) {
+  const size_t count = given.graph.values().size();
+  MemoryPlan plan{.values = PerValue<Location>(count), .nodes = PerNode<NodePlace>(given.graph.nodes().size())};
+  place_blocks(given, live, all, plan);
+  for (Value v{0}; v.id < static_cast<int>(count); ++v.id) {
+    const Alias& alias = all.values[v];
+    if (alias.root != v) continue;
+    const Region region = given.region(v);
+    if (const auto found = given.fixed.find(v.id); found != given.fixed.end()) {
       plan.values[v] = found->second;
-      size_t& size = plan.size(found->second.region);
-      size = std::max(size, found->second.offset + aligned(local[v].bytes()));
-    } else if (block_of[v] >= 0) {
-      const Block& block = blocks[static_cast<size_t>(block_of[v])];
-      plan.values[v] = {block.stashed ? Region::Stash : Region::Arena, block.offset + inside[v]};
-    } else if (region(v) != Region::Arena) {
-      size_t& size = plan.size(region(v));
-      plan.values[v] = {region(v), size};
-      size += aligned(local[v].bytes());
+      size_t& size = plan.size(region);
+      size = std::max(size, found->second.offset + aligned(given.bytes(v)));
+    } else if (const Block* block = all.block(v)) {
+      plan.values[v] = {block->stashed ? Region::Stash : Region::Arena, block->offset + alias.inside};
+    } else if (region != Region::Arena) {
+      plan.values[v] = {region, plan.size(region)};
+      plan.size(region) += aligned(given.bytes(v));
     }
   }
-  for (size_t v = 0; v < values.size(); ++v) {
-    const auto own = static_cast<size_t>(root[v]);
-    plan.values[v] = plan.values[own];
-    if (around[v]) plan.values[v].offset -= inside[own];
+  for (Value v{0}; v.id < static_cast<int>(count); ++v.id) {
+    plan.values[v] = plan.values[all.values[v].root];
+    if (all.values[v].around) plan.values[v].offset -= all.root(v).inside;
   }
-  for (size_t node = 0; node < nodes.size(); ++node)
-    if (workspace_block[node] >= 0) plan.workspace[node] = blocks[static_cast<size_t>(workspace_block[node])].offset;
   return plan;
+}
+
+}  // namespace
+
+MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::span<const Entry> order,
+                       std::span<const NodeMemory> needs, const FixedLocations& fixed, int in_flight) {
+  const Given given{graph, local, order, needs, fixed, in_flight};
+  const Lifetimes live = lifetimes(given);
+  return placement(given, live, aliases(given, live));
 }
 
 }  // namespace lockstep

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "core/graph.h"
+#include "core/per_id.h"
 #include "core/plan/schedule.h"
 
 namespace lockstep {
@@ -35,19 +36,23 @@ constexpr size_t aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }
 /// Where values lie that something outside the step's graph fixes (parameters, sums), by value id.
 using FixedLocations = std::map<int, Location>;
 
+/// Bytes that a node's made kernel needs.
+struct NodeMemory {
+  size_t workspace = 0, packed = 0;
+};
+
+/// Where they lie: offsets in Arena and in Packed.
+struct NodePlace {
+  size_t workspace = 0, packed = 0;
+};
+
 struct MemoryPlan {
-  std::vector<Location> values;              // by value id
-  std::vector<size_t> workspace;             // by node: offset in Arena
-  std::vector<size_t> packed;                // by node: offset in Packed
+  PerValue<Location> values;
+  PerNode<NodePlace> nodes;
   std::array<size_t, region_count> bytes{};  // by region
 
   size_t& size(Region region) { return bytes[static_cast<size_t>(region)]; }
   size_t size(Region region) const { return bytes[static_cast<size_t>(region)]; }
-};
-
-/// What the made kernels need, by node.
-struct NodeMemory {
-  size_t workspace = 0, packed = 0;
 };
 
 /// `local` holds the local type of each value. Activations share one arena by lifetime: the largest first, each at the

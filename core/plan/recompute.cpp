@@ -4,7 +4,7 @@
 
 namespace lockstep {
 
-void recompute(Graph& graph, size_t forward, const std::function<bool(const std::string& node)>& again) {
+void recompute(Graph& graph, size_t forward, const std::function<bool(const std::string& node)>& recomputed) {
   Graph out = graph.without_nodes();
   std::map<int, Value> copies;  // by value id
   // The value as backward reads it, whose nodes are added first.
@@ -13,11 +13,11 @@ void recompute(Graph& graph, size_t forward, const std::function<bool(const std:
     if (producer < 0 || static_cast<size_t>(producer) >= forward || graph.stage_of(value, 0) != stage) return value;
     if (const auto known = copies.find(value.id); known != copies.end()) return known->second;
     const Node& node = graph.nodes()[static_cast<size_t>(producer)];
-    if (!again(node.name)) return value;
+    if (!recomputed(node.name)) return value;
     std::vector<Value> in;
     for (Value v : node.in) in.push_back(copy(v, stage));
     out.set_section({stage, Phase::Backward});
-    const std::vector<Value> made = out.add(node.name + "/again", node.op, in);
+    const std::vector<Value> made = out.add(node.name + "/recomputed", node.op, in);
     for (size_t k = 0; k < made.size(); ++k) copies[node.out[k].id] = made[k];
     return copies.at(value.id);
   };

@@ -23,7 +23,7 @@ static int exchange_after(const Graph& graph, size_t node) {
 std::vector<Entry> schedule(const Graph& graph, bool phased) {
   const auto& nodes = graph.nodes();
   std::vector<When> when(nodes.size(), When::EachLane);
-  std::vector<bool> hurried(nodes.size());  // collectives and what only they read
+  std::vector<bool> collective_only(nodes.size());  // collectives, and what only they read
   for (size_t i = 0; i < nodes.size(); ++i) {
     const bool after = nodes[i].section.phase == Phase::AfterLanes || std::ranges::any_of(nodes[i].in, [&](Value v) {
                          const int producer = graph.info(v).producer;
@@ -32,12 +32,12 @@ std::vector<Entry> schedule(const Graph& graph, bool phased) {
     if (after) when[i] = When::AfterLanes;
     if (nodes[i].op->collective()) {
       when[i] = When::LastLane;
-      hurried[i] = true;
+      collective_only[i] = true;
     }
   }
   for (size_t i = nodes.size(); i-- > 0;) {
     if (when[i] != When::EachLane || nodes[i].out.empty()) continue;
-    hurried[i] = std::ranges::all_of(nodes[i].out, [&](Value v) {
+    collective_only[i] = std::ranges::all_of(nodes[i].out, [&](Value v) {
       const auto readers = graph.readers(v);
       return !readers.empty() &&
              std::ranges::all_of(readers, [&](int r) { return nodes[static_cast<size_t>(r)].op->collective(); });
@@ -47,18 +47,20 @@ std::vector<Entry> schedule(const Graph& graph, bool phased) {
   // What only sums over the lanes read waits for an exchange that can be under way meanwhile.
   std::vector<int> behind(nodes.size());
   for (size_t i = 0; i < nodes.size(); ++i) {
-    const bool ends_here = !nodes[i].out.empty() && !hurried[i] && std::ranges::all_of(nodes[i].out, [&](Value v) {
-      const auto readers = graph.readers(v);
-      return !readers.empty() && std::ranges::all_of(readers, [&](int r) { return hurried[static_cast<size_t>(r)]; });
-    });
+    const bool ends_here =
+        !nodes[i].out.empty() && !collective_only[i] && std::ranges::all_of(nodes[i].out, [&](Value v) {
+          const auto readers = graph.readers(v);
+          return !readers.empty() &&
+                 std::ranges::all_of(readers, [&](int r) { return collective_only[static_cast<size_t>(r)]; });
+        });
     if (ends_here && when[i] == When::EachLane) behind[i] = exchange_after(graph, i);
   }
 
-  // A hurried node has a due time: the position of the last ordinary node that it waits for.
+  // A collective-only node has a due time: the position of the last ordinary node that it waits for.
   std::vector<int> due(nodes.size());
   for (size_t i = 0; i < nodes.size(); ++i) {
     due[i] = std::max(static_cast<int>(i), behind[i]);
-    if (!hurried[i]) continue;
+    if (!collective_only[i]) continue;
     int last = 0;
     for (Value v : nodes[i].in) {
       const int producer = graph.info(v).producer;
@@ -71,7 +73,7 @@ std::vector<Entry> schedule(const Graph& graph, bool phased) {
     entries.push_back({static_cast<int>(i), when[i], phased ? nodes[i].section.phase : Phase::Forward});
   std::ranges::stable_sort(entries, {}, [&](const Entry& entry) {
     const auto i = static_cast<size_t>(entry.node);
-    return std::tuple(entry.when == When::AfterLanes, entry.phase, due[i], hurried[i] || behind[i] > 0);
+    return std::tuple(entry.when == When::AfterLanes, entry.phase, due[i], collective_only[i] || behind[i] > 0);
   });
   return entries;
 }

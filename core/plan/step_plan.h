@@ -3,6 +3,7 @@
 
 #include "core/kernel.h"
 #include "core/plan/memory.h"
+#include "core/plan/synchronise.h"
 
 namespace lockstep {
 
@@ -17,14 +18,16 @@ struct StepPlan {
   std::vector<Entry> order;
   std::vector<Kernel> kernels;  // by node
   MemoryPlan memory;
+  Synchronisation sync;
 
   /// The local types of a node.
   Signature signature(const Node& node) const;
 };
 
-/// Passes schedule, make and memory over a placed graph: fills order, turns, kernels and memory. The kernels are made
-/// in the calling thread, which must be the one that runs them. Throws Error where an operator's inference over the
-/// local types disagrees with the placement, InputError with the node's name where no kernel can be made for them.
+/// Passes schedule, make, memory and synchronise over a placed graph: fills order, turns, kernels, memory and sync. The
+/// kernels are made in the calling thread, which must be the one that runs them. Throws Error where an operator's
+/// inference over the local types disagrees with the placement, InputError with the node's name where no kernel can be
+/// made for them.
 void finish_plan(StepPlan& plan, const KernelTable& kernels, const FixedLocations& fixed);
 
 /// Number of slots of the stack of lane sums: lane l writes slot popcount(l).

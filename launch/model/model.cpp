@@ -12,6 +12,7 @@
 #include "core/plan/dump.h"
 #include "launch/model/fit.h"
 #include "launch/plan/draw.h"
+#include "launch/plan/passes.h"
 #include "launch/plan/plan_table.h"
 #include "launch/record/weights_file.h"
 #include "parallel/comm/gather.h"
@@ -231,13 +232,16 @@ std::vector<float> Model::predict(std::shared_ptr<const Dataset> data, const Run
 }
 
 const std::vector<std::string>& pass_names() {
-  static const std::vector<std::string> names{"network", "fuse", "autodiff", "place",
-                                              "reduce",  "step", "layers",   "svg"};
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all;
+    for (const Pass& pass : passes) all.emplace_back(pass.name);
+    return all;
+  }();
   return names;
 }
 
 std::string Model::plan(const RunOptions& options, const std::string& pass) {
-  static_cast<void>(index_of("pass", pass, pass_names()));
+  const Pass& asked = passes[index_of("pass", pass, pass_names())];
   std::map<std::string, std::string, std::less<>> text;
   std::mutex mutex;
   const ResolvedRun run = resolve(options);
@@ -250,6 +254,7 @@ std::string Model::plan(const RunOptions& options, const std::string& pass) {
         const PlanSummary summary = gather_stages(mine, trainer.mesh(), rank.comm);
         if (rank.comm.rank() != 0) return;
         const std::lock_guard lock(mutex);
+        text["synchronise"] = dump(plan.graph, plan.order, plan.sync);
         text["step"] = dump(plan);
         text["layers"] = plan_table(network_, summary, trainer.mesh(), trainer.pipeline());
         text["svg"] = draw_plan(network_, summary, trainer.mesh());
@@ -258,7 +263,7 @@ std::string Model::plan(const RunOptions& options, const std::string& pass) {
         const std::lock_guard lock(mutex);
         text[std::string(name)] = dump(graph);
       });
-  const bool of_one_stage = run.step.strategy.stages() > 1 && (pass == "place" || pass == "reduce" || pass == "step");
+  const bool of_one_stage = run.step.strategy.stages() > 1 && asked.of_one_stage;
   return (of_one_stage ? "stage 0, as rank 0 has it:\n" : "") + text[pass];
 }
 

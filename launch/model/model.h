@@ -95,9 +95,9 @@ class Model {
   Evaluation evaluate(std::shared_ptr<const Dataset> data, const RunOptions& options);
   /// The network's outputs, [samples, …]: class probabilities, where it ends in a softmax.
   std::vector<float> predict(std::shared_ptr<const Dataset> data, const RunOptions& options);
-  /// The training step of rank 0 as text: the graph after the pass "network", "fuse", "autodiff", "place" or "reduce",
-  /// or the planned "step", or "layers": a table of what lies where and what moves, or "svg": a picture of it. Throws
-  /// InputError with the nearest name.
+  /// The training step of rank 0 as text, as one of pass_names() leaves it: the graph, or what runs on which stream and
+  /// waits for what ("synchronise"), or the planned "step", or "layers": a table of what lies where and what moves, or
+  /// "svg": a picture of it. Throws InputError with the nearest name.
   std::string plan(const RunOptions& options, const std::string& pass = "step");
 
   /// By variable name; empty before the first fit where nothing was set.

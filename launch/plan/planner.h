@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/step_state.h"
+#include "launch/plan/passes.h"
 #include "launch/plan/step.h"
 #include "layers/network/end.h"
 #include "layers/ops.h"
@@ -40,9 +41,9 @@ class Planner {
   }
 
   Graph& graph() { return built_.graph; }
-  void passed(std::string_view pass) const {
+  void passed(PassName pass) const {
     if (target_.on_pass && target_.mesh.world().rank() == 0)
-      target_.on_pass(pass, placed_.graph.values().empty() ? built_.graph : placed_.graph);
+      target_.on_pass(pass.name, placed_.graph.values().empty() ? built_.graph : placed_.graph);
   }
   const Type& placed_type(Value value) const { return placed_.graph.type(value); }
   const Built& built() const { return built_; }

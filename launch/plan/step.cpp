@@ -98,10 +98,10 @@ Step plan_training(const Network& network, const Optimizer& optimizer, const Ste
         return g.add1(std::move(name), std::make_shared<AddOp>(), {a, b});
       });
 
-  const auto again = [&](const std::string& node) {
+  const auto recomputed = [&](const std::string& node) {
     return std::ranges::any_of(options.recompute, [&](const std::string& pattern) { return matches(pattern, node); });
   };
-  if (!options.recompute.empty()) recompute(planner.graph(), forward, again);
+  if (!options.recompute.empty()) recompute(planner.graph(), forward, recomputed);
 
   std::vector<Value> wanted = others;
   FixedLocations sums;

@@ -103,12 +103,10 @@ class Simulation {
     return all;
   }
   std::vector<Where> value(Value v, int lane) const {
-    const auto id = static_cast<size_t>(v.id);
-    return granules(plan_.values[id], c_.types[id].bytes(), lane);
+    return granules(plan_.values[v], c_.types[static_cast<size_t>(v.id)].bytes(), lane);
   }
   std::vector<Where> workspace(int node) const {
-    const auto index = static_cast<size_t>(node);
-    return granules({Region::Arena, plan_.workspace[index]}, c_.needs[index].workspace, 0);
+    return granules({Region::Arena, plan_.nodes[node].workspace}, c_.needs[static_cast<size_t>(node)].workspace, 0);
   }
 
   void expect(const std::vector<Where>& where, int writer, int node) {

@@ -49,7 +49,7 @@ bool overlaps(const Graph& graph, const std::vector<Entry>& order, const MemoryP
     for (Value v : graph.nodes()[static_cast<size_t>(order[at].node)].in)
       last[static_cast<size_t>(v.id)] = static_cast<int>(at);
   const auto range = [&](Value v) {
-    const size_t begin = plan.values[static_cast<size_t>(v.id)].offset;
+    const size_t begin = plan.values[v].offset;
     return std::pair(begin, begin + graph.type(v).bytes());
   };
   const auto meet = [](auto a, auto b) { return a.first < b.second && b.first < a.second; };
@@ -65,7 +65,8 @@ bool overlaps(const Graph& graph, const std::vector<Entry>& order, const MemoryP
     }
     std::vector<std::pair<size_t, size_t>> written;
     for (Value v : node.out) written.push_back(range(v));
-    const std::pair work(plan.workspace[index], plan.workspace[index] + needs[index].workspace);
+    const size_t workspace = plan.nodes[order[at].node].workspace;
+    const std::pair work(workspace, workspace + needs[index].workspace);
     for (int id : live) {
       const Value v{id};
       const bool read_now = std::ranges::find(node.in, v) != node.in.end();
@@ -153,6 +154,80 @@ TEST(Schedule, ReductionsRunAsSoonAsTheirInputsAreThere) {
   std::string order;
   for (const Entry& entry : schedule(graph)) order += graph.nodes()[static_cast<size_t>(entry.node)].name + " ";
   EXPECT_EQ(order, "a merge reduce b c update ");
+}
+
+class QueueOp final : public TestOp {
+ public:
+  QueueOp(Queue queue, int64_t elements) : TestOp(elements), elements_(elements), queue_(queue) {}
+  std::vector<Type> infer(std::span<const Type> in) const override {
+    return elements_ ? TestOp::infer(in) : std::vector<Type>{};
+  }
+  Queue queue() const override { return queue_; }
+
+ private:
+  int64_t elements_;  // 0: no output
+  Queue queue_;
+};
+
+/// Nodes by name, with what `synchronise` says of them.
+struct Synchronised {
+  Graph graph;
+  Synchronisation sync;
+
+  explicit Synchronised(Graph all) : graph(std::move(all)), sync(synchronise(graph, schedule(graph))) {}
+  int node(std::string_view name) const {
+    const auto& nodes = graph.nodes();
+    return static_cast<int>(std::ranges::find(nodes, name, &Node::name) - nodes.begin());
+  }
+  const NodeSync& operator[](std::string_view name) const { return sync.nodes[node(name)]; }
+};
+
+using Nodes = std::vector<int>;
+
+TEST(Synchronise, WhatReadsAReductionWaitsForIt) {
+  Graph graph;
+  const Value x = graph.source("x", {Shape{4}, DType::f32}, Role::LaneInput);
+  const Value a = graph.add1("a", std::make_shared<TestOp>(4), {x});
+  const Value total = graph.add1("reduce", std::make_shared<CollectiveOp>(4), {a});
+  graph.add1("update", std::make_shared<TestOp>(4), {total, a});
+  const Synchronised all(std::move(graph));
+  EXPECT_EQ(all["reduce"].queue, Queue::Side);
+  EXPECT_EQ(all["update"].queue, Queue::Compute);
+  EXPECT_EQ(all["update"].read_after_write, Nodes{all.node("reduce")});
+  EXPECT_TRUE(all["a"].read_after_write.empty());
+  EXPECT_TRUE(all.sync.before_update.empty());  // a reduction may go on
+  EXPECT_EQ(all.sync.at_end, std::vector{Queue::Side});
+}
+
+TEST(Synchronise, AnExchangeIsBesideTheKernelsWhereOneCanRunMeanwhile) {
+  const auto exchange = [] { return std::make_shared<QueueOp>(Queue::Exchange, 4); };
+  for (const bool kernel_between : {false, true}) {
+    Graph graph;
+    const Value x = graph.source("x", {Shape{4}, DType::f32}, Role::LaneInput);
+    const Value a = graph.add1("a", std::make_shared<TestOp>(4), {x});
+    const Value moved = graph.add1("exchange", exchange(), {a});
+    if (kernel_between) graph.add1("other", std::make_shared<TestOp>(4), {a});
+    graph.add1("reader", std::make_shared<TestOp>(4), {moved});
+    graph.add1("unread", exchange(), {a});
+    const Synchronised all(std::move(graph));
+    EXPECT_EQ(all["exchange"].queue, kernel_between ? Queue::Exchange : Queue::Compute);
+    EXPECT_EQ(all["exchange"].after_exchanges, !kernel_between);
+    EXPECT_EQ(all["reader"].read_after_write, kernel_between ? Nodes{all.node("exchange")} : Nodes{});
+    EXPECT_EQ(all.sync.dangling, Nodes{all.node("unread")});
+    EXPECT_EQ(all.sync.before_update, std::vector{Queue::Exchange});
+  }
+}
+
+TEST(Synchronise, WhatIsSentIsNotWrittenBeforeItHasLeft) {
+  Graph graph;
+  const Value x = graph.source("x", {Shape{4}, DType::f32}, Role::LaneInput);
+  const Value a = graph.add1("a", std::make_shared<TestOp>(4), {x});
+  const Value b = graph.add1("b", std::make_shared<TestOp>(4), {a});
+  graph.add("send", std::make_shared<QueueOp>(Queue::Forward, 0), {b});
+  const Synchronised all(std::move(graph));
+  EXPECT_EQ(all["b"].write_after_read, Nodes{all.node("send")});
+  EXPECT_TRUE(all["a"].write_after_read.empty());
+  EXPECT_EQ(all.sync.at_end, std::vector{Queue::Forward});
 }
 
 /// y = x * x, in the sense of autodiff's bookkeeping only.

@@ -45,8 +45,8 @@ void add_plan_options(CLI::App& verb, Options& options) {
   verb.add_option("--draw", options.draw, "Write a picture of where each layer lies to this file (SVG)")
       ->type_name("FILE");
   verb.add_option("--pass", options.pass,
-                  "The graph after a pass; step: as it is run; layers: a table of what lies where and what moves; svg: "
-                  "a picture of it")
+                  "The graph after a pass; synchronise: streams, and what waits for what; step: as it is run; layers: a "
+                  "table of what lies where and what moves; svg: a picture of it")
       ->type_name(alternatives(pass_names()))
       ->capture_default_str();
 }

@@ -165,6 +165,7 @@ TEST_F(Cli, SummaryPlanVersionAndHelp) {
   EXPECT_TRUE(pass("autodiff").says("conv2d/weight_grad"));
   EXPECT_TRUE(pass("place").says("P->R"));
   EXPECT_TRUE(pass("reduce").says("bucket0/all_reduce"));
+  EXPECT_TRUE(pass("synchronise").says("bucket0/all_reduce (read after write)"));
   const std::string split = "plan --model lenet5 --resize 28 --batch 16 --lanes 2 ";
   const Outcome layers = run(split + "--strategy space_h=2,filter=2 --pass layers");
   for (const char* part : {"max_pooling2d_1", "space_h:S(1) filter:S(3)", "1 halo exchange", "over data, space_h"})
