@@ -12,7 +12,7 @@ namespace lockstep {
 struct NodeSync {
   Queue queue = Queue::Compute;       // the stream that it runs on
   std::vector<int> read_after_write;  // nodes beside the kernels that make what it reads
-  std::vector<int> write_after_read;  // nodes that send to another stage what it writes anew
+  std::vector<int> write_after_read;  // nodes that send to another stage what it overwrites
   bool after_exchanges = false;       // an exchange among the kernels: those beside them come first
   bool beside() const { return queue != Queue::Compute; }
 };

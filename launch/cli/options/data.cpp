@@ -21,9 +21,7 @@ void add_reading_options(CLI::App& verb, Options& options) {
   verb.add_option("--on-corrupt", options.on_corrupt, "What to do at image files that cannot be decoded")
       ->type_name(alternatives(on_corrupt_names()))
       ->capture_default_str();
-  verb.add_option("--workers", options.workers,
-                  "Threads a rank that read and augment images (default: 1 on the CPU, else cores/ranks); the bits are "
-                  "the same");
+  add_run_option(verb, options.computing, "workers");
 }
 
 void add_data_options(CLI::App& verb, Options& options) {
@@ -72,16 +70,15 @@ void parse_split(const std::string& text, DataOptions& options) {
 }  // namespace
 
 DataOptions data_options(const Options& options, const Runtime& runtime) {
-  if (options.workers && *options.workers < 1)
-    throw InputError("--workers is {}, expected a number from 1", *options.workers);
-  runtime.check_threads("--workers", options.workers.value_or(1), options.workers.value_or(1));
+  const int workers = options.computing.workers;
+  runtime.check_threads("--workers", std::max(workers, 1), std::max(workers, 1));
   DataOptions chosen{.resize = options.resize,
                      .normalise = options.normalise,
                      .channels = options.channels,
                      .channels_first = options.channels_first,
                      .on_corrupt = options.on_corrupt,
-                     .seed = options.seed,
-                     .workers = options.workers.value_or(runtime.cores()),
+                     .seed = options.computing.seed,
+                     .workers = workers > 0 ? workers : runtime.cores(),
                      .cache = options.cache};
   if (!options.run.empty() && options.resize.empty()) chosen.preparation = run_preparation(options.run);
   if (!options.validation_split.empty()) parse_split(options.validation_split, chosen);

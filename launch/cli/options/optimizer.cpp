@@ -100,7 +100,7 @@ Optimizer optimizer(const Options& options) {
   chosen.check();
   if (!options.scale_lr) return chosen;
   if (*options.scale_lr < 1) throw InputError("--scale-lr is {}, expected a batch size from 1", *options.scale_lr);
-  const auto batch = static_cast<double>(options.batch * options.accumulate);
+  const auto batch = static_cast<double>(options.computing.batch * options.accumulate);
   chosen.set_lr(static_cast<float>(double{chosen.lr()} * batch / static_cast<double>(*options.scale_lr)));
   return chosen;
 }

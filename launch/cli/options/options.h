@@ -25,22 +25,14 @@ struct Options {
   int channels = 3;
   bool channels_first = false;
   std::string validation_split;
-  std::optional<int> workers;
   bool cache = false;
 
   // Ranks and computing.
   std::string ranks = "auto";
   std::string log = "warning";
-  int64_t batch = 32;
-  int lanes = 8;
-  std::optional<int> threads;
-  std::string numerics = "reproducible";
   std::string strategy = "data", pipeline = "";
   bool shard_optimizer = false;
-  std::vector<std::string> recompute;
-  uint64_t seed = 0;
-  std::string backend = "auto", precision = "fp32", comm = "auto", engines;
-  bool check_finite = false;
+  RunOptions computing;  // as given, without those above: see run_options
 
   // Optimizer and schedule.
   std::string optimizer = "adam";
@@ -61,7 +53,7 @@ struct Options {
   std::optional<int64_t> early_stopping;
   std::string reduce_on_plateau;
   bool checkpoint_best = false, csv = false, tensorboard = false;
-  bool predict = false, profile = false, quiet = false;
+  bool predict = false, quiet = false;
   std::string out;
 
   // Checkpoints.
@@ -90,6 +82,14 @@ constexpr const char* several = ",...";
 const std::vector<std::string>& prediction_formats();
 const std::vector<std::string>& export_formats();  // those of weights, then the model and the preparation
 
+/// A choice as the command line calls it.
+const std::vector<std::string>& numerics_names();
+std::string name_of(Numerics numerics);
+std::string name_of(BackendChoice backend);
+std::string name_of(CommChoice comm);
+
+/// Adds the one of RunOptions that is called so.
+void add_run_option(CLI::App& verb, RunOptions& run, std::string_view name);
 /// Each adds the options of one topic, under its heading in the help.
 void add_model_options(CLI::App& verb, Options& options);
 void add_data_options(CLI::App& verb, Options& options);

@@ -1,6 +1,8 @@
 // How the work is shared out and computed: ranks, lanes, strategy, devices, precision.
 #include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
 #include <charconv>
 
 #include "core/cuda/cuda.h"
@@ -12,7 +14,79 @@
 namespace lockstep::cli {
 
 namespace {
-const std::vector<std::string> numerics_names{"reproducible", "fast"};
+
+/// Adds one option of RunOptions to a command: its form follows from its type.
+class AddOption {
+ public:
+  AddOption(CLI::App& verb, std::string_view name, std::string_view help) : verb_(verb), name_(name), help_(help) {
+    std::ranges::replace(name_, '_', '-');
+  }
+  void operator()(bool& value) const { verb_.add_flag("--" + name_, value, help_); }
+  void operator()(int64_t& value) const { verb_.add_option("--" + name_, value, help_)->capture_default_str(); }
+  /// 0, which cannot be given, is that the run chooses.
+  void operator()(int& value) const {
+    CLI::Option* option = verb_.add_option_function<int>(
+        "--" + name_,
+        [&value, name = name_, chosen = value == 0](int given) {
+          if (chosen && given < 1) throw InputError("--{} is {}, expected a number from 1", name, given);
+          value = given;
+        },
+        help_);
+    if (value != 0) option->default_str(std::to_string(value));
+  }
+  void operator()(uint64_t& value) const {
+    verb_.add_option("--" + name_, value, help_)->capture_default_str()->check([](const std::string& text) {
+      return text.starts_with("-") ? "expected a number from 0" : "";
+    });
+  }
+  void operator()(std::vector<std::string>& value) const {
+    verb_.add_option("--" + name_, value, help_)->delimiter(',');
+  }
+  void operator()(std::filesystem::path& value) const {
+    verb_
+        .add_option_function<std::string>(
+            "--" + name_, [&value](const std::string& given) { value = given; }, help_)
+        ->type_name("FILE");
+  }
+  void operator()(Numerics& value) const {
+    choice(value, numerics_names(),
+           [](const std::string& name) { return static_cast<Numerics>(index_of("numerics", name, numerics_names())); });
+  }
+  void operator()(BackendChoice& value) const { choice(value, backend_names(), backend_from_name); }
+  void operator()(CommChoice& value) const { choice(value, comm_names(), comm_from_name); }
+  void operator()(Precision& value) const { choice(value, precision_names(), precision_from_name); }
+
+ private:
+  template <class Choice, class FromName>
+  void choice(Choice& value, const std::vector<std::string>& names, FromName from_name) const {
+    verb_
+        .add_option_function<std::string>(
+            "--" + name_, [&value, from_name](const std::string& given) { value = from_name(given); }, help_)
+        ->type_name(alternatives(names))
+        ->default_str(name_of(value));
+  }
+
+  CLI::App& verb_;
+  std::string name_, help_;
+};
+
+/// Those of other topics than computing, each of which says so.
+constexpr std::array of_other_topics{"workers", "check_finite", "profile"};
+
+}  // namespace
+
+const std::vector<std::string>& numerics_names() {
+  static const std::vector<std::string> names{"reproducible", "fast"};
+  return names;
+}
+std::string name_of(Numerics numerics) { return numerics_names()[static_cast<size_t>(numerics)]; }
+std::string name_of(BackendChoice backend) { return backend_names()[static_cast<size_t>(backend)]; }
+std::string name_of(CommChoice comm) { return comm_names()[static_cast<size_t>(comm)]; }
+
+void add_run_option(CLI::App& verb, RunOptions& run, std::string_view name) {
+  RunOptions::describe(run, [&](std::string_view option, auto& value, std::string_view help) {
+    if (option == name) AddOption(verb, option, help)(value);
+  });
 }
 
 std::string alternatives(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, "|")); }
@@ -30,13 +104,9 @@ void add_rank_options(CLI::App& verb, Options& options) {
 void add_run_options(CLI::App& verb, Options& options) {
   add_rank_options(verb, options);
   verb.option_defaults()->group("Computing");
-  verb.add_option("--batch", options.batch, "Samples in a global batch, over all ranks")->capture_default_str();
-  verb.add_option("--lanes", options.lanes, "Parts of the global batch (a power of two); the result depends on it")
-      ->capture_default_str();
-  verb.add_option("--threads", options.threads, "Compute threads a rank (default: 1; in fast mode cores/ranks)");
-  verb.add_option("--numerics", options.numerics, "The same bits for every number of ranks, or not")
-      ->type_name(alternatives(numerics_names))
-      ->capture_default_str();
+  RunOptions::describe(options.computing, [&](std::string_view option, auto& value, std::string_view help) {
+    if (std::ranges::find(of_other_topics, option) == of_other_topics.end()) AddOption(verb, option, help)(value);
+  });
   verb.add_option("--strategy", options.strategy,
                   "How work is split over ranks: by axes such as data=2,space_h=2, or as a JSON file with pins has it")
       ->type_name("data|data=N|space_h=N|space_w=N|filter=N|channel=N|stage=N|FILE")
@@ -47,50 +117,17 @@ void add_run_options(CLI::App& verb, Options& options) {
   verb.add_flag(
       "--shard-optimizer", options.shard_optimizer,
       "Each rank along the data axis keeps its part of the optimizer's variables alone; the bits are the same");
-  verb.add_option("--recompute", options.recompute,
-                  "Patterns of layers ('*' for any characters) that backward computes again, which saves their memory; "
-                  "the bits are the same")
-      ->delimiter(',');
-  verb.add_option("--seed", options.seed, "Seed of all random numbers")
-      ->capture_default_str()
-      ->check([](const std::string& text) { return text.starts_with("-") ? "expected a number from 0" : ""; });
-  verb.add_option("--backend", options.backend, "Where to compute; auto: on GPUs where there are any")
-      ->type_name(alternatives(backend_names()))
-      ->capture_default_str();
-  verb.add_option("--precision", options.precision,
-                  "What convolutions compute in: the CPU in fp32; weights are kept in fp32")
-      ->type_name(alternatives(precision_names()))
-      ->capture_default_str();
-  verb.add_option("--comm", options.comm,
-                  "How ranks on GPUs exchange data: mpi goes over host memory, local between threads")
-      ->type_name(alternatives(comm_names()))
-      ->capture_default_str();
-  verb.add_option("--engines", options.engines, "An engines.json of an earlier run, to use the same GPU algorithms")
-      ->type_name("FILE");
 }
 
 void add_compute_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Computing");
-  verb.add_flag("--check-finite", options.check_finite,
-                "Stop at the first node that yields NaN or infinity, also where fp16 would skip the step");
+  add_run_option(verb, options.computing, "check_finite");
 }
 
 RunOptions run_options(const Options& options, const Runtime& runtime) {
   set_log_level(options.log);
-  RunOptions run{.batch = options.batch,
-                 .lanes = options.lanes,
-                 .numerics = static_cast<Numerics>(index_of("numerics", options.numerics, numerics_names)),
-                 .threads = options.threads.value_or(0),
-                 .workers = options.workers.value_or(0),
-                 .seed = options.seed,
-                 .check_finite = options.check_finite,
-                 .profile = options.profile,
-                 .precision = precision_from_name(options.precision),
-                 .backend = backend_from_name(options.backend),
-                 .comm = comm_from_name(options.comm),
-                 .strategy = read_strategy(options.strategy),
-                 .recompute = options.recompute,
-                 .engines = options.engines};
+  RunOptions run = options.computing;
+  run.strategy = read_strategy(options.strategy);
   run.strategy.shard_optimizer = options.shard_optimizer;
   if (!options.pipeline.empty()) {
     run.strategy.schedule = schedule_from_name(options.pipeline);
@@ -109,15 +146,13 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
       throw InputError("--ranks is {}, but mpirun started {} ranks; leave --ranks out", run.ranks, runtime.size());
   }
   if (const bool cuda = uses_cuda(run.backend); !cuda && run.precision != Precision::fp32)
-    throw InputError("--precision {}: the CPU computes in fp32; expected a GPU (CUDA: {})", options.precision,
+    throw InputError("--precision {}: the CPU computes in fp32; expected a GPU (CUDA: {})", name_of(run.precision),
                      run.backend == BackendChoice::cpu ? "--backend is cpu" : cuda_status().text);
   else if (!cuda && run.comm == CommChoice::nccl)
     throw InputError("--comm nccl: the ranks compute on the CPU, expected GPUs");
-  else if (!cuda && !options.engines.empty())
+  else if (!cuda && !run.engines.empty())
     throw InputError("--engines '{}': the ranks compute on the CPU, which has none to choose; expected GPUs",
-                     options.engines);
-  if (options.threads && *options.threads < 1)
-    throw InputError("--threads is {}, expected a number from 1", *options.threads);
+                     run.engines.string());
   const int64_t here = runtime.distributed() ? runtime.local_size() : std::max(run.ranks, 1);
   if (!runtime.distributed()) runtime.check_threads("--ranks", run.ranks, run.ranks);
   runtime.check_threads("--threads", run.threads, here * run.threads);

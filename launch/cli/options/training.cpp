@@ -26,10 +26,7 @@ void add_training_options(CLI::App& verb, Options& options) {
   verb.add_flag("--predict", options.predict,
                 "Predict the time of a step first, as plan --search does, and compare it with the run's; the bits are "
                 "the same");
-  verb.add_flag(
-      "--profile", options.profile,
-      "Time each node of rank 0's steps, one by one, and print milliseconds, GFLOP/s and GB/s; the bits are the "
-      "same");
+  add_run_option(verb, options.computing, "profile");
   verb.add_flag("--quiet", options.quiet, "Print the results only");
   verb.add_option("--out", options.out, "Folder for manifest.json, metrics.jsonl and weights.safetensors")
       ->type_name("DIR");
@@ -44,9 +41,10 @@ void add_plan_options(CLI::App& verb, Options& options) {
                   "of this machine are measured to have");
   verb.add_option("--draw", options.draw, "Write a picture of where each layer lies to this file (SVG)")
       ->type_name("FILE");
-  verb.add_option("--pass", options.pass,
-                  "The graph after a pass; synchronise: streams, and what waits for what; step: as it is run; layers: a "
-                  "table of what lies where and what moves; svg: a picture of it")
+  verb.add_option(
+          "--pass", options.pass,
+          "The graph after a pass; synchronise: streams, and what waits for what; step: as it is run; layers: a "
+          "table of what lies where and what moves; svg: a picture of it")
       ->type_name(alternatives(pass_names()))
       ->capture_default_str();
 }

@@ -30,48 +30,55 @@ Json strategy_json(const Strategy& strategy) {
   return {{"mesh", mesh}, {"pins", pins}};
 }
 
+template <class Value>
+Json option_json(const Value& value) {
+  if constexpr (std::is_enum_v<Value>)
+    return name_of(value);
+  else if constexpr (std::is_same_v<Value, std::filesystem::path>)
+    return value.string();
+  else
+    return value;
+}
+
 Json configuration(const Job& job) {
   const Options& o = job.options;
   const Strategy& strategy = job.run.step.strategy;
-  return {{"model", o.model},
-          {"data", o.data},
-          {"resize", o.resize},
-          {"normalise", o.normalise},
-          {"channels", o.channels},
-          {"channels_first", o.channels_first},
-          {"on_corrupt", o.on_corrupt},
-          {"validation_split", o.validation_split},
-          {"workers", job.run.workers},
-          {"cache", o.cache},
-          {"batch", o.batch},
-          {"epochs", job.length.epochs},
-          {"steps", job.length.steps},
-          {"optimizer", optimizer_json(job.optimizer)},
-          {"loss", o.loss},
-          {"label_smoothing", o.label_smoothing},
-          {"metrics", o.metrics},
-          {"schedule", schedule_json(schedule(o))},
-          {"accumulate", o.accumulate},
-          {"augment", o.augment},
-          {"shuffle", true},
-          {"early_stopping", o.early_stopping ? Json(*o.early_stopping) : Json()},
-          {"reduce_on_plateau", o.reduce_on_plateau},
-          {"check_finite", o.check_finite},
-          {"lanes", job.run.lanes},
-          {"numerics", o.numerics},
-          {"strategy", o.strategy},
-          {"split", strategy_json(strategy)},
-          {"pipeline", strategy.layer_stages.empty() ? "" : name_of(strategy.schedule)},
-          {"stages", strategy.layer_stages},
-          {"shard_optimizer", o.shard_optimizer},
-          {"recompute", o.recompute},
-          {"seed", o.seed},
-          {"ranks", job.run.ranks},
-          {"threads", job.run.threads},
-          {"backend", job.run.cuda ? "cuda" : "cpu"},
-          {"precision", o.precision},
-          {"comm", o.comm},
-          {"engines", o.engines}};
+  Json text{{"model", o.model},
+            {"data", o.data},
+            {"resize", o.resize},
+            {"normalise", o.normalise},
+            {"channels", o.channels},
+            {"channels_first", o.channels_first},
+            {"on_corrupt", o.on_corrupt},
+            {"validation_split", o.validation_split},
+            {"cache", o.cache},
+            {"epochs", job.length.epochs},
+            {"steps", job.length.steps},
+            {"optimizer", optimizer_json(job.optimizer)},
+            {"loss", o.loss},
+            {"label_smoothing", o.label_smoothing},
+            {"metrics", o.metrics},
+            {"schedule", schedule_json(schedule(o))},
+            {"accumulate", o.accumulate},
+            {"augment", o.augment},
+            {"shuffle", true},
+            {"early_stopping", o.early_stopping ? Json(*o.early_stopping) : Json()},
+            {"reduce_on_plateau", o.reduce_on_plateau},
+            {"strategy", o.strategy},
+            {"split", strategy_json(strategy)},
+            {"pipeline", strategy.layer_stages.empty() ? "" : name_of(strategy.schedule)},
+            {"stages", strategy.layer_stages},
+            {"shard_optimizer", o.shard_optimizer},
+            {"ranks", job.run.ranks}};
+  RunOptions::describe(o.computing, [&](std::string_view option, const auto& value, std::string_view) {
+    text[std::string(option)] = option_json(value);
+  });
+  // What was left open.
+  text["workers"] = job.run.workers;
+  text["lanes"] = job.run.lanes;
+  text["threads"] = job.run.threads;
+  text["backend"] = job.run.cuda ? "cuda" : "cpu";
+  return text;
 }
 
 }  // namespace
@@ -100,7 +107,7 @@ void print_header(const Job& job) {
     std::vector<std::string> names;
     for (const CudaDevice& device : cuda_devices()) names.push_back(device.name);
     fmt::print("backend cuda ({}; CUDA {}), precision {}\n", fmt::join(names, ", "), cuda_status().runtime,
-               job.options.precision);
+               name_of(job.options.computing.precision));
   } else {
     fmt::print("backend cpu (CUDA: {}), {} thread{} a rank\n", cuda_status().text, job.run.threads,
                job.run.threads == 1 ? "" : "s");
@@ -111,7 +118,7 @@ void print_header(const Job& job) {
              sets.test ? sets.test->size() : 0, sets.train->image_shape().str());
   if (sets.validation) fmt::print("validation of each epoch on {} images\n", sets.validation->size());
   fmt::print("strategy {}, batch {}, lanes {}, numerics {}, seed {}\n\n", job.options.strategy, job.run.step.batch,
-             job.run.lanes, job.options.numerics, job.given.seed);
+             job.run.lanes, name_of(job.options.computing.numerics), job.given.seed);
 }
 
 void describe(const Job& job, nlohmann::ordered_json& text) {

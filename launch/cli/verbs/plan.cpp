@@ -17,7 +17,7 @@ void plan(const Options& options, Runtime& runtime) {
   if (options.search) {
     if (options.strategy != "data")
       throw InputError("--search tries all strategies of --ranks ranks: leave --strategy {} out", options.strategy);
-    if (options.backend == "cuda" || run.precision != Precision::fp32)
+    if (options.computing.backend == BackendChoice::cuda || run.precision != Precision::fp32)
       throw InputError("--search times ranks on the CPU, which computes in fp32: expected --backend cpu");
     ResolvedRun shared = share_out(run, runtime);
     shared.step.loss = loss(options);

@@ -12,7 +12,7 @@ void topology(const Options& options, Runtime& runtime) {
   if (runtime.distributed())
     ranks = runtime.size();
   else if (ranks == 0)
-    ranks = cuda_status().devices > 0 ? cuda_status().devices : runtime.auto_ranks(options.lanes, 1);
+    ranks = cuda_status().devices > 0 ? cuda_status().devices : runtime.auto_ranks(options.computing.lanes, 1);
   runtime.run(ranks, [&](RankContext& rank) {
     const std::vector<RankReport> reports = survey(rank);
     if (rank.comm.rank() == 0) fmt::print("{}", describe(reports));
