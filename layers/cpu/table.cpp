@@ -2,6 +2,7 @@
 #include <type_traits>
 
 #include "core/error.h"
+#include "core/register_kernel.h"
 #include "layers/cpu/kernels.h"
 #include "layers/ops.h"
 
@@ -27,6 +28,7 @@ const KernelTable& cpu_kernels() {
     KernelTable kernels;
 #define LOCKSTEP_OP(Class) kernels.add<Class>(make_in_32_bits<Class>);
 #include "layers/list.inc"
+    kernels.add_all<Op>(registered_kernels("cpu"));
     return kernels;
   }();
   return table;

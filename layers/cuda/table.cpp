@@ -1,3 +1,4 @@
+#include "core/register_kernel.h"
 #include "layers/cuda/context.h"
 #include "layers/ops.h"
 
@@ -10,6 +11,7 @@ KernelTable cuda_kernels(Backend& backend, const CudaKernelOptions& options, std
   kernels.add<Class>(      \
       [context](const Class& op, const Signature& signature) { return cuda::make(op, signature, context); });
 #include "layers/list.inc"
+  kernels.add_all<Op>(registered_kernels("cuda"));
   return kernels;
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/registry.h"
 #include "layers/losses/categorical_loss.h"
 #include "layers/losses/cross_entropy.h"
 #include "layers/losses/element_loss.h"
@@ -11,25 +12,22 @@ namespace lockstep {
 
 namespace {
 
-struct Named {
-  std::string name;
-  Loss::Options options;
-};
+using Custom = std::shared_ptr<const CustomLoss>;
 
-/// By index in Loss::Options, then their other names.
-const std::vector<Named>& all() {
-  static const std::vector<Named> named{
-      {"sparse_categorical_crossentropy", SparseCategoricalCrossentropy{}},
-      {"categorical_crossentropy", CategoricalCrossentropy{}},
-      {"categorical_focal_crossentropy", CategoricalFocalCrossentropy{}},
-      {"binary_crossentropy", BinaryCrossentropy{}},
-      {"binary_focal_crossentropy", BinaryFocalCrossentropy{}},
-      {"mean_squared_error", MeanSquaredError{}},
-      {"mean_absolute_error", MeanAbsoluteError{}},
-      {"huber", Huber{}},
-      {"mse", MeanSquaredError{}},
-      {"mae", MeanAbsoluteError{}},
-  };
+/// By index in Loss::Options, then their other names, then those of the program.
+Registry<Loss::Options>& all() {
+  static Registry<Loss::Options> named("loss", {
+                                                   {"sparse_categorical_crossentropy", SparseCategoricalCrossentropy{}},
+                                                   {"categorical_crossentropy", CategoricalCrossentropy{}},
+                                                   {"categorical_focal_crossentropy", CategoricalFocalCrossentropy{}},
+                                                   {"binary_crossentropy", BinaryCrossentropy{}},
+                                                   {"binary_focal_crossentropy", BinaryFocalCrossentropy{}},
+                                                   {"mean_squared_error", MeanSquaredError{}},
+                                                   {"mean_absolute_error", MeanAbsoluteError{}},
+                                                   {"huber", Huber{}},
+                                                   {"mse", MeanSquaredError{}},
+                                                   {"mae", MeanAbsoluteError{}},
+                                               });
   return named;
 }
 
@@ -44,18 +42,20 @@ constexpr bool focuses = requires(Struct s) {
 
 }  // namespace
 
-const std::vector<std::string>& Loss::names() {
-  static const std::vector<std::string> names = [] {
-    std::vector<std::string> list;
-    for (const Named& one : all()) list.push_back(one.name);
-    return list;
-  }();
-  return names;
+std::vector<std::string> Loss::names() { return all().names(); }
+
+Loss::Loss(const std::string& name) : options_(all().find(name)) {}
+
+std::string Loss::name() const {
+  const auto* const custom = std::get_if<Custom>(&options_);
+  return custom ? (*custom)->name : names()[options_.index()];
 }
 
-Loss::Loss(const std::string& name) : options_(all()[index_of("loss", name, names())].options) {}
-
-std::string Loss::name() const { return all()[options_.index()].name; }
+void register_loss(CustomLoss loss) {
+  if (!loss.op) throw InputError("loss '{}' has no operator", loss.name);
+  const std::string name = loss.name;
+  all().add(name, std::make_shared<const CustomLoss>(std::move(loss)));
+}
 
 std::string Loss::str() const {
   std::string text = name();
@@ -104,11 +104,13 @@ void Loss::set_label_smoothing(float smoothing) {
 }
 
 Loss::Family Loss::family() const {
+  if (const auto* const custom = std::get_if<Custom>(&options_)) return (*custom)->family;
   if (options_.index() <= 2) return Family::classes;
   return options_.index() <= 4 ? Family::binary : Family::values;
 }
 
 std::string Loss::end() const {
+  if (const auto* const custom = std::get_if<Custom>(&options_)) return (*custom)->end;
   const bool logits = std::visit(
       []<class Struct>(const Struct& options) {
         if constexpr (requires { options.from_logits; }) return options.from_logits;
@@ -120,7 +122,9 @@ std::string Loss::end() const {
 }
 
 Type Loss::target(const Shape& prediction) const {
-  if (!std::holds_alternative<SparseCategoricalCrossentropy>(options_)) return {prediction, DType::f32};
+  const auto* const custom = std::get_if<Custom>(&options_);
+  if (custom ? !(*custom)->of_indices : !std::holds_alternative<SparseCategoricalCrossentropy>(options_))
+    return {prediction, DType::f32};
   const auto dims = prediction.dims();
   if (dims.empty()) throw InputError("predictions are {}, which {} has no classes of", prediction.str(), name());
   return {Shape(dims.first(dims.size() - 1)), DType::i32};
@@ -134,7 +138,9 @@ std::shared_ptr<const Op> Loss::op(bool scaled) const {
   };
   return std::visit(
       [&]<class Struct>(const Struct& o) -> std::shared_ptr<const Op> {
-        if constexpr (std::is_same_v<Struct, SparseCategoricalCrossentropy>)
+        if constexpr (std::is_same_v<Struct, Custom>)
+          return o->op(scaled);
+        else if constexpr (std::is_same_v<Struct, SparseCategoricalCrossentropy>)
           return std::make_shared<CrossEntropyOp>(scaled);
         else if constexpr (std::is_same_v<Struct, CategoricalCrossentropy>)
           return categorical({.label_smoothing = o.label_smoothing});

@@ -1,6 +1,7 @@
 // The losses as the user names them. Plain options: copied freely, read by any thread.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <variant>
@@ -50,12 +51,15 @@ struct Huber {
   float delta = 1;
 };
 
+struct CustomLoss;
+
 class Loss {
  public:
   using Options = std::variant<SparseCategoricalCrossentropy, CategoricalCrossentropy, CategoricalFocalCrossentropy,
-                               BinaryCrossentropy, BinaryFocalCrossentropy, MeanSquaredError, MeanAbsoluteError, Huber>;
+                               BinaryCrossentropy, BinaryFocalCrossentropy, MeanSquaredError, MeanAbsoluteError, Huber,
+                               std::shared_ptr<const CustomLoss>>;
 
-  /// Any of the structs above. Throws InputError for an option out of range.
+  /// Any of the structs above, or one of a program's own. Throws InputError for an option out of range.
   template <class Struct>
   requires std::is_constructible_v<Options, Struct> Loss(Struct options)
       : options_(options) {  // NOLINT: implicit, so that compile({.loss = Huber{…}}) reads well
@@ -65,7 +69,7 @@ class Loss {
   /// Throws InputError with the nearest name.
   Loss(const std::string& name);                       // NOLINT
   Loss(const char* name) : Loss(std::string(name)) {}  // NOLINT
-  static const std::vector<std::string>& names();
+  static std::vector<std::string> names();
 
   std::string name() const;
   /// The name with all options: "huber delta 0.5".
@@ -88,5 +92,21 @@ class Loss {
 
   Options options_;
 };
+
+/// A loss of a program's own.
+struct CustomLoss {
+  std::string name;
+  Loss::Family family = Loss::Family::values;
+  /// See Loss::end: "softmax", "sigmoid" or "".
+  std::string end = {};
+  /// Whether it compares with class indices; else with numbers of the predictions' shape.
+  bool of_indices = false;
+  /// See Loss::op. The operator's rules and shapes are those of ElementLossOp.
+  std::function<std::shared_ptr<const Op>(bool scaled)> op;
+};
+
+/// Makes the loss known by its name: Loss("NAME"). For the main thread, before a model is compiled. Throws InputError
+/// where the name is taken, or there is no operator.
+void register_loss(CustomLoss loss);
 
 }  // namespace lockstep

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "core/error.h"
+#include "core/registry.h"
 #include "layers/losses/element_loss.h"
 #include "layers/losses/loss.h"
 #include "layers/metrics/metric_ops.h"
@@ -14,32 +15,32 @@ namespace {
 
 using Kind = Metric::Kind;
 
-struct Named {
-  std::string name;
+struct Known {
   Kind kind;
+  std::shared_ptr<const CustomMetric> custom = nullptr;
 };
 
-const std::vector<Named>& all() {
-  static const std::vector<Named> named{
-      {"auto", Kind::automatic},
-      {"accuracy", Kind::accuracy},
-      {"sparse_categorical_accuracy", Kind::accuracy},
-      {"categorical_accuracy", Kind::accuracy},
-      {"binary_accuracy", Kind::accuracy},
-      {"top_k", Kind::top_k},
-      {"top_k_categorical_accuracy", Kind::top_k},
-      {"sparse_top_k_categorical_accuracy", Kind::top_k},
-      {"precision", Kind::precision},
-      {"recall", Kind::recall},
-      {"f1_score", Kind::f1},
-      {"f1", Kind::f1},
-      {"confusion_matrix", Kind::confusion_matrix},
-      {"mean_iou", Kind::mean_iou},
-      {"mean_squared_error", Kind::squared},
-      {"mse", Kind::squared},
-      {"mean_absolute_error", Kind::absolute},
-      {"mae", Kind::absolute},
-  };
+Registry<Known>& all() {
+  static Registry<Known> named("metric", {
+                                             {"auto", {Kind::automatic}},
+                                             {"accuracy", {Kind::accuracy}},
+                                             {"sparse_categorical_accuracy", {Kind::accuracy}},
+                                             {"categorical_accuracy", {Kind::accuracy}},
+                                             {"binary_accuracy", {Kind::accuracy}},
+                                             {"top_k", {Kind::top_k}},
+                                             {"top_k_categorical_accuracy", {Kind::top_k}},
+                                             {"sparse_top_k_categorical_accuracy", {Kind::top_k}},
+                                             {"precision", {Kind::precision}},
+                                             {"recall", {Kind::recall}},
+                                             {"f1_score", {Kind::f1}},
+                                             {"f1", {Kind::f1}},
+                                             {"confusion_matrix", {Kind::confusion_matrix}},
+                                             {"mean_iou", {Kind::mean_iou}},
+                                             {"mean_squared_error", {Kind::squared}},
+                                             {"mse", {Kind::squared}},
+                                             {"mean_absolute_error", {Kind::absolute}},
+                                             {"mae", {Kind::absolute}},
+                                         });
   return named;
 }
 
@@ -85,18 +86,20 @@ double mean_over_classes(std::span<const double> matrix, size_t classes, Kind ki
 
 }  // namespace
 
-const std::vector<std::string>& Metric::names() {
-  static const std::vector<std::string> names = [] {
-    std::vector<std::string> list;
-    for (const Named& one : all()) list.push_back(one.name);
-    return list;
-  }();
-  return names;
+std::vector<std::string> Metric::names() { return all().names(); }
+
+void register_metric(CustomMetric metric) {
+  if (!metric.tally || !metric.value)
+    throw InputError("metric '{}' needs both functions, tally and value", metric.name);
+  const std::string name = metric.name;
+  all().add(name, {Kind::custom, std::make_shared<const CustomMetric>(std::move(metric))});
 }
 
 Metric::Metric(const std::string& name) : name_(name) {
   const size_t colon = name.find(':');
-  kind_ = all()[index_of("metric", name.substr(0, colon), names())].kind;
+  const Known& known = all().find(name.substr(0, colon));
+  kind_ = known.kind;
+  custom_ = known.custom;
   if (kind_ == Kind::top_k) k_ = 5;
   if (colon == std::string::npos) return;
   const char* const end = name.data() + name.size();
@@ -128,6 +131,10 @@ void Measures::add(const Loss& loss, const Metric& metric, const Shape& predicti
   }
   for (const Measure& known : measures_)
     if (known.name == name) throw InputError("metric '{}' was given twice", name);
+  if (kind == Kind::custom) {
+    measures_.push_back({name, kind, tally(metric.custom()->tally(loss, prediction)), metric.custom()});
+    return;
+  }
   const auto refuse = [&](const char* expected) {
     return InputError("metric '{}' does not go with the loss {}; expected {}", name, loss.name(), expected);
   };
@@ -170,11 +177,13 @@ size_t Measures::floats() const {
 
 std::vector<MetricValue> Measures::values(std::span<const double> sums, int64_t samples) const {
   std::vector<MetricValue> all;
-  for (const auto& [name, kind, tally] : measures_) {
+  for (const auto& [name, kind, tally, custom] : measures_) {
     size_t first = 0;
     for (size_t t = 0; t < tally; ++t) first += static_cast<size_t>(tallies_[t].floats);
     const auto mine = sums.subspan(first, static_cast<size_t>(tallies_[tally].floats));
-    if (kind == Kind::confusion_matrix)
+    if (custom)
+      all.push_back({name, {custom->value(mine, samples)}});
+    else if (kind == Kind::confusion_matrix)
       all.push_back({name, {mine.begin(), mine.end()}});
     else
       all.push_back({name, {value_of(kind, mine, samples)}});

@@ -2,6 +2,7 @@
 // loss, and the values that are made of them. Plain data: copied freely, read by any thread.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -12,6 +13,7 @@
 namespace lockstep {
 
 class Loss;
+struct CustomMetric;
 
 /// The share of samples (or pixels) whose class is among the k most probable.
 struct TopKCategoricalAccuracy {
@@ -34,6 +36,7 @@ class Metric {
     mean_iou,          // intersection over union, the mean over the classes that occur
     squared,           // means over the numbers of a prediction
     absolute,
+    custom,  // of the program: see register_metric
   };
 
   /// As Keras names them: "accuracy" (or "sparse_categorical_accuracy", "categorical_accuracy", "binary_accuracy"),
@@ -45,17 +48,20 @@ class Metric {
   Metric(const char* name) : Metric(std::string(name)) {}                            // NOLINT
   Metric(TopKCategoricalAccuracy top) : Metric("top_k:" + std::to_string(top.k)) {}  // NOLINT
 
-  static const std::vector<std::string>& names();
+  static std::vector<std::string> names();
 
   /// As given: what reports call its value.
   const std::string& name() const { return name_; }
   Kind kind() const { return kind_; }
   int64_t k() const { return k_; }
+  /// Of Kind::custom; else null.
+  const std::shared_ptr<const CustomMetric>& custom() const { return custom_; }
 
  private:
   std::string name_;
   Kind kind_;
   int64_t k_ = 1;
+  std::shared_ptr<const CustomMetric> custom_;
 };
 
 /// What a metric came to: one number, or of confusion_matrix one for each pair of classes.
@@ -70,6 +76,21 @@ struct Tally {
   bool of_output = false;        // it reads the network's output; else what the loss reads
   int64_t floats = 1;
 };
+
+/// A metric of a program's own.
+struct CustomMetric {
+  std::string name;
+  /// The sums that it is made of, of predictions that are of this shape for one sample. The operator's inputs are those
+  /// of a loss that is not scaled, its output f32[floats]; rules as ElementLossOp's. Throws InputError where the metric
+  /// does not go with the loss.
+  std::function<Tally(const Loss& loss, const Shape& prediction)> tally;
+  /// From the sums over so many samples.
+  std::function<double(std::span<const double> sums, int64_t samples)> value;
+};
+
+/// Makes the metric known by its name: Metric("NAME"). For the main thread, before a model is compiled. Throws
+/// InputError where the name is taken, or a function is missing.
+void register_metric(CustomMetric metric);
 
 /// The metrics of a training, and of its evaluations.
 class Measures {
@@ -89,6 +110,7 @@ class Measures {
     std::string name;
     Metric::Kind kind;
     size_t tally = 0;
+    std::shared_ptr<const CustomMetric> custom = nullptr;
   };
   void add(const Loss& loss, const Metric& metric, const Shape& prediction);
   double value_of(Metric::Kind kind, std::span<const double> sums, int64_t samples) const;

@@ -5,9 +5,11 @@
 #include <optional>
 
 #include "core/error.h"
+#include "core/registry.h"
 #include "layers/network/json_lines.h"
 #include "layers/network/network.h"
 #include "layers/ops.h"
+#include "layers/base/register_layer.h"
 
 namespace lockstep {
 
@@ -15,12 +17,15 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-const std::map<std::string, std::function<std::shared_ptr<Layer>()>, std::less<>>& layer_types() {
-  static const std::map<std::string, std::function<std::shared_ptr<Layer>()>, std::less<>> types{
-      {"Input", [] { return std::make_shared<Input>(); }},
+Registry<MakeLayer>& layer_types() {
+  static Registry<MakeLayer> types = [] {
+    const std::map<std::string, MakeLayer> own{
+        {"Input", [] { return std::make_shared<Input>(); }},
 #define LOCKSTEP_LAYER(Class) {std::string(Class().type()), [] { return std::make_shared<Class>(); }},
 #include "layers/list.inc"
-  };
+    };
+    return Registry<MakeLayer>("layer type", {own.begin(), own.end()});
+  }();
   return types;
 }
 
@@ -205,17 +210,18 @@ class Reader final : public Fields {
   std::vector<std::string> keys_;
 };
 
+std::shared_ptr<Layer> make_layer(const std::string& type, const std::string& where) {
+  try {
+    return layer_types().find(type)();
+  } catch (const InputError& error) {
+    throw InputError("{}: {}", where, error.what());
+  }
+}
+
 std::shared_ptr<Layer> read_layer(const JsonDocument& document, const Json& json, const std::string& pointer) {
   if (!json.is_object() || !json.contains("type") || !json["type"].is_string())
     throw InputError("{}: expected a layer: an object with a key 'type'", document.where(pointer));
-  const auto type = json["type"].get<std::string>();
-  const auto found = layer_types().find(type);
-  if (found == layer_types().end()) {
-    std::vector<std::string> names;
-    for (const auto& [name, make] : layer_types()) names.push_back(name);
-    throw InputError("{}: {}", document.where(pointer + "/type"), unknown("layer type", type, names).what());
-  }
-  auto layer = found->second();
+  auto layer = make_layer(json["type"].get<std::string>(), document.where(pointer + "/type"));
   Reader reader(document, json, pointer);
   layer->describe(reader);
   reader.refuse_unknown_keys();
@@ -285,6 +291,9 @@ Network network_of(const JsonDocument& document) {
 }
 
 }  // namespace
+
+void register_layer(const std::string& type, MakeLayer make) { layer_types().add(type, std::move(make)); }
+std::vector<std::string> layer_type_names() { return layer_types().names(); }
 
 Network network_from_json(const std::string& text, const std::string& where) {
   return network_of(JsonDocument(text, where));

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/registry.h"
 #include "launch/data/image/image_files.h"
 #include "launch/data/image/image_folder.h"
 #include "launch/data/image/packed.h"
@@ -24,9 +25,8 @@ struct HowToRead : ImageReading {
 };
 
 struct Kind {
-  std::string name;
-  std::string_view rest;  // what is expected after the colon; its first word is for help
-  Data (*open)(const std::string& rest, const HowToRead& reading);
+  std::string rest;  // what is expected after the colon; its first word is for help
+  std::function<Data(const std::string& rest, const HowToRead& reading)> open;
 };
 
 /// How image files are read with these options.
@@ -89,25 +89,28 @@ PreparedData prepare(Data data, const DataOptions& options) {
   return result;
 }
 
-const std::vector<Kind>& kinds() {
+Registry<Kind>& kinds() {
   using Text = const std::string&;
   using Reading = const HowToRead&;
-  static const std::vector<Kind> all{
-      {"digits", "", [](Text, Reading) { return open_digits(); }},
-      {"idx", "DIR with the directory of the IDX files", [](Text rest, Reading) { return open_idx(rest); }},
-      {"cifar10", "DIR with the directory of the .bin files",
-       [](Text rest, Reading reading) { return open_cifar(rest, cifar10, reading.workers); }},
-      {"cifar100", "DIR with the directory of the .bin files",
-       [](Text rest, Reading reading) { return open_cifar(rest, cifar100, reading.workers); }},
-      {"images", "DIR with a folder of images a class",
-       [](Text rest, Reading reading) { return open_image_folder(rest, reading); }},
-      {"npy", "IMAGES.npy,LABELS.npy", [](Text rest, Reading reading) { return open_npy(rest, reading.arrays); }},
-      {"npz", "FILE with x_train and y_train",
-       [](Text rest, Reading reading) { return open_npz(rest, reading.arrays); }},
-      {"packed", "FILE that lockstep pack wrote",
-       [](Text rest, Reading reading) { return open_packed(rest, reading); }},
-      {"synthetic", "HxWxC/CLASSES/COUNT", [](Text rest, Reading) { return open_synthetic(rest); }},
-  };
+  static Registry<Kind> all(
+      "data",
+      {{"digits", {"", [](Text, Reading) { return open_digits(); }}},
+       {"idx", {"DIR with the directory of the IDX files", [](Text rest, Reading) { return open_idx(rest); }}},
+       {"cifar10",
+        {"DIR with the directory of the .bin files",
+         [](Text rest, Reading reading) { return open_cifar(rest, cifar10, reading.workers); }}},
+       {"cifar100",
+        {"DIR with the directory of the .bin files",
+         [](Text rest, Reading reading) { return open_cifar(rest, cifar100, reading.workers); }}},
+       {"images",
+        {"DIR with a folder of images a class",
+         [](Text rest, Reading reading) { return open_image_folder(rest, reading); }}},
+       {"npy", {"IMAGES.npy,LABELS.npy", [](Text rest, Reading reading) { return open_npy(rest, reading.arrays); }}},
+       {"npz",
+        {"FILE with x_train and y_train", [](Text rest, Reading reading) { return open_npz(rest, reading.arrays); }}},
+       {"packed",
+        {"FILE that lockstep pack wrote", [](Text rest, Reading reading) { return open_packed(rest, reading); }}},
+       {"synthetic", {"HxWxC/CLASSES/COUNT", [](Text rest, Reading) { return open_synthetic(rest); }}}});
   return all;
 }
 
@@ -115,9 +118,10 @@ const std::vector<Kind>& kinds() {
 
 std::vector<std::string> data_forms() {
   std::vector<std::string> forms;
-  for (const Kind& kind : kinds())
-    forms.push_back(kind.rest.empty() ? kind.name
-                                      : fmt::format("{}:{}", kind.name, kind.rest.substr(0, kind.rest.find(' '))));
+  for (const std::string& name : kinds().names()) {
+    const std::string& rest = kinds().find(name).rest;
+    forms.push_back(rest.empty() ? name : fmt::format("{}:{}", name, rest.substr(0, rest.find(' '))));
+  }
   return forms;
 }
 
@@ -132,20 +136,20 @@ Data open_data(const std::string& spec, const DataOptions& options) {
   const size_t colon = spec.find(':');
   const std::string name = spec.substr(0, colon);
   const std::string rest = colon == std::string::npos ? "" : spec.substr(colon + 1);
-  std::vector<std::string> names;
-  for (const Kind& kind : kinds()) {
-    names.push_back(kind.name);
-    if (kind.name != name) continue;
-    if (kind.rest.empty() && colon != std::string::npos)
-      throw InputError("data '{}': {} takes nothing after a colon", spec, name);
-    if (options.channels_first && name != "npy" && name != "npz")
-      throw InputError(
-          "data '{}': --channels-first says how arrays lie, expected npy:IMAGES.npy,LABELS.npy or npz:FILE", spec);
-    if (!kind.rest.empty() && rest.empty() && name != "synthetic")
-      throw InputError("data '{}', expected {}:{}", spec, name, kind.rest);
-    return kind.open(rest, reading);
-  }
-  throw unknown("data", name, names);
+  const Kind& kind = kinds().find(name);
+  if (kind.rest.empty() && colon != std::string::npos)
+    throw InputError("data '{}': {} takes nothing after a colon", spec, name);
+  if (options.channels_first && name != "npy" && name != "npz")
+    throw InputError("data '{}': --channels-first says how arrays lie, expected npy:IMAGES.npy,LABELS.npy or npz:FILE",
+                     spec);
+  if (!kind.rest.empty() && rest.empty() && name != "synthetic")
+    throw InputError("data '{}', expected {}:{}", spec, name, kind.rest);
+  return kind.open(rest, reading);
+}
+
+void register_reader(const std::string& name, const std::string& expects, OpenReader open) {
+  kinds().add(name,
+              {expects, [open = std::move(open)](const std::string& rest, const HowToRead&) { return open(rest); }});
 }
 
 PreparedData prepare_data(const std::string& spec, const DataOptions& options) {

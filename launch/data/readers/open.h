@@ -2,6 +2,7 @@
 // may call.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -37,6 +38,12 @@ std::vector<std::string> data_forms();
 /// Data of one of these forms; "synthetic:HxWxC/CLASSES/COUNT" may have "/TESTCOUNT" after it. Throws InputError with
 /// the nearest valid kind. Image files are brought to their first size here: see fits_of.
 Data open_data(const std::string& spec, const DataOptions& options = {});
+
+/// Opens a data set from what follows the colon of its name.
+using OpenReader = std::function<Data(const std::string& rest)>;
+/// Adds a kind of data to those above: "NAME:REST", where `expects` says what REST is ("FILE.csv"), or empty where the
+/// kind takes none. For the main thread, before data are opened. Throws InputError where the name is taken.
+void register_reader(const std::string& name, const std::string& expects, OpenReader open);
 
 /// Of DataOptions::on_corrupt.
 const std::vector<std::string>& on_corrupt_names();
