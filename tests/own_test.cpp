@@ -1,0 +1,134 @@
+// What a program brings of its own: operators, layers, losses, metrics, readers. The examples show each; here is what
+// they are refused for.
+#include <fstream>
+
+#include "launch/lockstep.h"
+#include "layers/check.h"
+#include "tests/errors.h"
+#include "tests/paths.h"
+#include "tests/run_command.h"
+#include "tests/temporary_folder.h"
+
+namespace lockstep::test {
+namespace {
+
+/// y = 2 x.
+class TwiceOp : public Op {
+ public:
+  std::string_view name() const override { return "twice"; }
+  std::vector<Type> infer(std::span<const Type> in) const override { return {in[0]}; }
+  std::vector<Rule> rules() const override { return elementwise_rules(1); }
+  std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override {
+    return {graph.add1(node.name + "/grad", std::make_shared<TwiceOp>(), {dy[0]})};
+  }
+};
+class ForgottenOp final : public TwiceOp {
+ public:
+  std::string_view name() const override { return "forgotten"; }
+};
+class OfGpusOp final : public TwiceOp {
+ public:
+  std::string_view name() const override { return "of_gpus"; }
+};
+
+/// Of one of these operators.
+class OpLayer final : public LayerOf<OpLayer> {
+ public:
+  explicit OpLayer(std::shared_ptr<const Op> op = std::make_shared<TwiceOp>()) : op_(std::move(op)) {}
+  std::string_view type() const override { return "Twice"; }
+  std::string_view base_name() const override { return "twice"; }
+  void describe(Fields&) override {}
+  Value build(Builder& builder, std::span<const Value> in) const override {
+    return builder.add1("", op_, {in.begin(), in.end()});
+  }
+
+ private:
+  std::shared_ptr<const Op> op_;
+};
+
+Kernel twice(const Op&, const Signature& signature) {
+  return {.run = [n = signature.in[0].shape.elements()](Stream&, const Args& args) {
+    for (int64_t i = 0; i < n; ++i) args.out[0].as()[i] = 2 * args.in[0].as()[i];
+  }};
+}
+
+/// The plan of a network with that operator's layer.
+std::string plan(std::shared_ptr<const Op> op) {
+  Runtime runtime;
+  Symbol x = OpLayer(std::move(op))(Input({4, 4, 1}));
+  x = Dense(3, {.activation = Activation::softmax})(Flatten()(x));
+  Model model(Network("own", x), runtime);
+  model.compile({});
+  return model.plan({.batch = 8, .ranks = 2, .backend = BackendChoice::cpu});
+}
+
+TEST(OwnOperator, IsPlannedWithItsKernelAndRefusedWithoutIt) {
+  register_kernel<TwiceOp>("cpu", twice);
+  EXPECT_TRUE(says(plan(std::make_shared<TwiceOp>()), {"twice"}));
+  EXPECT_TRUE(says(error_of([] { plan(std::make_shared<ForgottenOp>()); }),
+                   {"layer 'twice'", "no kernel of the operator 'forgotten'", "backend cpu", "register_kernel"}));
+  register_kernel<OfGpusOp>("cuda", twice);
+  EXPECT_TRUE(
+      says(error_of([] { plan(std::make_shared<OfGpusOp>()); }), {"'of_gpus' for the backend cpu, only for cuda"}));
+}
+
+TEST(OwnOperator, HasOneKernelABackend) {
+  class Other final : public TwiceOp {};
+  register_kernel<Other>("cpu", twice);
+  register_kernel<Other>("cuda", twice);
+  EXPECT_TRUE(says(error_of([] { register_kernel<Other>("cpu", twice); }), {"backend cpu already"}));
+  EXPECT_TRUE(says(error_of([] { register_kernel<Other>("cudo", twice); }), {"'cudo'", "did you mean 'cuda'"}));
+}
+
+TEST(OwnLayer, IsReadByItsTypeOnceRegistered) {
+  const std::string text = R"({"layers": [{"type": "Input", "shape": [4, 4, 1]}, {"type": "Twice"}]})";
+  EXPECT_TRUE(says(error_of([&] { network_from_json(text, "m.json"); }), {"m.json:1", "unknown layer type 'Twice'"}));
+  register_layer<OpLayer>();
+  const Network network = network_from_json(text, "m.json");
+  EXPECT_TRUE(says(network_to_json(network), {R"("type": "Twice")"}));
+  EXPECT_EQ(error_of([] { register_layer<OpLayer>(); }), "layer type 'Twice' is registered already");
+  EXPECT_EQ(error_of([] { register_layer<Conv2D>(); }), "layer type 'Conv2D' is registered already");
+}
+
+TEST(OwnNames, AreTakenOnce) {
+  const auto op = [](bool) { return std::make_shared<TwiceOp>(); };
+  register_loss({.name = "own", .op = op});
+  EXPECT_EQ(Loss("own").str(), "own");
+  EXPECT_EQ(Loss("own").family(), Loss::Family::values);
+  EXPECT_EQ(error_of([&] { register_loss({.name = "mse", .op = op}); }), "loss 'mse' is registered already");
+  EXPECT_EQ(error_of([] { register_loss({.name = "none"}); }), "loss 'none' has no operator");
+  EXPECT_TRUE(says(error_of([] { Loss("ownn"); }), {"did you mean 'own'"}));
+  const auto tally = [](const Loss&, const Shape&) { return Tally{}; };
+  const auto value = [](std::span<const double>, int64_t) { return 0.0; };
+  EXPECT_EQ(error_of([&] { register_metric({.name = "f1", .tally = tally, .value = value}); }),
+            "metric 'f1' is registered already");
+  EXPECT_EQ(error_of([&] { register_metric({.name = "own", .tally = tally}); }),
+            "metric 'own' needs both functions, tally and value");
+  EXPECT_EQ(error_of([] { register_reader("npy", "", {}); }), "data 'npy' is registered already");
+  EXPECT_EQ(error_of([] { register_reader("", "", {}); }), "a data without a name cannot be registered");
+}
+
+std::string example(const std::string& command) { return binary_dir() + "/example_" + command; }
+std::string sha_of(const std::string& command) {
+  const Outcome outcome = run_command(example(command));
+  EXPECT_EQ(outcome.code, 0) << outcome.text;
+  return outcome.line_after("weights sha256 ");
+}
+
+TEST(OwnExamples, Train) {
+  for (const char* name : {"own_callback", "own_loss", "own_operator"}) EXPECT_EQ(sha_of(name).size(), 64U) << name;
+}
+
+TEST(OwnExamples, ReadAFileAndSayWhatIsWrongWithIt) {
+  const lockstep::testing::TemporaryFolder folder;
+  const std::string file = (folder.path() / "digits.csv").string();
+  EXPECT_EQ(run_command("gunzip -c " + source_dir() + "/launch/data/readers/digits.csv.gz >" + file).code, 0);
+  EXPECT_EQ(sha_of("own_reader " + file).size(), 64U);
+  std::ofstream(file, std::ios::app) << "1,2,3\n";
+  const Outcome wrong = run_command(example("own_reader " + file));
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_TRUE(wrong.says("digits.csv:1798: 3 numbers, expected 64 grey levels and a class")) << wrong.text;
+}
+
+}  // namespace
+}  // namespace lockstep::test
