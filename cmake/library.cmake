@@ -6,9 +6,11 @@ target_link_libraries(lockstep_library INTERFACE lockstep_launch lockstep_cuda)
 target_compile_options(lockstep_library INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>)
 add_library(lockstep::lockstep ALIAS lockstep_library)
 
-# What a program includes: <lockstep/lockstep.h>, and <lockstep/version.h>.
+# What a program includes: <lockstep/lockstep.h>, <lockstep/version.h>, and in tests of its operators
+# <lockstep/testing/op_check.h>.
 set(headers "${PROJECT_BINARY_DIR}/include/lockstep")
 file(CONFIGURE OUTPUT "${headers}/lockstep.h" CONTENT "#pragma once\n#include \"launch/lockstep.h\"\n")
+file(CONFIGURE OUTPUT "${headers}/testing/op_check.h" CONTENT "#pragma once\n#include \"layers/testing/op_check.h\"\n")
 configure_file(cmake/version.h.in "${headers}/version.h" @ONLY)
 
 if(NOT LOCKSTEP_INSTALL)
@@ -24,11 +26,42 @@ configure_package_config_file(cmake/lockstepConfig.cmake.in lockstepConfig.cmake
 write_basic_package_version_file(lockstepConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/lockstepConfig.cmake ${CMAKE_CURRENT_BINARY_DIR}/lockstepConfigVersion.cmake
   DESTINATION ${place})
-install(FILES "${headers}/lockstep.h" "${headers}/version.h" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lockstep)
+install(DIRECTORY "${headers}/" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lockstep)
 install(DIRECTORY core layers parallel launch DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lockstep
   FILES_MATCHING PATTERN "*.h" PATTERN "*.inc" PATTERN "cli" EXCLUDE)
+
+# The same for pkg-config: our archives in any order, then what they need.
+file(RELATIVE_PATH from_pc /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+string(REGEX REPLACE "/$" "" from_pc "${from_pc}")
+set(archives -llockstep_launch -llockstep_parallel -llockstep_layers -llockstep_cuda -llockstep_core)
+set(others ${DNNL_LIBRARY} ${HWLOC_LIBRARY} ${MPI_CXX_LIBRARIES})
+if(LOCKSTEP_CUDA_FOUND)
+  foreach(library CUDA::cudart_static CUDA::cublasLt CUDA::nvrtc CUDNN::cudnn)
+    list(APPEND others $<TARGET_FILE:${library}>)
+  endforeach()
+  list(APPEND others ${NCCL_LIBRARY})
+endif()
+list(JOIN archives " " archives)
+list(JOIN others " " others)
+configure_file(cmake/lockstep.pc.in "${PROJECT_BINARY_DIR}/lockstep.pc.part" @ONLY)
+file(GENERATE OUTPUT "${PROJECT_BINARY_DIR}/lockstep.pc" INPUT "${PROJECT_BINARY_DIR}/lockstep.pc.part")
+install(FILES "${PROJECT_BINARY_DIR}/lockstep.pc" DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+# The program, its man page and its completion, both as the program itself writes them.
 if(LOCKSTEP_PROGRAM)
   install(TARGETS lockstep)
+  set(written "${PROJECT_BINARY_DIR}/share")
+  install(CODE "
+    execute_process(COMMAND \"${CMAKE_COMMAND}\" \"-DPROGRAM=$<TARGET_FILE:lockstep>\" \"-DOUTPUT=${written}/lockstep.1\"
+      -P \"${PROJECT_SOURCE_DIR}/cmake/manual.cmake\" COMMAND_ERROR_IS_FATAL ANY)
+    foreach(shell bash zsh fish)
+      execute_process(COMMAND \"$<TARGET_FILE:lockstep>\" completion \${shell} OUTPUT_FILE \"${written}/\${shell}\"
+        COMMAND_ERROR_IS_FATAL ANY)
+    endforeach()")
+  install(FILES "${written}/lockstep.1" DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+  install(FILES "${written}/bash" DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME lockstep)
+  install(FILES "${written}/zsh" DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions RENAME _lockstep)
+  install(FILES "${written}/fish" DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d RENAME lockstep.fish)
 endif()
 
 set(CPACK_GENERATOR DEB)

@@ -5,7 +5,7 @@
 
 #include "core/step_state.h"
 #include "launch/lockstep.h"
-#include "layers/loss_inputs.h"
+#include "layers/losses/loss_inputs.h"
 #include "layers/optimizers/loss_scale.h"
 #include "layers/testing/op_check.h"
 

@@ -4,7 +4,7 @@
 #include <cstdio>
 
 #include "launch/lockstep.h"
-#include "layers/check.h"
+#include "layers/base/check.h"
 #include "layers/testing/op_check.h"
 
 using namespace lockstep;

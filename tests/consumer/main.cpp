@@ -1,8 +1,10 @@
-// Trains a small network on as many ranks as asked for:   consumer RANKS
+// Trains a small network, with a layer of its own, on as many ranks as asked for:   consumer RANKS
 #include <cstdio>
 #include <cstdlib>
 #include <lockstep/lockstep.h>
 #include <lockstep/version.h>
+
+#include "softsign.h"
 
 using namespace lockstep;
 
@@ -10,7 +12,8 @@ int main(int argc, char** argv) {
   Runtime runtime;
   return runtime.guard([&] {
     const Data digits = prepare_data("digits").data;
-    Symbol x = Conv2D(16, {3, 3}, {.padding = Padding::same, .activation = Activation::relu})(Input({8, 8, 1}));
+    register_softsign();
+    Symbol x = Softsign()(Conv2D(16, {3, 3}, {.padding = Padding::same})(Input({8, 8, 1})));
     x = Dense(10, {.activation = Activation::softmax})(Flatten()(MaxPooling2D({2, 2})(x)));
     Model model(Network("consumer", x), runtime);
     model.compile({.optimizer = Adam{.lr = 0.002F}});

@@ -178,7 +178,8 @@ TEST_F(MpiTrain, RanksInFastModeTrainTheSameModel) {
 }
 
 TEST_F(MpiTrain, TheExamplesHaveTheSameBits) {
-  for (const char* name : {"branches", "callbacks", "digits", "filter", "pipeline", "spatial", "split"}) {
+  for (const char* name : {"branches", "callbacks", "digits", "filter", "own_callback", "own_loss", "own_operator",
+                           "pipeline", "spatial", "split"}) {
     const std::string example = test::binary_dir() + "/example_" + std::string(name);
     const std::string sha = sha_of(run_command(example));
     EXPECT_EQ(sha.size(), 64U);

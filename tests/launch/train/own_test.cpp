@@ -3,11 +3,11 @@
 #include <fstream>
 
 #include "launch/lockstep.h"
-#include "layers/check.h"
-#include "tests/errors.h"
-#include "tests/paths.h"
-#include "tests/run_command.h"
-#include "tests/temporary_folder.h"
+#include "layers/base/check.h"
+#include "tests/support/errors.h"
+#include "tests/support/paths.h"
+#include "tests/support/run_command.h"
+#include "tests/support/temporary_folder.h"
 
 namespace lockstep::test {
 namespace {
