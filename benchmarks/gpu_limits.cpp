@@ -7,11 +7,10 @@
 #include <iostream>
 #include <random>
 
-#include "core/cuda/cuda.h"
 #include "core/step_state.h"
+#include "launch/backends/backends.h"
 #include "launch/host/runtime.h"
 #include "launch/lockstep.h"
-#include "layers/cuda/kernels.h"
 #include "layers/optimizers/update.h"
 #include "parallel/comm/gather.h"
 #include "parallel/reduction/tree_reduce.h"
@@ -57,7 +56,7 @@ std::vector<std::byte> pattern(DType dtype) {
 
 /// One rank's view of the card.
 struct Card {
-  std::unique_ptr<Backend> backend = make_cuda_backend(0);
+  std::unique_ptr<Backend> backend = cuda_backend().make({});
   std::unique_ptr<Stream> stream = backend->compute_stream();
 
   Arena random(const Type& type) const {
@@ -262,7 +261,7 @@ bool kernels_beside_copy(int64_t batch, Precision precision, const std::string& 
 
   bool good = true;
   const KernelTable kernels =
-      cuda_kernels(*card.backend, {.tf32 = precision == Precision::tf32}, std::make_shared<EngineChoices>());
+      cuda_backend().kernels(*card.backend, {.tf32 = precision == Precision::tf32}, std::make_shared<EngineChoices>());
   const Cases cases(batch, compute_type(precision));
   for (const Case& c : cases.all()) {
     if (c.name.find(only) == std::string::npos) continue;

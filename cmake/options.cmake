@@ -25,10 +25,25 @@ target_compile_features(lockstep_options INTERFACE cxx_std_20)
 target_include_directories(lockstep_options INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
   $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include> $<INSTALL_INTERFACE:include> $<INSTALL_INTERFACE:include/lockstep>)
 
+# The floors that the program and the modules of backends stand on are shared: each has one copy of the code and of its
+# classes. They lie in one folder, in which core/module.cpp looks for modules. What no library defines does not link.
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/lib")
+include(GNUInstallDirs)
+list(APPEND CMAKE_INSTALL_RPATH "\$ORIGIN" "\$ORIGIN/.." "\$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+function(share target)
+  # One definition a precompiled header: those who reuse it have the same flags.
+  set_target_properties(${target} PROPERTIES DEFINE_SYMBOL "")
+  if(NOT LOCKSTEP_SANITIZE)  # whose functions are the program's
+    target_link_options(${target} PRIVATE LINKER:--no-undefined)
+  endif()
+endfunction()
+
 # The rest is the project's own, and of no project around it.
 # One floating-point environment: a*b+c is fused only where the source says std::fma, so that the vector body and the
 # scalar tail of a loop agree wherever a range starts.
-set(strict -Wall -Wextra -Wshadow=local -Wconversion -Wno-sign-conversion -ffp-contract=off -fno-math-errno)
+# Functions of a shared library call each other directly, as in a static one.
+set(strict -Wall -Wextra -Wshadow=local -Wconversion -Wno-sign-conversion -ffp-contract=off -fno-math-errno
+  -fno-semantic-interposition)
 # GCC 12 sees overlapping copies, and copies out of bounds, in std::string where there are none (its bug 105651).
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   list(APPEND strict -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds)

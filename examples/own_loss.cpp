@@ -7,7 +7,7 @@
 #include "launch/lockstep.h"
 #include "layers/losses/loss_inputs.h"
 #include "layers/optimizers/loss_scale.h"
-#include "layers/testing/op_check.h"
+#include "launch/testing/op_check.h"
 
 using namespace lockstep;
 

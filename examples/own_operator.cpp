@@ -5,7 +5,7 @@
 
 #include "launch/lockstep.h"
 #include "layers/base/check.h"
-#include "layers/testing/op_check.h"
+#include "launch/testing/op_check.h"
 
 using namespace lockstep;
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/error.h"
-#include "core/register_kernel.h"
+#include "core/graph/register_kernel.h"
 #include "launch/callbacks/csv_logger.h"
 #include "launch/callbacks/early_stopping.h"
 #include "launch/callbacks/learning_rate_scheduler.h"
@@ -12,6 +12,6 @@
 #include "launch/data/readers/open.h"
 #include "launch/model/model.h"
 #include "layers/base/check.h"
-#include "layers/ops.h"
 #include "layers/base/register_layer.h"
+#include "layers/ops.h"
 #include "layers/zoo/zoo.h"

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "layers/cuda/kernels.h"
+#include "layers/engines.h"
 
 namespace lockstep {
 

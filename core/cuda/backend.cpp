@@ -40,7 +40,7 @@ using GraphExec = Handle<cudaGraphExec_t, cudaGraphExecDestroy>;
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(const CudaDevice& device)
+  explicit CudaBackend(const DeviceInfo& device)
       : device_(device), failure_(std::make_shared<Failure>()), copies_(failure_, false) {}
 
   std::string name() const override { return fmt::format("cuda {} ({})", device_.index, device_.name); }
@@ -105,7 +105,7 @@ class CudaBackend final : public Backend {
   }
 
  private:
-  CudaDevice device_;
+  DeviceInfo device_;
   std::shared_ptr<Failure> failure_;
   CudaStream copies_;
 };

@@ -7,8 +7,8 @@
 
 namespace lockstep {
 
-CudaStatus cuda_status() {
-  CudaStatus status;
+DeviceStatus cuda_status() {
+  DeviceStatus status;
   int version = 0;
   cudaRuntimeGetVersion(&version);  // a constant of the library that is linked
   status.runtime = fmt::format("{}.{}", version / 1000, version % 1000 / 10);
@@ -20,8 +20,8 @@ CudaStatus cuda_status() {
   return status;
 }
 
-std::vector<CudaDevice> cuda_devices() {
-  std::vector<CudaDevice> devices;
+std::vector<DeviceInfo> cuda_devices() {
+  std::vector<DeviceInfo> devices;
   const int count = cuda_status().devices;
   for (int i = 0; i < count; ++i) {
     cudaDeviceProp properties{};
@@ -34,15 +34,15 @@ std::vector<CudaDevice> cuda_devices() {
   return devices;
 }
 
-CudaLink cuda_link(int a, int b) {
-  if (a == b) return CudaLink::self;
+DeviceLink cuda_link(int a, int b) {
+  if (a == b) return DeviceLink::self;
   int access = 0, atomics = 0;
   cuda::check(cudaDeviceCanAccessPeer(&access, a, b), "cudaDeviceCanAccessPeer");
-  if (!access) return CudaLink::none;
+  if (!access) return DeviceLink::none;
   // Between two cards only NVLink carries atomic operations.
   cuda::check(cudaDeviceGetP2PAttribute(&atomics, cudaDevP2PAttrNativeAtomicSupported, a, b),
               "cudaDeviceGetP2PAttribute");
-  return atomics ? CudaLink::nvlink : CudaLink::pcie;
+  return atomics ? DeviceLink::nvlink : DeviceLink::pcie;
 }
 
 void cuda_enable_peer(int peer) {

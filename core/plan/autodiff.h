@@ -3,7 +3,7 @@
 
 #include <functional>
 
-#include "core/graph.h"
+#include "core/graph/graph.h"
 
 namespace lockstep {
 

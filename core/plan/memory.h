@@ -3,8 +3,8 @@
 
 #include <map>
 
-#include "core/graph.h"
-#include "core/per_id.h"
+#include "core/graph/graph.h"
+#include "core/graph/per_id.h"
 #include "core/plan/schedule.h"
 
 namespace lockstep {

@@ -1,7 +1,7 @@
 // Pass: orders the nodes and says how often and on which stream each runs.
 #pragma once
 
-#include "core/graph.h"
+#include "core/graph/graph.h"
 
 namespace lockstep {
 

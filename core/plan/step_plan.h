@@ -1,7 +1,7 @@
 // A planned step: all that the executor needs, made once by the passes and printable (see dump.h).
 #pragma once
 
-#include "core/kernel.h"
+#include "core/graph/kernel.h"
 #include "core/plan/memory.h"
 #include "core/plan/synchronise.h"
 

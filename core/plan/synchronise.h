@@ -1,8 +1,8 @@
 // Pass: says which stream each node of a scheduled graph runs on, and what it waits for. Nothing is enqueued here.
 #pragma once
 
-#include "core/graph.h"
-#include "core/per_id.h"
+#include "core/graph/graph.h"
+#include "core/graph/per_id.h"
 #include "core/plan/schedule.h"
 
 namespace lockstep {

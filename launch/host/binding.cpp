@@ -122,7 +122,7 @@ std::string bind_within(const Cores& cores, const std::string& place) {
   return fmt::format("bound to cores {} near {}", compact(both), place);
 }
 
-std::string bind_near(const CudaDevice& device) {
+std::string bind_near(const DeviceInfo& device) {
   const Cores near = Machine::here().near(device.pci);
   if (near.empty())
     return fmt::format("left on cores {}: hwloc does not know the device {}", compact(usable_cores()), device.pci);

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "core/cuda/cuda.h"
+#include "core/device.h"
 
 struct hwloc_topology;
 
@@ -48,6 +48,6 @@ std::string bind_within(const Cores& cores, const std::string& place);
 
 /// Binds the calling thread to the cores near the device: call before threads, streams and buffers are made that should
 /// be there. Returns what was done, as bind_within does.
-std::string bind_near(const CudaDevice& device);
+std::string bind_near(const DeviceInfo& device);
 
 }  // namespace lockstep

@@ -8,8 +8,8 @@
 #include <sstream>
 #include <utility>
 
-#include "core/cuda/cuda.h"
 #include "core/error.h"
+#include "launch/backends/backends.h"
 #include "parallel/comm/gather.h"
 #include "parallel/comm/machine.h"
 
@@ -83,7 +83,7 @@ class Places {
 
 std::vector<SeenGpus> gather_gpus(RankContext& rank) {
   std::vector<std::string> words{this_machine(), rank.host};
-  for (const CudaDevice& device : cuda_devices()) words.push_back(device.pci);
+  for (const DeviceInfo& device : gpus()) words.push_back(device.pci);
   std::vector<SeenGpus> all;
   for (const std::string& text : gather_texts(rank.comm, fmt::format("{}", fmt::join(words, "\n")))) {
     std::istringstream lines(text);

@@ -21,7 +21,9 @@
 #include <sstream>
 #include <string_view>
 
+#include "launch/backends/backends.h"
 #include "launch/host/build_info.h"
+#include "parallel/comm/mpi.h"
 
 namespace lockstep {
 
@@ -90,17 +92,25 @@ nlohmann::ordered_json system_info() {
 }
 
 nlohmann::ordered_json library_versions() {
-  return {{"compiler", build_info().compiler},
-          {"fmt", version(FMT_VERSION, 100)},
-          {"spdlog", version(SPDLOG_VERSION, 100)},
-          {"nlohmann_json", fmt::format("{}.{}.{}", NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR,
-                                        NLOHMANN_JSON_VERSION_PATCH)},
-          {"openssl", OpenSSL_version(OPENSSL_VERSION)},
-          {"zlib", zlibVersion()},
-          {"libjpeg_turbo", version(LIBJPEG_TURBO_VERSION_NUMBER, 1000)},
-          {"libpng", version(png_access_version_number(), 100)},
-          {"liblzma", lzma_version_string()},
-          {"glibc", gnu_get_libc_version()}};
+  nlohmann::ordered_json versions{
+      {"compiler", build_info().compiler},
+      {"fmt", version(FMT_VERSION, 100)},
+      {"spdlog", version(SPDLOG_VERSION, 100)},
+      {"nlohmann_json",
+       fmt::format("{}.{}.{}", NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR, NLOHMANN_JSON_VERSION_PATCH)},
+      {"openssl", OpenSSL_version(OPENSSL_VERSION)},
+      {"zlib", zlibVersion()},
+      {"libjpeg_turbo", version(LIBJPEG_TURBO_VERSION_NUMBER, 1000)},
+      {"libpng", version(png_access_version_number(), 100)},
+      {"liblzma", lzma_version_string()},
+      {"glibc", gnu_get_libc_version()},
+      {"mpi", mpi_library_version()}};
+  for (const BackendRow& row : backends()) {
+    const BackendKind& kind = row.kind();
+    if (&row != &backends()[0]) versions[std::string(row.name)] = kind.status().text;
+    for (const auto& [name, version] : kind.versions()) versions[name] = version;
+  }
+  return versions;
 }
 
 }  // namespace lockstep

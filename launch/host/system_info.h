@@ -19,7 +19,8 @@ CpuInfo parse_cpu_info(std::istream& text);
 /// {"host", "os", "kernel", "cpu", "isa"}
 nlohmann::ordered_json system_info();
 
-/// The compiler and every library this floor knows, by name: the version in use, where the library can tell.
+/// The compiler and every library, by name: the version in use, where the library can tell; of backends also what is
+/// there of them, as "cuda".
 nlohmann::ordered_json library_versions();
 
 }  // namespace lockstep

@@ -11,9 +11,9 @@
 #include <tuple>
 
 #include "core/backend.h"
-#include "core/cuda/cuda.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "launch/backends/backends.h"
 #include "launch/host/binding.h"
 #include "launch/host/gpus.h"
 #include "launch/host/system_info.h"
@@ -25,8 +25,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(GpuReport, index, name, pci, memory, near, li
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CardRates, pci, next, failure, inside, from_host, to_host, to_next)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PairRates, rank, peer, bandwidth, latency)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RankReport, rank, local_rank, host, cores, numa_nodes, comm, cpu, packages,
-                                   physical_cores, hardware_threads, memory_nodes, memory, cuda, gpus, gpu, binding,
-                                   copy_alone, copy_together, pairs, cards)
+                                   physical_cores, hardware_threads, memory_nodes, memory, gpu_status, gpus, gpu,
+                                   binding, copy_alone, copy_together, pairs, cards)
 
 namespace {
 
@@ -57,15 +57,15 @@ std::vector<RankReport> gather_reports(Communicator& comm, const RankReport& min
   return reports;
 }
 
-const char* text_of(CudaLink link) {
+const char* text_of(DeviceLink link) {
   switch (link) {
-    case CudaLink::self:
+    case DeviceLink::self:
       return "self";
-    case CudaLink::nvlink:
+    case DeviceLink::nvlink:
       return "NVLink";
-    case CudaLink::pcie:
+    case DeviceLink::pcie:
       return "PCIe";
-    case CudaLink::none:
+    case DeviceLink::none:
       break;
   }
   return "none";
@@ -86,12 +86,13 @@ RankReport look_around(const RankContext& rank, int gpu) {
                   .hardware_threads = machine.hardware_threads(),
                   .memory_nodes = machine.numa_nodes(),
                   .memory = machine.memory(),
-                  .cuda = cuda_status().text};
-  const auto devices = cuda_devices();
-  for (const CudaDevice& device : devices) {
+                  .gpu_status = gpu_status()};
+  const BackendKind& kind = backend_of(BackendChoice::automatic).kind();
+  const auto devices = kind.devices();
+  for (const DeviceInfo& device : devices) {
     const Cores near = machine.near(device.pci);
     GpuReport report{device.index, device.name, device.pci, device.memory, near.empty() ? "" : compact(near), {}};
-    for (const CudaDevice& other : devices) report.links.emplace_back(text_of(cuda_link(device.index, other.index)));
+    for (const DeviceInfo& other : devices) report.links.emplace_back(text_of(kind.link(device.index, other.index)));
     mine.gpus.push_back(std::move(report));
   }
   mine.gpu = gpu;
@@ -186,7 +187,7 @@ double device_rate(Stream& stream, std::byte* to, const std::byte* from, size_t 
   return static_cast<double>(bytes) / median(runs);
 }
 
-CardRates measure_card(const Card& card) {
+CardRates measure_card(const BackendKind& kind, const Card& card) {
   CardRates rates{.pci = card.pci, .next = card.next};
   try {
     constexpr size_t bytes = size_t{256} << 20, over_links = size_t{64} << 20;  // more than a GPU's cache holds
@@ -195,13 +196,13 @@ CardRates measure_card(const Card& card) {
     Arena there;
     if (card.next_index >= 0) {
       try {
-        neighbour = make_cuda_backend(card.next_index);
+        neighbour = kind.make({.device = card.next_index});
         there = Arena(*neighbour, over_links);
       } catch (const std::exception& error) {
         rates.failure = fmt::format("the way to {}: {}", card.next, error.what());
       }
     }
-    const auto backend = make_cuda_backend(card.index);
+    const auto backend = kind.make({.device = card.index});
     const Arena here(*backend, 2 * bytes), host(*backend, over_links, Memory::host);
     const auto stream = backend->compute_stream();
     rates.inside = 2 * device_rate(*stream, here.data(), here.data() + bytes, bytes);
@@ -219,19 +220,20 @@ void measure_cards(RankContext& rank, RankReport& mine, const std::vector<RankRe
   size_t turns = 0;
   for (const RankReport& other : all)
     if (other.local_rank == 0) turns = std::max(turns, cards_of(all, other.host).size());
+  const BackendKind& kind = backend_of(BackendChoice::automatic).kind();
   const auto cards = cards_of(all, rank.host);
   for (const Card& card : cards) {
     if (card.rank != mine.rank) continue;
     try {  // starting a GPU takes long, and need not take turns; what fails here fails again when measured
-      if (card.next_index >= 0) make_cuda_backend(card.next_index);
-      make_cuda_backend(card.index);
+      if (card.next_index >= 0) kind.make({.device = card.next_index});
+      kind.make({.device = card.index});
     } catch (const std::exception& error) {
       log().debug("rank {}: {}", mine.rank, error.what());
     }
   }
   for (size_t turn = 0; turn < turns; ++turn) {
     meet(rank.comm);
-    if (turn < cards.size() && cards[turn].rank == mine.rank) mine.cards.push_back(measure_card(cards[turn]));
+    if (turn < cards.size() && cards[turn].rank == mine.rank) mine.cards.push_back(measure_card(kind, cards[turn]));
   }
   meet(rank.comm);
 }

@@ -36,10 +36,10 @@ struct PairRates {
 struct RankReport {
   int rank = 0, local_rank = 0;
   std::string host = {}, cores = {}, numa_nodes = {}, comm = {};
-  std::string cpu = {};  // the host's, as all that follows up to `cuda`
+  std::string cpu = {};  // the host's, as all that follows up to `gpu_status`
   int packages = 0, physical_cores = 0, hardware_threads = 0, memory_nodes = 0;
-  uint64_t memory = 0;    // bytes
-  std::string cuda = {};  // runtime and devices, or why there are none
+  uint64_t memory = 0;          // bytes
+  std::string gpu_status = {};  // "CUDA: 13.0, 2 devices"
   std::vector<GpuReport> gpus = {};
   int gpu = -1;              // index of its own; -1: none
   std::string binding = {};  // what was done to be near it

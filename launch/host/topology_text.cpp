@@ -62,7 +62,7 @@ std::string describe_host(const Reports& ranks, const std::string& host) {
   text += "\n";
   if (first.memory > 0) text += fmt::format("  memory  {:.1f} GiB\n", gib(first.memory));
   const auto cards = cards_of(ranks, host);
-  text += fmt::format("  gpus    {} (CUDA: {})\n", cards.empty() ? "none" : std::to_string(cards.size()), first.cuda);
+  text += fmt::format("  gpus    {} ({})\n", cards.empty() ? "none" : std::to_string(cards.size()), first.gpu_status);
   if (cards.empty()) return text;
   std::vector<std::vector<std::string>> rows{{"links"}};
   for (const Card& card : cards) rows[0].push_back(card.pci);

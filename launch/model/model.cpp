@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 
 #include "core/cpu/streams.h"
-#include "core/cuda/cuda.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/plan/dump.h"

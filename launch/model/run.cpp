@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/cuda/cuda.h"
+#include "launch/backends/backends.h"
 #include "core/error.h"
 #include "launch/plan/step.h"
 #include "parallel/mesh/strategy.h"
@@ -18,7 +18,7 @@ int ranks_of(const RunOptions& options, const Strategy& strategy, bool cuda, con
   const auto together = static_cast<int>(strategy.ranks_per_lane());
   if (strategy.data_ranks) return together * static_cast<int>(*strategy.data_ranks);
   const bool fast = options.numerics == Numerics::fast;
-  if (cuda) return together * Runtime::fitting_ranks(cuda_status().devices / together, fast ? 0 : options.lanes);
+  if (cuda) return together * Runtime::fitting_ranks(static_cast<int>(gpus().size()) / together, fast ? 0 : options.lanes);
   return together * (fast ? 1 : runtime.auto_ranks(options.lanes, std::max(options.threads, 1) * together));
 }
 
@@ -38,14 +38,14 @@ ResolvedRun share_out(const RunOptions& options, const Runtime& runtime) {
   Strategy& strategy = run.step.strategy;
   strategy.layer_stages.clear();
   resolve_stages(strategy, runtime.distributed() ? runtime.size() : options.ranks);
-  run.cuda = uses_cuda(options.backend);
-  run.ranks = ranks_of(options, strategy, run.cuda, runtime);
+  run.gpus = uses_gpus(options.backend);
+  run.ranks = ranks_of(options, strategy, run.gpus, runtime);
   const bool fast = options.numerics == Numerics::fast;
   run.lanes = fast ? run.ranks : options.lanes;
   const int share = std::max(1, runtime.cores() / ranks_here(run, runtime));
   run.threads = options.threads > 0 ? options.threads : fast ? share : 1;
   // On the CPU the ranks keep the cores busy; on GPUs they leave them.
-  run.workers = options.workers > 0 ? options.workers : run.cuda ? share : 1;
+  run.workers = options.workers > 0 ? options.workers : run.gpus ? share : 1;
   return run;
 }
 
@@ -56,7 +56,7 @@ ResolvedRun resolve(const RunOptions& options, const Runtime& runtime, const Net
   const int64_t here = ranks_here(run, runtime);
   runtime.check_threads("threads", run.threads, here * run.threads);
   runtime.check_threads("workers", run.workers, here * run.workers);
-  if (strategy.mesh.size() > 1 && options.numerics == Numerics::fast && run.cuda)
+  if (strategy.mesh.size() > 1 && options.numerics == Numerics::fast && run.gpus)
     throw InputError(
         "fast numerics times each rank's GPU algorithms by themselves, but ranks that share a sample must "
         "compute alike: expected reproducible numerics, or a strategy of data alone");

@@ -63,7 +63,7 @@ struct ResolvedRun {
   int ranks = 1;
   int threads = 1, workers = 1;  // a rank
   int lanes = 1;                 // of all ranks
-  bool cuda = false;
+  bool gpus = false;
   StepOptions step;  // its strategy says how many stages there are, and which layer is in which
 };
 

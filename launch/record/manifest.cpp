@@ -38,7 +38,7 @@ std::string utc(std::chrono::system_clock::time_point time) {
   return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
 }
 
-Manifest::Manifest(const nlohmann::ordered_json& libraries) {
+Manifest::Manifest() {
   const BuildInfo& build = build_info();
   json_["lockstep"] = build.version;
   json_["build"] = {{"git_revision", build.git_revision},
@@ -49,7 +49,6 @@ Manifest::Manifest(const nlohmann::ordered_json& libraries) {
   json_["started"] = utc(std::chrono::system_clock::now());
   json_["ended"] = nullptr;
   json_["libraries"] = library_versions();
-  if (libraries.is_object()) json_["libraries"].update(libraries);
   json_["system"] = system_info();
 }
 

@@ -20,9 +20,8 @@ std::string utc(std::chrono::system_clock::time_point time);
 
 class Manifest {
  public:
-  /// Notes the time and what is known from the start: build, system and libraries. `libraries` adds those that other
-  /// floors know, e.g. {"onednn": "2.6.3", "mpi": "Open MPI 4.1.4"}.
-  explicit Manifest(const nlohmann::ordered_json& libraries = {});
+  /// Notes the time and what is known from the start: build, system and libraries.
+  Manifest();
 
   /// {"lockstep", "build", "started", "ended", "libraries", "system"}, then whatever the caller adds: "configuration"
   /// (resolved, after defaults), "data", "plan", "result", …

@@ -5,16 +5,12 @@
 #include <cstdlib>
 #include <set>
 
-#include "core/cuda/cuda.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "launch/files/durable.h"
 #include "launch/host/binding.h"
 #include "launch/host/gpus.h"
-#include "layers/cpu/kernels.h"
-#include "layers/cpu/library.h"
 #include "parallel/comm/local.h"
-#include "parallel/comm/nccl/nccl.h"
 #include "parallel/comm/staged.h"
 
 namespace lockstep {
@@ -35,12 +31,12 @@ void choose_comm(Device& device, CommChoice choice, RankContext& rank, bool dist
     throw InputError("--comm local: the ranks were started by a launcher, expected mpi or nccl");
   if (choice == CommChoice::mpi && !distributed)
     throw InputError("--comm mpi: the ranks are threads of one process, expected local or nccl; or start with mpirun");
-  if (choice == CommChoice::automatic && rank.comm.size() > 1 && one_each && nccl_version() != "none")
+  if (choice == CommChoice::automatic && rank.comm.size() > 1 && one_each && device.kind->communicates())
     choice = CommChoice::nccl;
   if (rank.comm.size() == 1) {
     device.own_comm = std::move(make_local(1)[0]);
   } else if (choice == CommChoice::nccl) {
-    device.own_comm = make_nccl(rank.comm);
+    device.own_comm = device.kind->communicator(rank.comm);
     device.exchange = "nccl";
   } else if (distributed) {
     device.own_comm = make_staged(rank.comm, *device.backend);
@@ -48,18 +44,18 @@ void choose_comm(Device& device, CommChoice choice, RankContext& rank, bool dist
 }
 
 /// Threads of one process read each other's memory.
-void enable_peers(int gpu, const std::vector<GpuChoice>& threads) {
+void enable_peers(const BackendKind& kind, int gpu, const std::vector<GpuChoice>& threads) {
   std::set<int> peers;
   for (const GpuChoice& other : threads) peers.insert(other.index);
   peers.erase(gpu);
   for (const int peer : peers) {
-    if (cuda_link(gpu, peer) == CudaLink::none)
+    if (kind.link(gpu, peer) == DeviceLink::none)
       throw InputError(
           "ranks as threads of one process read each other's memory, but CUDA device {} cannot reach that of device "
           "{}: "
           "use NCCL (--comm nccl), or start the ranks with mpirun",
           gpu, peer);
-    cuda_enable_peer(peer);
+    kind.enable_peer(peer);
   }
 }
 
@@ -77,7 +73,11 @@ std::filesystem::path timed_choices(const Device& device) {
 }  // namespace
 
 const std::vector<std::string>& backend_names() {
-  static const std::vector<std::string> names{"auto", "cpu", "cuda"};
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all{"auto"};
+    for (const BackendRow& row : backends()) all.emplace_back(row.name);
+    return all;
+  }();
   return names;
 }
 
@@ -94,40 +94,34 @@ CommChoice comm_from_name(const std::string& name) {
   return static_cast<CommChoice>(index_of("communicator", name, comm_names()));
 }
 
-bool uses_cuda(BackendChoice choice) {
-  if (choice == BackendChoice::cpu) return false;
-  const CudaStatus status = cuda_status();
-  if (choice == BackendChoice::cuda && status.devices == 0)
-    throw InputError("--backend cuda: there is no GPU to compute on (CUDA: {}); --backend cpu computes on the CPU",
-                     status.text);
-  return status.devices > 0;
-}
+bool uses_gpus(BackendChoice choice) { return &backend_of(choice) != &backends()[0]; }
 
 Device make_device(const DeviceOptions& options, RankContext& rank, bool distributed) {
   Device device;
   device.exchange = distributed ? "mpi" : "local";
   std::vector<SeenGpus> seen;
   if (options.backend != BackendChoice::cpu) check_all_see_gpus(seen = gather_gpus(rank));
-  if (!uses_cuda(options.backend)) {
-    device.backend = make_cpu_backend(options.threads);
-    device.kernels = cpu_kernels();
+  device.kind = &backend_of(options.backend).kind();
+  if (!uses_gpus(options.backend)) {
+    device.backend = device.kind->make({.threads = options.threads});
+    device.kernels = device.kind->kernels(*device.backend, {}, nullptr);
     return device;
   }
   const auto choices = gpus_of(seen, options.comm, distributed);
   const GpuChoice own = choices[static_cast<size_t>(rank.comm.rank())];
-  const CudaDevice gpu = cuda_devices()[static_cast<size_t>(own.index)];
+  const DeviceInfo gpu = device.kind->devices()[static_cast<size_t>(own.index)];
   log().debug("rank {}: {}", rank.comm.rank(), bind_near(gpu));
-  device.backend = make_cuda_backend(gpu.index);
+  device.backend = device.kind->make({.device = gpu.index});
   device.sharing = own.sharing;
   device.engines = std::make_shared<EngineChoices>();
   const bool fast = options.step.numerics == Numerics::fast;
   const std::filesystem::path file = options.engines.empty() && fast ? timed_choices(device) : options.engines;
   if (!file.empty() && (!options.engines.empty() || std::filesystem::exists(file))) device.engines->read(file);
-  device.kernels = cuda_kernels(
+  device.kernels = device.kind->kernels(
       *device.backend, {.deterministic = !fast, .tf32 = options.step.precision == Precision::tf32}, device.engines);
   const bool one_each = std::ranges::all_of(choices, [](const GpuChoice& choice) { return choice.sharing == 1; });
   choose_comm(device, options.comm, rank, distributed, one_each);
-  if (!device.own_comm) enable_peers(gpu.index, choices);
+  if (!device.own_comm) enable_peers(*device.kind, gpu.index, choices);
   return device;
 }
 
@@ -144,10 +138,10 @@ void keep_timed_choices(const Device& device, Numerics numerics) noexcept {
 }
 
 std::string computes_with(const Device& device) {
-  if (!device.engines) return fmt::format("oneDNN {} on {}", onednn_version(), onednn_isa());
+  if (!device.engines) return device.kind->computes_with();
   // Without the index: ranks of a host differ in that.
   const std::string name = device.backend->name();
-  return fmt::format("{}, cuDNN {}, cuBLAS {}", name.substr(name.find('(')), cudnn_version(), cublas_version());
+  return fmt::format("{}, {}", name.substr(name.find('(')), device.kind->computes_with());
 }
 
 }  // namespace lockstep

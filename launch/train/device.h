@@ -7,15 +7,13 @@
 #include <string>
 
 #include "core/backend.h"
-#include "core/kernel.h"
+#include "core/graph/kernel.h"
+#include "launch/backends/backends.h"
 #include "launch/host/runtime.h"
 #include "launch/plan/step.h"
-#include "layers/cuda/kernels.h"
 
 namespace lockstep {
 
-/// Where kernels run; automatic: on GPUs where this program and this machine have them, else on the CPU.
-enum class BackendChoice : unsigned char { automatic, cpu, cuda };
 /// How the ranks' steps exchange data on GPUs; automatic: NCCL where every rank has a GPU of its own, else memory of
 /// one process (local) or MPI over host memory. On the CPU it follows from how the ranks were started.
 enum class CommChoice : unsigned char { automatic, local, mpi, nccl };
@@ -34,10 +32,11 @@ struct DeviceOptions {
   std::filesystem::path engines = {};  // choices of algorithms to repeat, as a run has written them; empty: none
 };
 
-/// Whether the choice means GPUs here. Throws InputError that says why not where `cuda` was asked for and cannot be.
-bool uses_cuda(BackendChoice choice);
+/// Whether the choice means GPUs here. Throws InputError that says why not where they were asked for and cannot be.
+bool uses_gpus(BackendChoice choice);
 
 struct Device {
+  const BackendKind* kind = nullptr;
   std::unique_ptr<Backend> backend;
   KernelTable kernels;
   std::shared_ptr<EngineChoices> engines;  // what the kernels were told to use; of GPUs alone

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/graph.h"
+#include "core/graph/graph.h"
 #include "layers/base/fields.h"
 #include "layers/base/initializer.h"
 #include "layers/base/regularizer.h"

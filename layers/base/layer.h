@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/graph.h"
+#include "core/graph/graph.h"
 #include "layers/base/builder.h"
 #include "layers/base/fields.h"
 

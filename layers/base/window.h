@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "core/placement.h"
+#include "core/graph/placement.h"
 #include "core/shape.h"
 #include "layers/base/layer.h"
 

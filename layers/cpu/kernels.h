@@ -1,7 +1,7 @@
 // The CPU's kernels: one `make` an operator, each defined in layers/cpu/<room>/<op>.cpp, all listed in layers/list.inc.
 #pragma once
 
-#include "core/kernel.h"
+#include "core/graph/kernel.h"
 
 namespace lockstep {
 

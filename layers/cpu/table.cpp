@@ -2,7 +2,7 @@
 #include <type_traits>
 
 #include "core/error.h"
-#include "core/register_kernel.h"
+#include "core/graph/register_kernel.h"
 #include "layers/cpu/kernels.h"
 #include "layers/ops.h"
 

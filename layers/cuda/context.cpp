@@ -20,7 +20,7 @@ void check(cublasStatus_t status, const char* call, std::source_location where) 
   if (status != CUBLAS_STATUS_SUCCESS) fail(call, cublasLtGetStatusString(status), where);
 }
 
-Context::Context(Backend& used_backend, const CudaKernelOptions& chosen, std::shared_ptr<EngineChoices> choices)
+Context::Context(Backend& used_backend, const KernelOptions& chosen, std::shared_ptr<EngineChoices> choices)
     : backend(used_backend), options(chosen), engines(std::move(choices)) {
   cudnnHandle_t dnn = nullptr;
   check(cudnnCreate(&dnn), "cudnnCreate");

@@ -17,10 +17,10 @@ namespace lockstep {
 namespace cuda {
 
 struct Context {
-  Context(Backend& backend, const CudaKernelOptions& options, std::shared_ptr<EngineChoices> engines);
+  Context(Backend& backend, const KernelOptions& options, std::shared_ptr<EngineChoices> engines);
 
   Backend& backend;
-  CudaKernelOptions options;
+  KernelOptions options;
   std::shared_ptr<EngineChoices> engines;
   Handle<cudnnHandle_t, cudnnDestroy> cudnn;
   Handle<cublasLtHandle_t, cublasLtDestroy> cublas;

@@ -6,7 +6,7 @@
 
 #include "core/cuda/launch.cuh"
 #include "core/error.h"
-#include "core/kernel.h"
+#include "core/graph/kernel.h"
 
 namespace lockstep::cuda {
 

@@ -1,10 +1,10 @@
-#include "core/register_kernel.h"
+#include "core/graph/register_kernel.h"
 #include "layers/cuda/context.h"
 #include "layers/ops.h"
 
 namespace lockstep {
 
-KernelTable cuda_kernels(Backend& backend, const CudaKernelOptions& options, std::shared_ptr<EngineChoices> engines) {
+KernelTable cuda_kernels(Backend& backend, const KernelOptions& options, std::shared_ptr<EngineChoices> engines) {
   const auto context = std::make_shared<cuda::Context>(backend, options, std::move(engines));
   KernelTable kernels;
 #define LOCKSTEP_OP(Class) \

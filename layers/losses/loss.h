@@ -7,7 +7,7 @@
 #include <variant>
 #include <vector>
 
-#include "core/op.h"
+#include "core/graph/op.h"
 
 namespace lockstep {
 

@@ -2,7 +2,7 @@
 // tell is how far the lanes' means lie apart. Immutable: any thread.
 #pragma once
 
-#include "core/op.h"
+#include "core/graph/op.h"
 
 namespace lockstep {
 

@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "core/op.h"
+#include "core/graph/op.h"
 
 namespace lockstep {
 

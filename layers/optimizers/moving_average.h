@@ -1,7 +1,7 @@
 // Keeps the moving statistics of batch normalisation. Immutable: any thread.
 #pragma once
 
-#include "core/op.h"
+#include "core/graph/op.h"
 
 namespace lockstep {
 

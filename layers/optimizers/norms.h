@@ -8,7 +8,7 @@
 
 #include <vector>
 
-#include "core/op.h"
+#include "core/graph/op.h"
 
 namespace lockstep {
 

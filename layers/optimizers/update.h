@@ -3,7 +3,7 @@
 
 #include <variant>
 
-#include "core/op.h"
+#include "core/graph/op.h"
 #include "layers/optimizers/formulas/adagrad.h"
 #include "layers/optimizers/formulas/adam.h"
 #include "layers/optimizers/formulas/around.h"

@@ -5,7 +5,7 @@
 #include <functional>
 #include <map>
 
-#include "core/graph.h"
+#include "core/graph/graph.h"
 
 namespace lockstep {
 

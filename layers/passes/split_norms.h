@@ -3,7 +3,7 @@
 
 #include <functional>
 
-#include "core/graph.h"
+#include "core/graph/graph.h"
 #include "layers/normalization/batch_norm_parts.h"
 
 namespace lockstep {

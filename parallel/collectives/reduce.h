@@ -1,7 +1,7 @@
 // What sums are to be made over ranks, before they are merged into few.
 #pragma once
 
-#include "core/op.h"
+#include "core/graph/op.h"
 
 namespace lockstep {
 

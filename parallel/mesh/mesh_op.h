@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "core/backend.h"
-#include "core/kernel.h"
+#include "core/graph/kernel.h"
 #include "parallel/mesh/mesh.h"
 
 namespace lockstep {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "core/placement.h"
+#include "core/graph/placement.h"
 
 namespace lockstep {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "core/placement.h"
+#include "core/graph/placement.h"
 #include "core/plan/memory.h"
 
 namespace lockstep {

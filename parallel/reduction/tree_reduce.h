@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/backend.h"
-#include "core/placement.h"
+#include "core/graph/placement.h"
 #include "parallel/comm/communicator.h"
 
 namespace lockstep {

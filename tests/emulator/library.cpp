@@ -20,7 +20,7 @@ std::string cublas_version() { return "emulated"; }
 
 namespace cuda {
 
-Context::Context(Backend& owner, const CudaKernelOptions& chosen, std::shared_ptr<EngineChoices> choices)
+Context::Context(Backend& owner, const KernelOptions& chosen, std::shared_ptr<EngineChoices> choices)
     : backend(owner), options(chosen), engines(std::move(choices)), multiprocessors(4) {}
 
 void check(cudnnStatus_t status, const char* call, std::source_location where) {

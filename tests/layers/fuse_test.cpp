@@ -8,6 +8,7 @@
 #include "core/plan/autodiff.h"
 #include "core/plan/executor.h"
 #include "core/step_state.h"
+#include "layers/cpu/kernels.h"
 #include "layers/ops.h"
 #include "layers/zoo/zoo.h"
 #include "tests/support/op_check.h"

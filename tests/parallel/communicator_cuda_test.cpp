@@ -2,9 +2,8 @@
 #include <atomic>
 #include <thread>
 
-#include "core/cuda/cuda.h"
+#include "launch/backends/backends.h"
 #include "parallel/comm/local.h"
-#include "parallel/comm/nccl/nccl.h"
 #include "parallel/comm/staged.h"
 #include "tests/parallel/communicator_conformance.h"
 #include "tests/parallel/tree_reference.h"
@@ -18,15 +17,9 @@ using test::says;
 
 using Body = std::function<void(Communicator&, Backend&)>;
 
-std::string no_gpu() {
-  const CudaStatus status = cuda_status();
-  return status.devices == 0 ? "no GPU (CUDA: " + status.text + ")" : std::string();
-}
+std::string no_gpu() { return gpus().empty() ? "no GPU (" + gpu_status() + ")" : std::string(); }
 
-std::string no_nccl() {
-  if (nccl_version() == "none") return "built without NCCL";
-  return no_gpu();
-}
+std::string no_nccl() { return !gpus().empty() && !cuda_backend().communicates() ? "built without NCCL" : no_gpu(); }
 
 enum class Gpu : unsigned char { shared, own };
 
@@ -36,7 +29,7 @@ void on_gpus(int ranks, Gpu gpu, const Body& body) {
   for (const auto& comm : comms) {
     threads.emplace_back([&] {
       try {
-        const auto backend = make_cuda_backend(gpu == Gpu::own ? comm->rank() : 0);
+        const auto backend = cuda_backend().make({.device = gpu == Gpu::own ? comm->rank() : 0});
         body(*comm, *backend);
       } catch (const std::exception& error) {
         ADD_FAILURE() << "rank " << comm->rank() << ": " << error.what();
@@ -67,8 +60,8 @@ struct StagedRanks {
 struct NcclRanks {
   static std::string missing() { return no_nccl(); }
   static void run(const Body& body) {
-    on_gpus(cuda_status().devices, Gpu::own,
-            [&](Communicator& comm, Backend& backend) { body(*make_nccl(comm), backend); });
+    on_gpus(static_cast<int>(gpus().size()), Gpu::own,
+            [&](Communicator& comm, Backend& backend) { body(*cuda_backend().communicator(comm), backend); });
   }
 };
 
@@ -101,11 +94,11 @@ TEST_F(CommunicatorCudaTest, TheTreeHasTheBitsOfTheDefinition) {
 
 TEST_F(CommunicatorCudaTest, TheTreeOverNcclHasTheBitsOfTheDefinition) {
   if (const std::string why = no_nccl(); !why.empty()) GTEST_SKIP() << why;
-  const int ranks = static_cast<int>(std::bit_floor(static_cast<unsigned>(cuda_status().devices)));
+  const int ranks = static_cast<int>(std::bit_floor(gpus().size()));
   const Lanes values = random_lanes(16, 100003);
   const auto expected = tree_sum(values, 0, 16);
   on_gpus(ranks, Gpu::own, [&](Communicator& comm, Backend& backend) {
-    const auto nccl = make_nccl(comm);
+    const auto nccl = cuda_backend().communicator(comm);
     const auto stream = backend.side_stream();
     EXPECT_TRUE(same_bits(reduce_on_rank(*nccl, *stream, backend, values), expected)) << "rank " << comm.rank();
   });
@@ -155,9 +148,9 @@ TEST_F(CommunicatorCudaTest, AbortReleasesRanksThatWait) {
 
 TEST_F(CommunicatorCudaTest, AbortEndsWhatNcclHasUnderWay) {
   if (const std::string why = no_nccl(); !why.empty()) GTEST_SKIP() << why;
-  const int ranks = cuda_status().devices;
+  const int ranks = static_cast<int>(gpus().size());
   on_gpus(ranks, Gpu::own, [&](Communicator& comm, Backend& backend) {
-    const auto nccl = make_nccl(comm);
+    const auto nccl = cuda_backend().communicator(comm);
     const auto stream = backend.side_stream();
     Buffer data(backend, terms(comm.rank(), 1000));
     nccl->all_reduce(data.floats(), 1000, *stream);
@@ -181,7 +174,8 @@ TEST_F(CommunicatorCudaTest, AbortEndsWhatNcclHasUnderWay) {
 TEST_F(CommunicatorCudaTest, TwoNcclRanksOnOneGpuAreRefused) {
   if (const std::string why = no_nccl(); !why.empty()) GTEST_SKIP() << why;
   on_gpus(2, Gpu::shared, [](Communicator& comm, Backend&) {
-    EXPECT_TRUE(says(error_of([&] { make_nccl(comm); }), {"ranks 0 and 1", "same GPU", "--comm local"}));
+    EXPECT_TRUE(
+        says(error_of([&] { cuda_backend().communicator(comm); }), {"ranks 0 and 1", "same GPU", "--comm local"}));
   });
 }
 

@@ -3,7 +3,7 @@
 
 #include <omp.h>
 
-#include "core/kernel.h"
+#include "core/graph/kernel.h"
 #include "layers/activations/relu.h"
 #include "layers/pooling/avg_pool.h"
 #include "layers/pooling/max_pool.h"

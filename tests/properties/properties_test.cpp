@@ -7,6 +7,7 @@
 #include <cstring>
 #include <optional>
 
+#include "layers/cpu/kernels.h"
 #include "tests/properties/case.h"
 #include "tests/properties/planted.h"
 

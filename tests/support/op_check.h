@@ -1,4 +1,4 @@
-// The checks of operators (layers/testing/op_check.h) as GoogleTest's assertions; comparisons so that NaN fails.
+// The checks of operators (launch/testing/op_check.h) as GoogleTest's assertions; comparisons so that NaN fails.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "layers/testing/op_check.h"
+#include "launch/testing/op_check.h"
 #include "tests/support/errors.h"
 #include "tests/support/test_backend.h"
 

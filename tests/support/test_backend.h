@@ -1,10 +1,10 @@
-// The backend under test (layers/testing/test_backend.h); without a GPU all tests of a program that needs one are
+// The backend under test (launch/testing/test_backend.h); without a GPU all tests of a program that needs one are
 // skipped, and say why.
 #pragma once
 
 #include <gtest/gtest.h>
 
-#include "layers/testing/test_backend.h"
+#include "launch/testing/test_backend.h"
 
 namespace lockstep::test {
 
@@ -12,7 +12,7 @@ namespace lockstep::test {
 class NeedsDevice final : public testing::Environment {
  public:
   void SetUp() override {
-    if (on_cuda() && cuda_status().devices == 0) GTEST_SKIP() << "no GPU (CUDA: " << cuda_status().text << ")";
+    if (on_cuda() && cuda_backend().status().devices == 0) GTEST_SKIP() << "no GPU (" << gpu_status() << ")";
   }
 };
 inline testing::Environment* const needs_device = testing::AddGlobalTestEnvironment(new NeedsDevice);

@@ -5,9 +5,9 @@
 #include <array>
 #include <charconv>
 
-#include "core/cuda/cuda.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "launch/backends/backends.h"
 #include "launch/cli/options/options.h"
 #include "launch/plan/strategy_file.h"
 
@@ -145,12 +145,12 @@ RunOptions run_options(const Options& options, const Runtime& runtime) {
     if (runtime.distributed() && run.ranks != runtime.size())
       throw InputError("--ranks is {}, but mpirun started {} ranks; leave --ranks out", run.ranks, runtime.size());
   }
-  if (const bool cuda = uses_cuda(run.backend); !cuda && run.precision != Precision::fp32)
-    throw InputError("--precision {}: the CPU computes in fp32; expected a GPU (CUDA: {})", name_of(run.precision),
-                     run.backend == BackendChoice::cpu ? "--backend is cpu" : cuda_status().text);
-  else if (!cuda && run.comm == CommChoice::nccl)
+  if (const bool gpus = uses_gpus(run.backend); !gpus && run.precision != Precision::fp32)
+    throw InputError("--precision {}: the CPU computes in fp32; expected a GPU ({})", name_of(run.precision),
+                     run.backend == BackendChoice::cpu ? "--backend is cpu" : gpu_status());
+  else if (!gpus && run.comm == CommChoice::nccl)
     throw InputError("--comm nccl: the ranks compute on the CPU, expected GPUs");
-  else if (!cuda && !run.engines.empty())
+  else if (!gpus && !run.engines.empty())
     throw InputError("--engines '{}': the ranks compute on the CPU, which has none to choose; expected GPUs",
                      run.engines.string());
   const int64_t here = runtime.distributed() ? runtime.local_size() : std::max(run.ranks, 1);

@@ -19,8 +19,9 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::string_view prefix = "LOCKSTEP_";
-/// Variables that are no options: of NCCL's time limit, the build, the tests and the benchmarks.
-constexpr std::array reserved{"LOCKSTEP_COMM_TIMEOUT", "LOCKSTEP_BUILD", "LOCKSTEP_BUNDLE", "LOCKSTEP_PEER"};
+/// Variables that are no options: of NCCL's time limit, the module of CUDA, the build, the tests and the benchmarks.
+constexpr std::array reserved{"LOCKSTEP_COMM_TIMEOUT", "LOCKSTEP_CUDA_MODULE", "LOCKSTEP_BUILD", "LOCKSTEP_BUNDLE",
+                              "LOCKSTEP_PEER"};
 constexpr std::array reserved_prefixes{"LOCKSTEP_TEST_", "LOCKSTEP_EMULATOR_", "LOCKSTEP_FUZZ_"};
 
 bool is_flag(const CLI::Option& option) { return option.get_items_expected_max() == 0; }

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <map>
 
-#include "core/cuda/cuda.h"
 #include "core/log.h"
 #include "core/random.h"
 #include "launch/model/fit_configuration.h"
@@ -77,14 +76,14 @@ Json configuration(const Job& job) {
   text["workers"] = job.run.workers;
   text["lanes"] = job.run.lanes;
   text["threads"] = job.run.threads;
-  text["backend"] = job.run.cuda ? "cuda" : "cpu";
+  text["backend"] = backend_of(o.computing.backend).name;
   return text;
 }
 
 }  // namespace
 
 void warn_of_shared_cores(const Job& job) {
-  if (job.run.cuda) return;
+  if (job.run.gpus) return;
   const int here = job.runtime.distributed() ? job.runtime.local_size() : job.run.ranks;
   const int threads = job.run.threads;
   const int cores = job.runtime.cores();
@@ -103,13 +102,13 @@ void print_header(const Job& job) {
   const Network& network = job.model.network();
   fmt::print("ranks {} ({}), hosts {}\n", job.run.ranks, job.runtime.distributed() ? "mpi" : "threads of one process",
              fmt::join(hosts, ", "));
-  if (job.run.cuda) {
+  if (const BackendRow& row = backend_of(job.options.computing.backend); job.run.gpus) {
     std::vector<std::string> names;
-    for (const CudaDevice& device : cuda_devices()) names.push_back(device.name);
-    fmt::print("backend cuda ({}; CUDA {}), precision {}\n", fmt::join(names, ", "), cuda_status().runtime,
-               name_of(job.options.computing.precision));
+    for (const DeviceInfo& device : row.kind().devices()) names.push_back(device.name);
+    fmt::print("backend {} ({}; {} {}), precision {}\n", row.name, fmt::join(names, ", "), row.title,
+               row.kind().status().runtime, name_of(job.options.computing.precision));
   } else {
-    fmt::print("backend cpu (CUDA: {}), {} thread{} a rank\n", cuda_status().text, job.run.threads,
+    fmt::print("backend cpu ({}), {} thread{} a rank\n", gpu_status(), job.run.threads,
                job.run.threads == 1 ? "" : "s");
   }
   fmt::print("model {}, {} parameters\n", network.name(), network.parameters());
@@ -128,7 +127,7 @@ void describe(const Job& job, nlohmann::ordered_json& text) {
   text["hosts"] = job.runtime.hosts();
   text["system"]["cores"] = job.runtime.cores();
   text["system"]["gpus"] = Json::array();
-  for (const CudaDevice& device : cuda_devices())
+  for (const DeviceInfo& device : gpus())
     text["system"]["gpus"].push_back({{"name", device.name}, {"pci", device.pci}, {"bytes", device.memory}});
   Json seeds = Json::array();  // as text: 64 bits are more than most readers' numbers hold
   for (int rank = 0; rank < job.run.ranks; ++rank) seeds.push_back(std::to_string(Seed{job.given.seed}.for_rank(rank)));

@@ -21,7 +21,7 @@ void check_predictable(const RunOptions& run, const Runtime& runtime, int64_t st
   if (runtime.distributed())
     throw InputError("--predict times ranks as threads of one process: start it without mpirun, with --ranks {}",
                      runtime.size());
-  if (uses_cuda(run.backend)) throw InputError("--predict times ranks on the CPU, expected --backend cpu");
+  if (uses_gpus(run.backend)) throw InputError("--predict times ranks on the CPU, expected --backend cpu");
   if (const auto fewest = static_cast<int64_t>(StepTimes::practice) + 1; steps < fewest)
     throw InputError("--predict compares with the steps after the first {}, the run has {}, expected {} at least",
                      StepTimes::practice, steps, fewest);

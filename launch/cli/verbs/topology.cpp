@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "core/cuda/cuda.h"
+#include "launch/backends/backends.h"
 #include "launch/cli/verbs/verbs.h"
 
 namespace lockstep::cli {
@@ -12,7 +12,7 @@ void topology(const Options& options, Runtime& runtime) {
   if (runtime.distributed())
     ranks = runtime.size();
   else if (ranks == 0)
-    ranks = cuda_status().devices > 0 ? cuda_status().devices : runtime.auto_ranks(options.computing.lanes, 1);
+    ranks = !gpus().empty() ? static_cast<int>(gpus().size()) : runtime.auto_ranks(options.computing.lanes, 1);
   runtime.run(ranks, [&](RankContext& rank) {
     const std::vector<RankReport> reports = survey(rank);
     if (rank.comm.rank() == 0) fmt::print("{}", describe(reports));

@@ -2,7 +2,6 @@
 
 #include <optional>
 
-#include "core/cuda/cuda.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "launch/cli/verbs/job.h"
@@ -16,9 +15,6 @@
 #include "launch/record/metrics.h"
 #include "launch/record/progress.h"
 #include "launch/record/weights_file.h"
-#include "layers/cpu/library.h"
-#include "parallel/comm/mpi.h"
-#include "parallel/comm/nccl/nccl.h"
 
 namespace lockstep::cli {
 
@@ -68,13 +64,7 @@ void train(const Options& given, Runtime& runtime) {
   if (!options.out.empty())
     runtime.run_on_first([&] {
       metrics.emplace(options.out + "/metrics.jsonl", AppendFile::If::exists_append);
-      manifest.emplace(Json{{"onednn", onednn_version()},
-                            {"onednn_isa", onednn_isa()},
-                            {"mpi", mpi_library_version()},
-                            {"cuda", cuda_status().text},
-                            {"cudnn", cudnn_version()},
-                            {"cublas", cublas_version()},
-                            {"nccl", nccl_version()}});
+      manifest.emplace();
       describe(job, manifest->json());
       if (from) note_resumed(manifest->json(), options.out, *from, done);
       manifest->write(options.out);

@@ -5,7 +5,7 @@
 #include <span>
 #include <string_view>
 
-#include "core/kernel.h"
+#include "core/graph/kernel.h"
 #include "layers/linear/conv2d.h"
 
 namespace lockstep::cpu {

@@ -3,7 +3,7 @@
 // them. Kernels belong to one thread, as Primitive does.
 #pragma once
 
-#include "core/kernel.h"
+#include "core/graph/kernel.h"
 #include "core/plan/memory.h"
 #include "layers/cpu/activations/relu.h"
 #include "layers/cpu/dnnl/primitive.h"

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "core/kernel.h"
+#include "core/graph/kernel.h"
 #include "core/step_state.h"
 #include "layers/activations/relu.h"
 #include "layers/cpu/columns.h"

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "core/kernel.h"
+#include "core/graph/kernel.h"
 #include "layers/cpu/column_totals.h"
 
 namespace lockstep::cpu::layer_norm {

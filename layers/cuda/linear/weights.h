@@ -2,7 +2,7 @@
 // relu after it. From the rank's thread.
 #pragma once
 
-#include "core/kernel.h"
+#include "core/graph/kernel.h"
 
 namespace lockstep::cuda {
 

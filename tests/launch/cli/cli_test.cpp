@@ -6,7 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "core/cuda/cuda.h"
+#include "launch/backends/backends.h"
 #include "tests/support/paths.h"
 #include "tests/support/run_command.h"
 #include "tests/support/temporary_folder.h"
@@ -322,8 +322,8 @@ TEST_F(Cli, BadInputIsRefusedWithTwo) {
       {"train --resize 32 --out /proc/nothing", {"/proc/nothing"}},
       {"evaluate --weights /nowhere", {"/nowhere"}},
   };
-  if (lockstep::cuda_status().devices == 0)
-    cases.push_back({"train --backend cuda", {"--backend cuda: there is no GPU", lockstep::cuda_status().text}});
+  if (lockstep::gpus().empty())
+    cases.push_back({"train --backend cuda", {"--backend cuda: there is no GPU", lockstep::gpu_status()}});
   const std::string long_name = "train --data idx:/" + std::string(300, 'x');
   cases.push_back({long_name.c_str(), {"is not a directory", "File name too long"}});
   for (const auto& [arguments, says] : cases) {

@@ -7,7 +7,7 @@
 #include <regex>
 #include <thread>
 
-#include "core/cuda/cuda.h"
+#include "launch/backends/backends.h"
 #include "launch/host/binding.h"
 #include "launch/host/topology.h"
 #include "parallel/comm/local.h"
@@ -132,7 +132,7 @@ std::vector<RankReport> cluster() {
     RankReport& rank = ranks[static_cast<size_t>(r)];
     rank = {.rank = r, .local_rank = r % 2, .host = r < 2 ? "one" : "two", .cores = "0-63", .numa_nodes = "0"};
     rank.comm = "mpi";
-    rank.cuda = "13.0, 2 devices";
+    rank.gpu_status = "CUDA: 13.0, 2 devices";
     rank.gpu = r < 2 ? r : 0;
     rank.binding = "bound to cores 0-31";
     if (r < 2) rank.gpus = {gpu(0, "0000:18:00.0", {"self", "NVLink"}), gpu(1, "0000:2a:00.0", {"NVLink", "self"})};
@@ -254,9 +254,8 @@ void check_report(const Outcome& outcome, int ranks) {
         << outcome.text;
   }
   EXPECT_EQ(outcome.count("\nhost " + name + ": rank"), 1U) << outcome.text;
-  EXPECT_EQ(outcome.count("(CUDA: " + cuda_status().text + ")"), 1U) << outcome.text;
-  const int devices = cuda_status().devices;
-  EXPECT_EQ(outcome.count("gpus    none"), devices == 0 ? 1U : 0U) << outcome.text;
+  EXPECT_EQ(outcome.count("(" + gpu_status() + ")"), 1U) << outcome.text;
+  EXPECT_EQ(outcome.count("gpus    none"), gpus().empty() ? 1U : 0U) << outcome.text;
   // Two rates of the host's memory, one of each pair of ranks.
   const size_t pairs = static_cast<size_t>(ranks) / 2;
   EXPECT_GE(numbers_before(outcome, "GB/s"), 2 + pairs) << outcome.text;

@@ -1,5 +1,5 @@
 // Model parallelism on GPUs: ranks that share one train as one rank does there.
-#include "core/cuda/cuda.h"
+#include "launch/backends/backends.h"
 #include "launch/model/model.h"
 #include "tests/launch/plan/model_parallel.h"
 
@@ -9,7 +9,7 @@ namespace {
 class ModelParallelOnGpu : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (cuda_status().devices == 0) GTEST_SKIP() << "no GPU (CUDA: " << cuda_status().text << ")";
+    if (gpus().empty()) GTEST_SKIP() << "no GPU (" << gpu_status() << ")";
   }
 };
 

@@ -4,8 +4,8 @@
 
 #include <cmath>
 
-#include "core/cuda/cuda.h"
 #include "core/error.h"
+#include "launch/backends/backends.h"
 #include "launch/model/model.h"
 #include "layers/zoo/zoo.h"
 #include "tests/launch/train/training.h"
@@ -18,7 +18,7 @@ namespace {
 class TrainingOnGpu : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (cuda_status().devices == 0) GTEST_SKIP() << "no GPU (CUDA: " << cuda_status().text << ")";
+    if (gpus().empty()) GTEST_SKIP() << "no GPU (" << gpu_status() << ")";
   }
 };
 
@@ -192,7 +192,7 @@ TEST_F(TrainingOnGpu, FastModeKeepsWhatItHasTimedAndReproducibleModeDoesNotLook)
 }
 
 TEST_F(TrainingOnGpu, TooFewGpusAreSaidOnEveryRank) {
-  const int ranks = cuda_status().devices + 1;
+  const int ranks = static_cast<int>(gpus().size()) + 1;
   const auto comms = make_local(ranks);
   std::vector<std::string> errors(comms.size());
   std::vector<std::thread> threads;

@@ -6,6 +6,7 @@
 #include "core/plan/executor.h"
 #include "layers/activations/relu.h"
 #include "layers/activations/softmax.h"
+#include "layers/cpu/kernels.h"
 #include "layers/merging/add.h"
 #include "layers/merging/concat.h"
 #include "layers/reshaping/flatten.h"

@@ -5,10 +5,8 @@
 #include <memory>
 #include <string>
 
-#include "core/cuda/cuda.h"
 #include "core/error.h"
-#include "layers/cpu/kernels.h"
-#include "layers/cuda/kernels.h"
+#include "launch/backends/backends.h"
 
 namespace lockstep::test {
 
@@ -19,10 +17,12 @@ inline bool on_cuda() {
   return name && std::string(name) == "cuda";
 }
 
+inline const BackendKind& tested() { return on_cuda() ? cuda_backend() : cpu_backend(); }
+
 /// A backend with its kernels.
 struct TestBackend {
-  std::unique_ptr<Backend> backend = on_cuda() ? make_cuda_backend(0) : make_cpu_backend(1);
-  KernelTable kernels = on_cuda() ? cuda_kernels(*backend, {}, std::make_shared<EngineChoices>()) : cpu_kernels();
+  std::unique_ptr<Backend> backend = tested().make({});
+  KernelTable kernels = tested().kernels(*backend, {}, std::make_shared<EngineChoices>());
   std::unique_ptr<Stream> stream = backend->compute_stream();
 };
 

@@ -1,7 +1,7 @@
-#include "core/op.h"
+#include "core/graph/op.h"
 
 #include "core/error.h"
-#include "core/graph.h"
+#include "core/graph/graph.h"
 
 namespace lockstep {
 

@@ -9,7 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "core/op.h"
+#include "core/graph/op.h"
 #include "core/stream.h"
 
 namespace lockstep {

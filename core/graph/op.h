@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/placement.h"
+#include "core/graph/placement.h"
 #include "core/tensor.h"
 
 namespace lockstep {

@@ -1,4 +1,4 @@
-#include "core/kernel.h"
+#include "core/graph/kernel.h"
 
 #include "core/error.h"
 

@@ -1,4 +1,4 @@
-#include "core/register_kernel.h"
+#include "core/graph/register_kernel.h"
 
 #include <fmt/ranges.h>
 

@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/op.h"
+#include "core/graph/op.h"
 
 namespace lockstep {
 

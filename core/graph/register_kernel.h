@@ -5,7 +5,7 @@
 #include <string>
 #include <typeindex>
 
-#include "core/kernel.h"
+#include "core/graph/kernel.h"
 
 namespace lockstep {
 

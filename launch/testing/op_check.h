@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "core/error.h"
-#include "core/graph.h"
-#include "core/kernel.h"
-#include "layers/testing/test_backend.h"
+#include "core/graph/graph.h"
+#include "core/graph/kernel.h"
+#include "launch/testing/test_backend.h"
 
 namespace lockstep::test {
 
