@@ -139,7 +139,7 @@ TEST(Rooms, AreNotCrowdedAndTheirFilesAreNotLong) {
     EXPECT_LE(lines, 400) << file;
   }
   for (const auto& [folder, count] : files)
-    if (folder.starts_with("launch")) EXPECT_LE(count, 20) << folder;
+    EXPECT_LE(count, 20) << folder;
   for (const std::string& room : rooms) {
     if (!room.starts_with("launch")) continue;
     EXPECT_TRUE(files.contains(room)) << room;

@@ -96,13 +96,13 @@ TEST(OwnNames, AreTakenOnce) {
   EXPECT_EQ(Loss("own").str(), "own");
   EXPECT_EQ(Loss("own").family(), Loss::Family::values);
   EXPECT_EQ(error_of([&] { register_loss({.name = "mse", .op = op}); }), "loss 'mse' is registered already");
-  EXPECT_EQ(error_of([] { register_loss({.name = "none"}); }), "loss 'none' has no operator");
+  EXPECT_EQ(error_of([] { register_loss({.name = "none", .op = {}}); }), "loss 'none' has no operator");
   EXPECT_TRUE(says(error_of([] { Loss("ownn"); }), {"did you mean 'own'"}));
   const auto tally = [](const Loss&, const Shape&) { return Tally{}; };
   const auto value = [](std::span<const double>, int64_t) { return 0.0; };
   EXPECT_EQ(error_of([&] { register_metric({.name = "f1", .tally = tally, .value = value}); }),
             "metric 'f1' is registered already");
-  EXPECT_EQ(error_of([&] { register_metric({.name = "own", .tally = tally}); }),
+  EXPECT_EQ(error_of([&] { register_metric({.name = "own", .tally = tally, .value = {}}); }),
             "metric 'own' needs both functions, tally and value");
   EXPECT_EQ(error_of([] { register_reader("npy", "", {}); }), "data 'npy' is registered already");
   EXPECT_EQ(error_of([] { register_reader("", "", {}); }), "a data without a name cannot be registered");

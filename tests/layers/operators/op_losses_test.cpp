@@ -195,8 +195,8 @@ TEST(Losses, OfPixelsAreTheMeanOfTheirSample) {
 
 TEST(Losses, LargeNumbersStayFinite) {
   const Buffer x = filled(Type{Shape{1, 4}}, std::vector<float>{1e4F, -1e4F, 60, -60});
-  for (const Loss loss : {Loss(BinaryCrossentropy{}), Loss(BinaryFocalCrossentropy{.gamma = 0.5F}),
-                          Loss(CategoricalCrossentropy{}), Loss(CategoricalFocalCrossentropy{.gamma = 0.5F})})
+  for (const Loss& loss : {Loss(BinaryCrossentropy{}), Loss(BinaryFocalCrossentropy{.gamma = 0.5F}),
+                           Loss(CategoricalCrossentropy{}), Loss(CategoricalFocalCrossentropy{.gamma = 0.5F})})
     for (float t : {0.0F, 1.0F, 0.25F}) {
       const std::vector<Buffer> in{x, filled(Type{Shape{1, 4}}, std::vector<float>(4, t)), lane(1)};
       EXPECT_TRUE(std::isfinite(run_op(*loss.op(false), in)[0][0])) << loss.name() << t;
