@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -90,16 +91,25 @@ std::string losses() {
   return text;
 }
 
+/// As completion for fish has them, which is ours from end to end: how help looks depends on the version of CLI11.
 std::string commands() {
-  std::string text;
-  const Outcome all = run_command(binary_dir() + "/lockstep --help");
-  std::istringstream lines(all.text.substr(all.text.find("Subcommands:\n") + 13));
-  for (std::string line; std::getline(lines, line) && !line.empty();) {
-    std::string command = line.substr(2, line.find(' ', 2) - 2);
-    if (command == "data") command = "data info";
-    const Outcome help = run_command(binary_dir() + "/lockstep " + command + " --help");
-    EXPECT_EQ(help.code, 0) << command;
-    text += fmt::format("\n### {}\n\n```\n{}```\n", command, help.text);
+  std::string text, last;
+  std::istringstream lines(run_command(binary_dir() + "/lockstep completion fish").text);
+  const auto between = [](const std::string& line, const std::string& begin, const std::string& end) {
+    const size_t at = line.find(begin);
+    return at == std::string::npos
+               ? ""
+               : line.substr(at + begin.size(), line.find(end, at + begin.size()) - at - begin.size());
+  };
+  for (std::string line; std::getline(lines, line);) {
+    const std::string command = between(line, "-n '__fish_seen_subcommand_from ", "'");
+    const std::string option = between(line, " -l ", " ");
+    std::string help = between(line, " -d '", "'");
+    std::ranges::replace(help, '`', '\'');  // as fish has it within quotes
+    if (command.empty() || option.empty() || option == "help") continue;
+    if (command != last) text += fmt::format("\n### {}\n\n| option | what it is |\n|---|---|\n", command);
+    last = command;
+    text += fmt::format("| `--{}` | {} |\n", option, help);
   }
   return text;
 }
@@ -115,15 +125,15 @@ std::string reference() {
 #include "layers/list.inc"
   text += "\n## Models\n\n" + quoted(zoo_names()) + "\n## Losses\n\n" + losses() + "\n## Metrics\n\n" +
           quoted(Metric::names()) + "\n## Optimizers\n\n" + optimizers() + "\n## Schedules of the learning rate\n\n" +
-          quoted(Schedule::names()) + "\n## Augmentations\n\n" + quoted(Augmentation::forms()) + "\n## Commands\n" +
-          commands();
+          quoted(Schedule::names()) + "\n## Augmentations\n\n" + quoted(Augmentation::forms()) +
+          "\n## Commands\n\n`lockstep COMMAND --help` has types and defaults, too.\n" + commands();
   return text;
 }
 
 TEST(Reference, IsAsTheCodeMakesIt) {
   const std::string file = source_file("docs/reference.md"), made = reference();
-  for (const char* part :
-       {"| `Dense` | `units`, `activation` linear,", "`top_k_categorical_accuracy`", "--strategy", "| `adamw` |"})
+  for (const char* part : {"| `Dense` | `units`, `activation` linear,", "`top_k_categorical_accuracy`",
+                           "| `--strategy` |", "### evaluate", "| `adamw` |"})
     EXPECT_NE(made.find(part), std::string::npos) << part;
   if (std::getenv("LOCKSTEP_TEST_UPDATE")) std::ofstream(file) << made;
   std::ostringstream written;
