@@ -20,7 +20,7 @@
 
 namespace lockstep::test {
 
-/// A tensor that owns its data, aligned as arenas are, with guard bytes behind the end. Copies are deep.
+/// A tensor that owns its data, aligned as arenas are, with guard bytes after the end. Copies are deep.
 class Buffer {
  public:
   Buffer() = default;
@@ -52,7 +52,7 @@ class Buffer {
   bool guard_intact() const {
     return std::all_of(bytes_.end() - guard, bytes_.end(), [](std::byte b) { return b == guard_byte; });
   }
-  /// The data and the guard behind it.
+  /// The data and the guard after it.
   std::span<std::byte> all() { return bytes_; }
 
  private:
