@@ -9,6 +9,8 @@
 
 #include "launch/data/readers/synthetic.h"
 #include "launch/lockstep.h"
+#include "launch/train/device.h"
+#include "launch/train/trainer.h"
 #include "layers/cpu/library.h"
 #include "parallel/comm/forwarding.h"
 

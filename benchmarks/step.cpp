@@ -15,6 +15,7 @@
 #include "launch/host/host_memory.h"
 #include "launch/lockstep.h"
 #include "launch/train/device.h"
+#include "launch/train/trainer.h"
 #include "layers/zoo/zoo.h"
 #include "parallel/comm/gather.h"
 
@@ -35,10 +36,9 @@ struct Arguments {
 double of_step(const StepPlan& plan, double (Op::*of)(const Signature&) const) {
   double all = 0;
   for (const Entry& entry : plan.order) {
-    const auto index = static_cast<size_t>(entry.node);
-    const Node& node = plan.graph.nodes()[index];
-    if (!plan.kernels[index].run || node.op->collective() || node.op->name() == "merge_lane") continue;
-    all += (*node.op.*of)(plan.signature(node)) * (entry.when == When::EachLane ? plan.lanes : 1);
+    const Node& node = plan.graph.node(entry.node);
+    if (!plan.kernels[entry.node].run || node.op->collective() || node.op->name() == "merge_lane") continue;
+    all += (*node.op.*of)(plan.signature(node)) * (entry.when == When::each_lane ? plan.lanes : 1);
   }
   return all;
 }

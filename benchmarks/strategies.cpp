@@ -1,5 +1,5 @@
 // Every strategy beside one rank: how far gradients and loss are off, what a rank sends, what it needs, how long a step
-// takes and was predicted to take. Prints a table in Markdown, and how good the predictions were.
+// takes and was estimated to take. Prints a table in Markdown, and how good the estimates were.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -7,8 +7,10 @@
 #include <map>
 #include <mutex>
 
-#include "launch/estimate/predict.h"
+#include "launch/estimate/step_estimate.h"
 #include "launch/lockstep.h"
+#include "launch/train/device.h"
+#include "launch/train/trainer.h"
 #include "layers/cpu/library.h"
 #include "layers/zoo/zoo.h"
 #include "parallel/placement/traffic.h"
@@ -123,8 +125,8 @@ Way way_of(const std::string& text, const StepOptions& step) {
 struct Timed {
   std::string model, strategy;
   int ranks = 1;
-  double predicted = 0, measured = 0;
-  double error() const { return predicted / measured - 1; }
+  double estimated = 0, measured = 0;
+  double error() const { return estimated / measured - 1; }
 };
 
 double median_error(std::vector<Timed> rows) {
@@ -145,13 +147,13 @@ void tell_order(const std::string& model, int ranks, const std::vector<Timed>& a
     for (size_t j = 0; j < i; ++j) {
       const auto& [quick, slow] =
           std::minmax(rows[i], rows[j], [](const Timed& a, const Timed& b) { return a.measured < b.measured; });
-      const bool differ = slow.measured > (1 + alike) * quick.measured, swapped = quick.predicted > slow.predicted;
+      const bool differ = slow.measured > (1 + alike) * quick.measured, swapped = quick.estimated > slow.estimated;
       ++pairs;
       wrong += swapped;
       apart += differ;
       wrong_apart += differ && swapped;
     }
-  const auto said = std::ranges::min_element(rows, {}, &Timed::predicted);
+  const auto said = std::ranges::min_element(rows, {}, &Timed::estimated);
   const auto was = std::ranges::min_element(rows, {}, &Timed::measured);
   std::printf("| %s | %d | %s | %s | %.1f %% | %d of %d | %d of %d | %.1f %% |\n", model.c_str(), ranks,
               said->strategy.c_str(), was->strategy.c_str(), 100 * (said->measured / was->measured - 1), wrong, pairs,
@@ -178,7 +180,7 @@ int main() {
                 1e-9 * links[ranks].bandwidth);
   std::printf(
       "\n| model | strategy | ranks | gradients off | loss off | collectives | sent a step, MiB | memory of a rank | "
-      "step, ms | predicted, ms | error |\n");
+      "step, ms | estimated, ms | error |\n");
   std::printf("|---|---|---|---|---|---|---|---|---|---|---|\n");
   std::vector<Timed> timed;
   for (const auto& [name, network, batch, steps] : cases) {
@@ -210,15 +212,15 @@ int main() {
                              "filter=2,channel=2"}) {
       const Way way = way_of(text, step);
       // One after the other: a machine that others use too is alike for both.
-      double predicted = 0;
+      double estimated = 0;
       if (!way.nudged)
-        predicted = predict_strategy(runtime, network, way.step, SGD{.momentum = 0.9F}, way.ranks, 1, links[way.ranks])
-                        .seconds();
+        estimated =
+            estimate_step(runtime, network, way.step, SGD{.momentum = 0.9F}, way.ranks, 1, links[way.ranks]).seconds();
       const Outcome many = train(network, data, way.step, way.ranks, steps, way.nudged);
-      if (!way.nudged) timed.push_back({name, text, way.ranks, predicted, many.seconds});
+      if (!way.nudged) timed.push_back({name, text, way.ranks, estimated, many.seconds});
       const double gradients = off(many.gradients, one.gradients);
       const std::string foreseen =
-          fmt::format("{:.1f} | {:+.0f} %", 1e3 * predicted, 100 * (predicted / many.seconds - 1));
+          fmt::format("{:.1f} | {:+.0f} %", 1e3 * estimated, 100 * (estimated / many.seconds - 1));
       std::printf("| %s | %s | %d | %s | %.1e | %zu | %.2f | %.2f of one's | %.1f | %s |\n", name.c_str(), text,
                   way.ranks, gradients == 0 ? "0 (same bits)" : fmt::format("{:.1e}", gradients).c_str(),
                   std::abs(many.loss - one.loss) / one.loss, many.moves, static_cast<double>(many.sent) / 0x1p20,
@@ -227,10 +229,10 @@ int main() {
       std::fflush(stdout);
     }
   }
-  std::printf("\nmedian of the predictions' errors, without their signs: %.1f %% of %zu\n\n", 100 * median_error(timed),
+  std::printf("\nmedian of the estimates' errors, without their signs: %.1f %% of %zu\n\n", 100 * median_error(timed),
               timed.size());
   std::printf(
-      "| model | ranks | predicted first | measured first | how much slower the one is | pairs in the wrong order | of "
+      "| model | ranks | estimated first | measured first | how much slower the one is | pairs in the wrong order | of "
       "pairs more than 10 %% apart | median error |\n|---|---|---|---|---|---|---|---|\n");
   for (const Case& one : cases)
     for (const int ranks : {1, 2, 4}) tell_order(one.name, ranks, timed);

@@ -1,7 +1,7 @@
 # Writes the man page of the program as the program's help has it:   cmake -DPROGRAM=… -DOUTPUT=… -P manual.cmake
 cmake_policy(VERSION 3.25)
 function(help result)
-  execute_process(COMMAND ${PROGRAM} ${ARGN} --help OUTPUT_VARIABLE text COMMAND_ERROR_IS_FATAL ANY)
+  execute_process(COMMAND ${PROGRAM} ${ARGN} --help all OUTPUT_VARIABLE text COMMAND_ERROR_IS_FATAL ANY)
   # For roff: as it stands, and no line is a request.
   string(REPLACE "\\" "\\e" text "${text}")
   string(REPLACE "-" "\\-" text "${text}")

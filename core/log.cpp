@@ -2,6 +2,9 @@
 
 #include <spdlog/sinks/stdout_sinks.h>
 
+#include <mutex>
+#include <set>
+
 #include "core/error.h"
 
 namespace lockstep {
@@ -15,6 +18,13 @@ spdlog::logger& log() {
     return made;
   }();
   return logger;
+}
+
+void warn_once(const std::string& text) {
+  static std::mutex mutex;
+  static std::set<std::string> said;
+  const std::lock_guard lock(mutex);
+  if (said.insert(text).second) log().warn("{}", text);
 }
 
 const std::vector<std::string>& log_levels() {

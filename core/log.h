@@ -11,6 +11,9 @@ namespace lockstep {
 /// The one logger of the process: log().warn("{} ranks share {} cores", …).
 spdlog::logger& log();
 
+/// A warning that a process gives once, however often it comes up.
+void warn_once(const std::string& text);
+
 /// Shows messages from `level` on: debug, info, warning (as at the start) or error.
 /// Throws InputError with the nearest name.
 void set_log_level(const std::string& level);

@@ -34,14 +34,14 @@ PhiloxCounter Random::bits(uint64_t sample, uint64_t block) const {
 }
 
 uint64_t Seed::for_rank(int rank) const {
-  const auto bits = Random(value, Purpose::Rank).bits(static_cast<uint64_t>(rank), 0);
+  const auto bits = Random(value, Purpose::rank).bits(static_cast<uint64_t>(rank), 0);
   return uint64_t{bits[1]} << 32 | bits[0];
 }
 
 KeyedPermutation::KeyedPermutation(uint64_t size, uint64_t seed, uint64_t epoch)
     : size_(size),
       half_bits_((static_cast<int>(std::bit_width(size > 1 ? size - 1 : 1)) + 1) / 2),
-      random_(seed, Purpose::Shuffle, 0, epoch) {}
+      random_(seed, Purpose::shuffle, 0, epoch) {}
 
 uint64_t KeyedPermutation::operator()(uint64_t i) const {
   const uint64_t mask = (uint64_t{1} << half_bits_) - 1;

@@ -15,14 +15,14 @@ PhiloxCounter philox4x32(PhiloxCounter counter, PhiloxKey key);
 
 /// What the numbers are for; each purpose has numbers of its own.
 enum class Purpose : uint32_t {
-  Initialise = 1,
-  Shuffle = 2,
-  Dropout = 3,
-  Data = 4,
-  Rank = 5,
-  Augment = 6,
-  Split = 7,
-  Mix = 8
+  initialise = 1,
+  shuffle = 2,
+  dropout = 3,
+  data = 4,
+  rank = 5,
+  augment = 6,
+  split = 7,
+  mix = 8
 };
 
 /// The numbers of one purpose, layer and step (or epoch).

@@ -26,7 +26,7 @@ std::vector<Value> Graph::add(std::string name, std::shared_ptr<const Op> op, st
   for (size_t i = 0; i < results.size(); ++i) {
     node.out.push_back({static_cast<int>(values_.size())});
     std::string value_name = i == 0 ? node.name : fmt::format("{}:{}", node.name, i);
-    values_.push_back({std::move(value_name), results[i], Role::Activation, index, static_cast<int>(i)});
+    values_.push_back({std::move(value_name), results[i], Role::activation, index, static_cast<int>(i)});
   }
   nodes_.push_back(std::move(node));
   return nodes_.back().out;

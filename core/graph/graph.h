@@ -12,32 +12,32 @@
 namespace lockstep {
 
 enum class Role : unsigned char {
-  Activation,  // made by a node, lives inside a step
-  LaneInput,   // written by the data feed, one a lane
-  StepInput,   // written once a step, the same for all lanes
-  Parameter,   // trained
-  State,       // kept between steps but not trained (batch norm's running statistics)
-  Slot,        // the optimizer's own variables
-  Sum,         // summed over lanes and ranks by the canonical tree: gradients, loss, metrics, statistics
-  Output,      // kept for the caller, one a lane
+  activation,  // made by a node, lives inside a step
+  lane_input,  // written by the data feed, one a lane
+  step_input,  // written once a step, the same for all lanes
+  parameter,   // trained
+  state,       // kept between steps but not trained (batch norm's running statistics)
+  slot,        // the optimizer's own variables
+  sum,         // summed over lanes and ranks by the canonical tree: gradients, loss, metrics, statistics
+  output,      // kept for the caller, one a lane
 };
 
 struct ValueInfo {
   std::string name;
   Type type;
-  Role role = Role::Activation;
+  Role role = Role::activation;
   int producer = -1;  // node index, -1 for what is fed from outside
   int index = 0;      // which output of the producer
-  int primal = -1;    // the value whose gradient this is, where it is one
+  Value primal = {};  // the value whose gradient this is, where it is one
 };
 
 /// The parts of a step. Of a pipeline, a rank may run a later lane's forward part before an earlier one's backward.
-enum class Phase : unsigned char { Forward, Backward, AfterLanes };
+enum class Phase : unsigned char { forward, backward, after_lanes };
 
 /// Where in a step, and on which stage of a pipeline, a node runs.
 struct Section {
   int stage = 0;
-  Phase phase = Phase::Forward;
+  Phase phase = Phase::forward;
 };
 
 struct Node {
@@ -58,10 +58,14 @@ class Graph {
 
   const std::vector<Node>& nodes() const { return nodes_; }
   const std::vector<ValueInfo>& values() const { return values_; }
+  const Node& node(int index) const { return nodes_.at(static_cast<size_t>(index)); }
+  bool has_node(int index) const { return index >= 0 && static_cast<size_t>(index) < nodes_.size(); }
+  /// Whether it is one of this graph: for (Value v{0}; graph.has(v); ++v.id) …
+  bool has(Value value) const { return value.id >= 0 && static_cast<size_t>(value.id) < values_.size(); }
   const ValueInfo& info(Value value) const { return values_.at(static_cast<size_t>(value.id)); }
   const Type& type(Value value) const { return info(value).type; }
   void set_role(Value value, Role role) { values_.at(static_cast<size_t>(value.id)).role = role; }
-  void set_primal(Value gradient, Value primal) { values_.at(static_cast<size_t>(gradient.id)).primal = primal.id; }
+  void set_primal(Value gradient, Value primal) { values_.at(static_cast<size_t>(gradient.id)).primal = primal; }
   /// The section of the nodes that `add` adds from now on, and of one that is there.
   Section section() const { return section_; }
   void set_section(Section section) { section_ = section; }

@@ -20,7 +20,7 @@ struct Args {
   std::byte* workspace = nullptr;  // `Kernel::workspace` bytes, undefined contents, free for others afterwards
   std::byte* packed = nullptr;     // `Kernel::packed` bytes that only this kernel touches, kept between steps
   int lane = 0;                    // the lane's index inside its rank
-  size_t slot_bytes = 0;           // distance between the slots of lane sums (Role::Sum), see core/plan/memory.h
+  size_t slot_bytes = 0;           // distance between the slots of lane sums (Role::sum), see core/plan/memory.h
 };
 
 struct Kernel {

@@ -21,7 +21,7 @@ struct Node;
 struct Value {
   int id = -1;
   explicit operator bool() const { return id >= 0; }
-  bool operator==(const Value&) const = default;
+  auto operator<=>(const Value&) const = default;
 };
 
 /// The local types that a kernel is made for.
@@ -31,18 +31,18 @@ struct Signature {
 
 /// Whether output 0 may, or must, lie where input 0 lies.
 enum class Reuse : unsigned char {
-  None,
-  InPlace,  // the kernel is correct with out[0].data == in[0].data
-  View,     // the output is the same bytes under another shape; the kernel does nothing
+  none,
+  in_place,  // the kernel is correct with out[0].data == in[0].data
+  view,      // the output is the same bytes under another shape; the kernel does nothing
 };
 
 /// The stream that a node's work is enqueued to.
 enum class Queue : unsigned char {
-  Compute,
-  Side,      // a collective: once a step, beside the kernels
-  Forward,   // from stage to stage of a pipeline, beside the kernels: activations
-  Backward,  // the same: gradients
-  Exchange,  // between ranks that share a lane, beside the kernels
+  compute,
+  side,      // a collective: once a step, beside the kernels
+  forward,   // from stage to stage of a pipeline, beside the kernels: activations
+  backward,  // the same: gradients
+  exchange,  // between ranks that share a lane, beside the kernels
 };
 inline constexpr size_t queue_count = 5;
 
@@ -82,7 +82,7 @@ class Op {
   /// where an output is not used by the loss). Returns one Value per input, invalid where there is no gradient.
   /// A loss is called with no dy at all: its own gradient is 1.
   virtual std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const;
-  virtual Reuse reuse() const { return Reuse::None; }
+  virtual Reuse reuse() const { return Reuse::none; }
   /// Where input 0, of this local type, may lie inside output 0: a byte offset, with which the kernel then finds it in
   /// place. None where it may not.
   virtual std::optional<size_t> surrounds(const Type& in, const Type& out) const {
@@ -90,8 +90,8 @@ class Op {
     return std::nullopt;
   }
   /// What is on the side stream runs once a step, when the last lane has made its inputs.
-  virtual Queue queue() const { return Queue::Compute; }
-  bool collective() const { return queue() == Queue::Side; }
+  virtual Queue queue() const { return Queue::compute; }
+  bool collective() const { return queue() == Queue::side; }
   /// "3x3 stride 2x2 same +relu": the attributes, for plans; empty where there are none.
   virtual std::string attributes() const { return {}; }
 
@@ -109,6 +109,6 @@ class Op {
 double product_flops(const Type& weights, const Type& output);
 
 /// Whether it moves something to or from another stage while other lanes go on.
-inline bool leaves(const Op& op) { return op.queue() == Queue::Forward || op.queue() == Queue::Backward; }
+inline bool leaves(const Op& op) { return op.queue() == Queue::forward || op.queue() == Queue::backward; }
 
 }  // namespace lockstep

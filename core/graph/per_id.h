@@ -15,10 +15,13 @@ class PerId {
   PerId() = default;
   explicit PerId(size_t count) : all_(count) {}
   PerId(size_t count, const T& each) : all_(count, each) {}
+  PerId(std::vector<T> all) : all_(std::move(all)) {}  // NOLINT: in the order of the ids
   T& operator[](Id id) { return all_[index(id)]; }
   const T& operator[](Id id) const { return all_[index(id)]; }
   void push_back(T one) { all_.push_back(std::move(one)); }
+  const T& back() const { return all_.back(); }
   size_t size() const { return all_.size(); }
+  bool empty() const { return all_.empty(); }
   auto begin() { return all_.begin(); }
   auto end() { return all_.end(); }
   auto begin() const { return all_.begin(); }

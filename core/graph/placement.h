@@ -11,28 +11,28 @@ namespace lockstep {
 
 struct Placement {
   enum class Kind : unsigned char {
-    Replicate,  // every member holds the whole value
-    Shard,      // each member holds a slice of dimension `dim`; the slices are as equal as can be
-    Partial,    // each member holds a term; the value is their sum
-    Window,     // each member holds what its part of a sliding window's outputs sees of dimension `dim`; they overlap
-    Overlap,    // each member holds terms for such a window; the value is their sum
+    replicate,  // every member holds the whole value
+    shard,      // each member holds a slice of dimension `dim`; the slices are as equal as can be
+    partial,    // each member holds a term; the value is their sum
+    window,     // each member holds what its part of a sliding window's outputs sees of dimension `dim`; they overlap
+    overlap,    // each member holds terms for such a window; the value is their sum
   };
 
-  Kind kind = Kind::Replicate;
+  Kind kind = Kind::replicate;
   int dim = -1;
 
   bool operator==(const Placement&) const = default;
   std::string str() const {
     switch (kind) {
-      case Kind::Replicate:
+      case Kind::replicate:
         return "R";
-      case Kind::Shard:
+      case Kind::shard:
         return "S(" + std::to_string(dim) + ")";
-      case Kind::Partial:
+      case Kind::partial:
         return "P";
-      case Kind::Window:
+      case Kind::window:
         return "W(" + std::to_string(dim) + ")";
-      case Kind::Overlap:
+      case Kind::overlap:
         return "O(" + std::to_string(dim) + ")";
     }
     return "?";
@@ -40,10 +40,10 @@ struct Placement {
 };
 
 inline constexpr Placement replicate{};
-inline constexpr Placement partial{Placement::Kind::Partial, -1};
-constexpr Placement shard(int dim) { return {Placement::Kind::Shard, dim}; }
-constexpr Placement window(int dim) { return {Placement::Kind::Window, dim}; }
-constexpr Placement overlap(int dim) { return {Placement::Kind::Overlap, dim}; }
+inline constexpr Placement partial{Placement::Kind::partial, -1};
+constexpr Placement shard(int dim) { return {Placement::Kind::shard, dim}; }
+constexpr Placement window(int dim) { return {Placement::Kind::window, dim}; }
+constexpr Placement overlap(int dim) { return {Placement::Kind::overlap, dim}; }
 
 /// Elements [begin, end) of a dimension.
 struct Interval {

@@ -17,18 +17,18 @@ std::vector<Gradient> autodiff(Graph& graph, Value loss, const AddNode& add) {
       throw Error("gradient of '{}' is {}, the value is {}", graph.info(value).name, graph.type(gradient).str(),
                   graph.type(value).str());
     // Some operators hand their own gradient on: it stays that of their output.
-    if (graph.info(gradient).primal < 0) graph.set_primal(gradient, value);
+    if (!graph.info(gradient).primal) graph.set_primal(gradient, value);
     Value& known = gradients[value.id];
     if (known)
-      graph.set_section({std::min(graph.stage_of(known, stage), graph.stage_of(gradient, stage)), Phase::Backward});
+      graph.set_section({std::min(graph.stage_of(known, stage), graph.stage_of(gradient, stage)), Phase::backward});
     known = known ? add(graph, graph.info(value).name + "/grad_sum", known, gradient) : gradient;
-    if (graph.info(known).primal < 0) graph.set_primal(known, value);
+    if (!graph.info(known).primal) graph.set_primal(known, value);
   };
 
   const int last = graph.info(loss).producer;
   if (last < 0) throw Error("the loss '{}' is not computed by any node", graph.info(loss).name);
   for (int i = last; i >= 0; --i) {
-    const Node node = graph.nodes()[static_cast<size_t>(i)];  // a copy: backward adds nodes
+    const Node node = graph.node(i);  // a copy: backward adds nodes
     std::vector<Value> dy;
     if (i != last) {
       for (Value out : node.out) {
@@ -37,7 +37,7 @@ std::vector<Gradient> autodiff(Graph& graph, Value loss, const AddNode& add) {
       }
       if (std::ranges::none_of(dy, [](Value v) { return static_cast<bool>(v); })) continue;
     }
-    graph.set_section({node.section.stage, Phase::Backward});
+    graph.set_section({node.section.stage, Phase::backward});
     const auto dx = node.op->backward(graph, node, dy);
     if (dx.size() != node.in.size())
       throw Error("{}: operator {} gave {} gradients for {} inputs", node.name, node.op->name(), dx.size(),
@@ -48,7 +48,7 @@ std::vector<Gradient> autodiff(Graph& graph, Value loss, const AddNode& add) {
   graph.set_section({});
 
   for (const auto& [id, gradient] : gradients)
-    if (graph.info({id}).role == Role::Parameter) parameters.push_back({{id}, gradient});
+    if (graph.info({id}).role == Role::parameter) parameters.push_back({{id}, gradient});
   std::ranges::sort(parameters, {}, [&](const Gradient& g) { return graph.info(g.gradient).producer; });
   return parameters;
 }

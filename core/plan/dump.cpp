@@ -20,11 +20,11 @@ std::string operator_text(const Node& node) {
 
 std::string_view when_text(When when) {
   switch (when) {
-    case When::EachLane:
+    case When::each_lane:
       return "lane";
-    case When::LastLane:
+    case When::last_lane:
       return "reduce";
-    case When::AfterLanes:
+    case When::after_lanes:
       return "step";
   }
   return "?";
@@ -48,15 +48,13 @@ std::string dump(const StepPlan& plan) {
   std::string text =
       fmt::format("{:<7} {:<36} {:<40} {}\n", "runs", "node", "operator", "outputs: local type, placement, place");
   for (const Entry& entry : plan.order) {
-    const auto index = static_cast<size_t>(entry.node);
-    const Node& node = plan.graph.nodes()[index];
+    const Node& node = plan.graph.node(entry.node);
     std::vector<std::string> out;
     for (Value v : node.out) {
-      const auto id = static_cast<size_t>(v.id);
       std::string placed;
-      for (const Placement& p : plan.placement[id]) placed += p.str();
+      for (const Placement& p : plan.placement[v]) placed += p.str();
       const Location& at = plan.memory.values[v];
-      out.push_back(fmt::format("{} {} {}+{}", plan.local[id].str(), placed,
+      out.push_back(fmt::format("{} {} {}+{}", plan.local[v].str(), placed,
                                 region_names[static_cast<size_t>(at.region)], at.offset));
     }
     text += fmt::format("{:<7} {:<36} {:<40} {}\n", when_text(entry.when), node.name, operator_text(node),
@@ -69,7 +67,7 @@ std::string dump(const StepPlan& plan) {
 }
 
 std::string dump(const Graph& graph, std::span<const Entry> order, const Synchronisation& sync) {
-  const auto name = [&](int node) { return graph.nodes()[static_cast<size_t>(node)].name; };
+  const auto name = [&](int node) { return graph.node(node).name; };
   const auto stream = [](Queue queue) { return queue_names[static_cast<size_t>(queue)]; };
   std::string text = fmt::format("{:<9} {:<7} {:<36} {}\n", "stream", "runs", "node", "waits for");
   for (const Entry& entry : order) {

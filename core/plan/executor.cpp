@@ -13,12 +13,12 @@ namespace {
 
 size_t copies(Region region, int lanes, int in_flight) {
   switch (region) {
-    case Region::LaneInput:
-    case Region::Output:
+    case Region::lane_input:
+    case Region::output:
       return static_cast<size_t>(lanes);
-    case Region::Sum:
+    case Region::sum:
       return static_cast<size_t>(slot_count(lanes));
-    case Region::Stash:
+    case Region::stash:
       return static_cast<size_t>(in_flight);
     default:
       return 1;
@@ -26,14 +26,14 @@ size_t copies(Region region, int lanes, int in_flight) {
 }
 
 bool outlives_plan(Region region) {
-  return region == Region::Parameter || region == Region::State || region == Region::Slot;
+  return region == Region::parameter || region == Region::state || region == Region::slot;
 }
 
 /// What an executor allocates for the region, all lanes.
 size_t owned_bytes(const StepPlan& plan, Region region) {
-  if (region == Region::Total || outlives_plan(region)) return 0;
+  if (region == Region::total || outlives_plan(region)) return 0;
   size_t bytes = plan.memory.size(region);
-  if (region == Region::Sum) bytes = std::max(bytes, plan.memory.size(Region::Total));
+  if (region == Region::sum) bytes = std::max(bytes, plan.memory.size(Region::total));
   return bytes * copies(region, plan.lanes, plan.in_flight);
 }
 
@@ -54,12 +54,11 @@ Executor::Executor(StepPlan plan, Backend& backend, VariableMemory& variables)
     : plan_(std::move(plan)), backend_(backend), variables_(variables) {
   streams_[0] = backend.compute_stream();
   // Total is the memory of Sum's first slot.
-  size_t& sum = plan_.memory.size(Region::Sum);
-  sum = std::max(sum, plan_.memory.size(Region::Total));
+  size_t& sum = plan_.memory.size(Region::sum);
+  sum = std::max(sum, plan_.memory.size(Region::total));
   for (size_t i = 0; i < region_count; ++i) arenas_[i] = Arena(backend, owned_bytes(plan_, static_cast<Region>(i)));
   nodes_ = PerNode<Planned>(plan_.graph.nodes().size());
   for (const Entry& entry : plan_.order) {
-    const auto index = static_cast<size_t>(entry.node);
     Planned& planned = nodes_[entry.node];
     if (const NodeSync& sync = plan_.sync.nodes[entry.node]; sync.beside()) {
       const auto queue = static_cast<size_t>(sync.queue);
@@ -70,8 +69,8 @@ Executor::Executor(StepPlan plan, Backend& backend, VariableMemory& variables)
       planned.ready = stream().event();
       for (int lane = 0; lane < plan_.in_flight; ++lane) planned.done.push_back({streams_[queue]->event()});
     }
-    if (!plan_.kernels[index].capturable) capturable_ = false;
-    const int lanes = entry.when == When::EachLane ? plan_.lanes : 1;
+    if (!plan_.kernels[entry.node].capturable) capturable_ = false;
+    const int lanes = entry.when == When::each_lane ? plan_.lanes : 1;
     for (int lane = 0; lane < lanes; ++lane) planned.bound.push_back(bind(entry, lane));
     for (Bound& bound : planned.bound) {  // the spans point into the vectors, which stay where they are from here on
       bound.args.in = bound.in;
@@ -81,27 +80,25 @@ Executor::Executor(StepPlan plan, Backend& backend, VariableMemory& variables)
 }
 
 std::byte* Executor::address(const Location& location, int lane) const {
-  const auto at = static_cast<size_t>(location.region);
-  const size_t offset = location.offset;
-  const size_t region_bytes = plan_.memory.bytes[at];
+  const size_t offset = location.offset, region_bytes = plan_.memory.size(location.region);
   switch (location.region) {
-    case Region::Parameter:
+    case Region::parameter:
       return variables_.parameters.data() + offset;
-    case Region::State:
+    case Region::state:
       return variables_.states.data() + offset;
-    case Region::Slot:
+    case Region::slot:
       return variables_.slots.data() + offset;
-    case Region::LaneInput:
-    case Region::Output:
-      return arenas_[at].data() + offset + static_cast<size_t>(lane) * region_bytes;
-    case Region::Sum:
-      return arenas_[at].data() + offset + static_cast<size_t>(slot_of_lane(lane)) * region_bytes;
-    case Region::Stash:
-      return arenas_[at].data() + offset + slot(lane) * region_bytes;
-    case Region::Total:
-      return arenas_[static_cast<size_t>(Region::Sum)].data() + offset;
+    case Region::lane_input:
+    case Region::output:
+      return arena(location.region).data() + offset + static_cast<size_t>(lane) * region_bytes;
+    case Region::sum:
+      return arena(location.region).data() + offset + static_cast<size_t>(slot_of_lane(lane)) * region_bytes;
+    case Region::stash:
+      return arena(location.region).data() + offset + slot(lane) * region_bytes;
+    case Region::total:
+      return arena(Region::sum).data() + offset;
     default:
-      return arenas_[at].data() + offset;
+      return arena(location.region).data() + offset;
   }
 }
 
@@ -111,26 +108,23 @@ size_t Executor::bytes(const StepPlan& plan) {
   return sum;
 }
 
-std::span<std::byte> Executor::region(Region region) const {
-  const Arena& arena = arenas_[static_cast<size_t>(region)];
-  return {arena.data(), arena.bytes()};
-}
+std::span<std::byte> Executor::region(Region region) const { return {arena(region).data(), arena(region).bytes()}; }
 
 Tensor Executor::tensor(Value value, int lane) const {
-  return {address(plan_.memory.values[value], lane), plan_.local[static_cast<size_t>(value.id)]};
+  return {address(plan_.memory.values[value], lane), plan_.local[value]};
 }
 
 Executor::Bound Executor::bind(const Entry& entry, int lane) const {
-  const Node& node = plan_.graph.nodes()[static_cast<size_t>(entry.node)];
+  const Node& node = plan_.graph.node(entry.node);
   // The last lane's sum ends in the first slot: that is what a collective reads.
-  const int seen = entry.when == When::EachLane ? lane : 0;
+  const int seen = entry.when == When::each_lane ? lane : 0;
   Bound bound;
   for (Value v : node.in) bound.in.push_back(tensor(v, seen));
   for (Value v : node.out) bound.out.push_back(tensor(v, seen));
-  bound.args.workspace = arenas_[static_cast<size_t>(Region::Arena)].data() + plan_.memory.nodes[entry.node].workspace;
-  bound.args.packed = arenas_[static_cast<size_t>(Region::Packed)].data() + plan_.memory.nodes[entry.node].packed;
+  bound.args.workspace = arena(Region::arena).data() + plan_.memory.nodes[entry.node].workspace;
+  bound.args.packed = arena(Region::packed).data() + plan_.memory.nodes[entry.node].packed;
   bound.args.lane = lane;
-  bound.args.slot_bytes = plan_.memory.size(Region::Sum);
+  bound.args.slot_bytes = plan_.memory.size(Region::sum);
   return bound;
 }
 
@@ -146,51 +140,50 @@ void Executor::wait(Stream& stream, const Mark& mark) {
 
 void Executor::prepare() {
   for (const Entry& entry : plan_.order) {
-    const Kernel& kernel = plan_.kernels[static_cast<size_t>(entry.node)];
+    const Kernel& kernel = plan_.kernels[entry.node];
     if (kernel.prepare) kernel.prepare(stream(), nodes_[entry.node].bound[0].args);
   }
 }
 
 void Executor::run_entry(const Entry& entry, int lane) {
-  const auto index = static_cast<size_t>(entry.node);
-  const Kernel& kernel = plan_.kernels[index];
+  const Kernel& kernel = plan_.kernels[entry.node];
   Planned& planned = nodes_[entry.node];
   const NodeSync& sync = plan_.sync.nodes[entry.node];
-  const Bound& bound = planned.bound[entry.when == When::EachLane ? static_cast<size_t>(lane) : 0];
+  const Bound& bound = planned.bound[entry.when == When::each_lane ? static_cast<size_t>(lane) : 0];
   Stream& stream = on(sync.queue);
   for (int producer : sync.read_after_write) wait(stream, nodes_[producer].done[slot(lane)]);
   if (!kernel.run) return;  // a view, whose readers wait by it
   for (int sender : sync.write_after_read) wait(stream, nodes_[sender].done[slot(lane)]);
   if (sync.beside()) {
-    on(Queue::Compute).record(*planned.ready);
+    on(Queue::compute).record(*planned.ready);
     stream.wait(*planned.ready);
     used_[static_cast<size_t>(sync.queue)] = step_;
   }
-  if (sync.after_exchanges) wait_for(Queue::Exchange);
+  if (sync.after_exchanges) wait_for(Queue::exchange);
   if (times_)
-    run_timed(kernel, stream, bound.args, index);
+    run_timed(kernel, stream, bound.args, entry.node);
   else
     kernel.run(stream, bound.args);
   if (sync.beside()) record(stream, planned.done[slot(lane)]);
   if (check_finite_ && !bound.out.empty()) {
     stream.synchronize();
-    check(plan_.graph.nodes()[index], bound, lane);
+    check(plan_.graph.node(entry.node), bound, lane);
   }
 }
 
-void Executor::run_timed(const Kernel& kernel, Stream& stream, const Args& args, size_t index) {
+void Executor::run_timed(const Kernel& kernel, Stream& stream, const Args& args, int node) {
   const auto begin = std::chrono::steady_clock::now();
   kernel.run(stream, args);
   stream.synchronize();
-  times_->seconds[index] += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  ++times_->runs[index];
+  times_->seconds[node] += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  ++times_->runs[node];
 }
 
 void Executor::time_nodes(NodeTimes* times) {
   times_ = times;
   if (!times) return;
-  times->seconds.resize(plan_.graph.nodes().size());
-  times->runs.resize(times->seconds.size());
+  const size_t count = plan_.graph.nodes().size();
+  if (times->runs.size() != count) *times = {PerNode<double>(count), PerNode<int64_t>(count)};
 }
 
 void Executor::wait_for(Queue queue) {
@@ -203,7 +196,7 @@ void Executor::wait_for(Queue queue) {
 void Executor::run_turn(const Turn& turn) {
   for (const Entry& entry : plan_.order)
     if (entry.phase == turn.phase &&
-        (entry.when == When::EachLane || (entry.when == When::LastLane && turn.lane == plan_.lanes - 1)))
+        (entry.when == When::each_lane || (entry.when == When::last_lane && turn.lane == plan_.lanes - 1)))
       run_entry(entry, turn.lane);
   // The next turn may use the memory again that these read.
   for (const int exchange : plan_.sync.dangling) wait(stream(), nodes_[exchange].done[slot(turn.lane)]);
@@ -215,14 +208,14 @@ void Executor::enqueue_step(bool prepares) {
   for (const Turn& turn : plan_.turns) run_turn(turn);
   for (const Queue queue : plan_.sync.before_update) wait_for(queue);
   for (const Entry& entry : plan_.order)
-    if (entry.when == When::AfterLanes) run_entry(entry, plan_.lanes - 1);
+    if (entry.when == When::after_lanes) run_entry(entry, plan_.lanes - 1);
   // Who waits for the compute stream waits for all: also for what no node reads.
   for (const Queue queue : plan_.sync.at_end) wait_for(queue);
 }
 
 void Executor::enqueue() {
   const bool prepares = stale_;
-  stale_ = std::ranges::any_of(plan_.order, [](const Entry& e) { return e.when == When::AfterLanes; });
+  stale_ = std::ranges::any_of(plan_.order, [](const Entry& e) { return e.when == When::after_lanes; });
   if (check_finite_ || times_ || !capturable_ || !std::exchange(begun_, true)) return enqueue_step(prepares);
   auto& replay = replay_[prepares];
   if (!replay) replay = backend_.capture(stream(), [this, prepares] { enqueue_step(prepares); });

@@ -17,8 +17,8 @@ struct VariableMemory {
 
 /// What each node of a plan took, by node: seconds, waiting for its stream included, and how often it ran.
 struct NodeTimes {
-  std::vector<double> seconds;
-  std::vector<int64_t> runs;
+  PerNode<double> seconds;
+  PerNode<int64_t> runs;
 };
 
 class Executor {
@@ -30,7 +30,7 @@ class Executor {
   static size_t bytes(const StepPlan& plan);
 
   const StepPlan& plan() const { return plan_; }
-  /// Where the value lies; for Role::LaneInput and Role::Output that of lane `lane` (index in this rank).
+  /// Where the value lies; for Role::lane_input and Role::output that of lane `lane` (index in this rank).
   Tensor tensor(Value value, int lane = 0) const;
   /// The whole of a region that the executor owns: all lanes of it.
   std::span<std::byte> region(Region region) const;
@@ -77,7 +77,8 @@ class Executor {
   void wait_for(Queue queue);
   void run_turn(const Turn& turn);
   void run_entry(const Entry& entry, int lane);
-  void run_timed(const Kernel& kernel, Stream& stream, const Args& args, size_t index);
+  const Arena& arena(Region region) const { return arenas_[static_cast<size_t>(region)]; }
+  void run_timed(const Kernel& kernel, Stream& stream, const Args& args, int node);
   size_t slot(int lane) const { return static_cast<size_t>(lane) % static_cast<size_t>(plan_.in_flight); }
   Stream& on(Queue queue) { return *streams_[static_cast<size_t>(queue)]; }
   void check(const Node& node, const Bound& bound, int lane) const;
@@ -85,7 +86,7 @@ class Executor {
   StepPlan plan_;
   Backend& backend_;
   VariableMemory& variables_;
-  std::array<Arena, region_count> arenas_;
+  std::array<Arena, region_count> arenas_;                    // see arena()
   std::array<std::unique_ptr<Stream>, queue_count> streams_;  // of the queues that nodes use
   std::array<Mark, queue_count> streams_done_;                // beside Compute
   PerNode<Planned> nodes_;

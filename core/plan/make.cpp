@@ -25,22 +25,22 @@ void check_types(const Signature& signature, const Node& node) {
 
 Signature StepPlan::signature(const Node& node) const {
   Signature types;
-  for (Value v : node.in) types.in.push_back(local[static_cast<size_t>(v.id)]);
-  for (Value v : node.out) types.out.push_back(local[static_cast<size_t>(v.id)]);
+  for (Value v : node.in) types.in.push_back(local[v]);
+  for (Value v : node.out) types.out.push_back(local[v]);
   return types;
 }
 
 void finish_plan(StepPlan& plan, const KernelTable& kernels, const FixedLocations& fixed) {
   plan.order = schedule(plan.graph, !plan.turns.empty());
   for (int lane = 0; plan.turns.size() < static_cast<size_t>(plan.lanes) && lane < plan.lanes; ++lane)
-    plan.turns.push_back({lane, Phase::Forward});
-  std::vector<NodeMemory> needs;
-  plan.kernels.clear();
+    plan.turns.push_back({lane, Phase::forward});
+  PerNode<NodeMemory> needs;
+  plan.kernels = {};
   for (const Node& node : plan.graph.nodes()) {
     const Signature signature = plan.signature(node);
     check_types(signature, node);
     try {
-      plan.kernels.push_back(node.op->reuse() == Reuse::View ? Kernel{} : kernels.make(*node.op, signature));
+      plan.kernels.push_back(node.op->reuse() == Reuse::view ? Kernel{} : kernels.make(*node.op, signature));
     } catch (const InputError& error) {
       throw InputError("layer '{}': {}", node.name, error.what());
     }

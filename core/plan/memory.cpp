@@ -42,39 +42,39 @@ void fit_into_arena(std::vector<Block>& blocks, size_t& arena_bytes) {
 
 Region region_of(Role role) {
   switch (role) {
-    case Role::Activation:
-      return Region::Arena;
-    case Role::LaneInput:
-      return Region::LaneInput;
-    case Role::StepInput:
-      return Region::StepInput;
-    case Role::Output:
-      return Region::Output;
-    case Role::Parameter:
-      return Region::Parameter;
-    case Role::State:
-      return Region::State;
-    case Role::Slot:
-      return Region::Slot;
-    case Role::Sum:
-      return Region::Sum;
+    case Role::activation:
+      return Region::arena;
+    case Role::lane_input:
+      return Region::lane_input;
+    case Role::step_input:
+      return Region::step_input;
+    case Role::output:
+      return Region::output;
+    case Role::parameter:
+      return Region::parameter;
+    case Role::state:
+      return Region::state;
+    case Role::slot:
+      return Region::slot;
+    case Role::sum:
+      return Region::sum;
   }
-  return Region::Arena;
+  return Region::arena;
 }
 
 /// What plan_memory was given.
 struct Given {
   const Graph& graph;
-  std::span<const Type> local;
+  const PerValue<Type>& local;
   std::span<const Entry> order;
-  std::span<const NodeMemory> needs;
+  const PerNode<NodeMemory>& needs;
   const FixedLocations& fixed;
   int in_flight;
 
-  const Node& node(int index) const { return graph.nodes()[static_cast<size_t>(index)]; }
-  size_t bytes(Value value) const { return local[static_cast<size_t>(value.id)].bytes(); }
+  const Node& node(int index) const { return graph.node(index); }
+  size_t bytes(Value value) const { return local[value].bytes(); }
   Region region(Value value) const {
-    const auto found = fixed.find(value.id);
+    const auto found = fixed.find(value);
     return found != fixed.end() ? found->second.region : region_of(graph.info(value).role);
   }
   int end() const { return static_cast<int>(order.size()) - 1; }
@@ -100,7 +100,7 @@ Lifetimes lifetimes(const Given& given) {
   live.until = live.position;
   for (auto entry = given.order.rbegin(); entry != given.order.rend(); ++entry) {
     const Node& node = given.node(entry->node);
-    if (node.op->queue() != Queue::Exchange) continue;
+    if (node.op->queue() != Queue::exchange) continue;
     int& until = live.until[entry->node];
     until = given.end();
     for (const int reader : given.graph.readers(node.out[0])) until = std::min(until, live.until[reader]);
@@ -133,19 +133,18 @@ struct Aliases {
 bool shares(const Given& given, const Lifetimes& live, const Node& node, size_t k, int at, Aliases& aliases) {
   if (k > 0 || node.in.empty()) return false;
   const Value in = node.in[0], out = node.out[0], root = aliases.values[in].root;
-  Block* block = given.region(root) == Region::Arena ? aliases.block(in) : nullptr;
-  const auto offset =
-      node.op->surrounds(given.local[static_cast<size_t>(in.id)], given.local[static_cast<size_t>(out.id)]);
+  Block* block = given.region(root) == Region::arena ? aliases.block(in) : nullptr;
+  const auto offset = node.op->surrounds(given.local[in], given.local[out]);
   if (offset && *offset % aligned(1) == 0 && block && !aliases.root(in).enclosed) {
     aliases.root(in).enclosed = true;
     aliases.root(in).inside = *offset;
     aliases.values[out].around = true;
     block->bytes = aligned(given.bytes(out));
-  } else if (node.op->reuse() == Reuse::InPlace) {
+  } else if (node.op->reuse() == Reuse::in_place) {
     const bool dies_here = block && block->last <= at && !aliases.values[in].around &&
                            std::ranges::count_if(node.in, [&](Value v) { return aliases.values[v].root == root; }) == 1;
     if (!dies_here || given.bytes(root) != given.bytes(out)) return false;
-  } else if (node.op->reuse() != Reuse::View) {
+  } else if (node.op->reuse() != Reuse::view) {
     return false;
   }
   aliases.values[out].root = root;
@@ -155,14 +154,14 @@ bool shares(const Given& given, const Lifetimes& live, const Node& node, size_t 
 
 Aliases aliases(const Given& given, const Lifetimes& live) {
   Aliases all;
-  for (size_t v = 0; v < given.graph.values().size(); ++v) all.values.push_back({.root = {static_cast<int>(v)}});
+  for (Value v{0}; given.graph.has(v); ++v.id) all.values.push_back({.root = v});
   for (const Entry& entry : given.order) {
     const Node& node = given.node(entry.node);
     const int at = live.position[entry.node];
     for (size_t k = 0; k < node.out.size(); ++k) {
       const Value out = node.out[k];
-      if (given.region(out) != Region::Arena) {
-        if (k == 0 && node.op->reuse() == Reuse::View)
+      if (given.region(out) != Region::arena) {
+        if (k == 0 && node.op->reuse() == Reuse::view)
           throw Error("{}: a view cannot be kept as {}", node.name, given.graph.info(out).name);
         continue;
       }
@@ -180,9 +179,9 @@ void place_blocks(const Given& given, const Lifetimes& live, Aliases& all, Memor
   const size_t of_values = all.blocks.size();
   for (const Entry& entry : given.order) {
     const Node& node = given.node(entry.node);
-    const NodeMemory& needs = given.needs[static_cast<size_t>(entry.node)];
-    plan.nodes[entry.node].packed = plan.size(Region::Packed);
-    plan.size(Region::Packed) += aligned(needs.packed);
+    const NodeMemory& needs = given.needs[entry.node];
+    plan.nodes[entry.node].packed = plan.size(Region::packed);
+    plan.size(Region::packed) += aligned(needs.packed);
     if (leaves(*node.op))
       for (Value v : node.in)
         if (Block* block = all.block(v)) block->leaves = true;
@@ -202,34 +201,34 @@ void place_blocks(const Given& given, const Lifetimes& live, Aliases& all, Memor
     }
     block.stashed = !block.workspace && (spans || (given.in_flight > 1 && block.leaves));
     if (!block.stashed) continue;
-    block.offset = plan.size(Region::Stash);
-    plan.size(Region::Stash) += block.bytes;
+    block.offset = plan.size(Region::stash);
+    plan.size(Region::stash) += block.bytes;
   }
-  fit_into_arena(all.blocks, plan.size(Region::Arena));
+  fit_into_arena(all.blocks, plan.size(Region::arena));
   for (size_t i = 0; i < with_workspace.size(); ++i)
     plan.nodes[with_workspace[i]].workspace = all.blocks[of_values + i].offset;
 }
 
 MemoryPlan placement(const Given& given, const Lifetimes& live, Aliases all) {
-  const size_t count = given.graph.values().size();
-  MemoryPlan plan{.values = PerValue<Location>(count), .nodes = PerNode<NodePlace>(given.graph.nodes().size())};
+  MemoryPlan plan{.values = PerValue<Location>(given.graph.values().size()),
+                  .nodes = PerNode<NodePlace>(given.graph.nodes().size())};
   place_blocks(given, live, all, plan);
-  for (Value v{0}; v.id < static_cast<int>(count); ++v.id) {
+  for (Value v{0}; given.graph.has(v); ++v.id) {
     const Alias& alias = all.values[v];
     if (alias.root != v) continue;
     const Region region = given.region(v);
-    if (const auto found = given.fixed.find(v.id); found != given.fixed.end()) {
+    if (const auto found = given.fixed.find(v); found != given.fixed.end()) {
       plan.values[v] = found->second;
       size_t& size = plan.size(region);
       size = std::max(size, found->second.offset + aligned(given.bytes(v)));
     } else if (const Block* block = all.block(v)) {
-      plan.values[v] = {block->stashed ? Region::Stash : Region::Arena, block->offset + alias.inside};
-    } else if (region != Region::Arena) {
+      plan.values[v] = {block->stashed ? Region::stash : Region::arena, block->offset + alias.inside};
+    } else if (region != Region::arena) {
       plan.values[v] = {region, plan.size(region)};
       plan.size(region) += aligned(given.bytes(v));
     }
   }
-  for (Value v{0}; v.id < static_cast<int>(count); ++v.id) {
+  for (Value v{0}; given.graph.has(v); ++v.id) {
     plan.values[v] = plan.values[all.values[v].root];
     if (all.values[v].around) plan.values[v].offset -= all.root(v).inside;
   }
@@ -238,8 +237,8 @@ MemoryPlan placement(const Given& given, const Lifetimes& live, Aliases all) {
 
 }  // namespace
 
-MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::span<const Entry> order,
-                       std::span<const NodeMemory> needs, const FixedLocations& fixed, int in_flight) {
+MemoryPlan plan_memory(const Graph& graph, const PerValue<Type>& local, std::span<const Entry> order,
+                       const PerNode<NodeMemory>& needs, const FixedLocations& fixed, int in_flight) {
   const Given given{graph, local, order, needs, fixed, in_flight};
   const Lifetimes live = lifetimes(given);
   return placement(given, live, aliases(given, live));

@@ -11,30 +11,30 @@ namespace lockstep {
 
 /// The arenas of one rank. A region's size is for one lane where that is said.
 enum class Region : unsigned char {
-  Arena,      // activations and workspaces: used again by every lane
-  LaneInput,  // one copy a lane
-  Output,     // one copy a lane
-  StepInput,
-  Parameter,
-  State,
-  Slot,    // the optimizer's variables
-  Sum,     // a lane's terms. Lane l of a rank writes slot popcount(l): a binary-counter stack of partial sums
-  Total,   // the memory of Sum's slot 0, where the sum over all lanes and ranks is in the end
-  Packed,  // what kernels keep between steps
-  Stash,   // what backward reads of forward, one copy for each lane that is in flight
+  arena,       // activations and workspaces: used again by every lane
+  lane_input,  // one copy a lane
+  output,      // one copy a lane
+  step_input,
+  parameter,
+  state,
+  slot,    // the optimizer's variables
+  sum,     // a lane's terms. Lane l of a rank writes slot popcount(l): a binary-counter stack of partial sums
+  total,   // the memory of Sum's slot 0, where the sum over all lanes and ranks is in the end
+  packed,  // what kernels keep between steps
+  stash,   // what backward reads of forward, one copy for each lane that is in flight
 };
 inline constexpr size_t region_count = 11;
 
 struct Location {
-  Region region = Region::Arena;
+  Region region = Region::arena;
   size_t offset = 0;
 };
 
 /// Bytes rounded up to the alignment of every value and workspace: what GPU libraries assume of memory.
 constexpr size_t aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
-/// Where values lie that something outside the step's graph fixes (parameters, sums), by value id.
-using FixedLocations = std::map<int, Location>;
+/// Where values lie that something outside the step's graph fixes (parameters, sums).
+using FixedLocations = std::map<Value, Location>;
 
 /// Bytes that a node's made kernel needs.
 struct NodeMemory {
@@ -60,7 +60,7 @@ struct MemoryPlan {
 /// the start. An in-place operator's output takes its input's place where nobody reads the
 /// input later; views always do. Where several lanes are in flight (see StepPlan), what is made in one phase and read
 /// in another has a place of its own, one a lane; what is sent to another stage is not used again before it has left.
-MemoryPlan plan_memory(const Graph& graph, std::span<const Type> local, std::span<const Entry> order,
-                       std::span<const NodeMemory> needs, const FixedLocations& fixed, int in_flight = 1);
+MemoryPlan plan_memory(const Graph& graph, const PerValue<Type>& local, std::span<const Entry> order,
+                       const PerNode<NodeMemory>& needs, const FixedLocations& fixed, int in_flight = 1);
 
 }  // namespace lockstep

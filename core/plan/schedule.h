@@ -6,21 +6,21 @@
 namespace lockstep {
 
 enum class When : unsigned char {
-  EachLane,    // once for each of the rank's lanes
-  LastLane,    // a collective: once a step, on the side stream, as soon as the last lane has made its inputs
-  AfterLanes,  // once a step, reads what collectives made
+  each_lane,    // once for each of the rank's lanes
+  last_lane,    // a collective: once a step, on the side stream, as soon as the last lane has made its inputs
+  after_lanes,  // once a step, reads what collectives made
 };
 
 struct Entry {
   int node = 0;
-  When when = When::EachLane;
-  Phase phase = Phase::Forward;  // of a lane's entries, where forward and backward have turns of their own
+  When when = When::each_lane;
+  Phase phase = Phase::forward;  // of a lane's entries, where forward and backward have turns of their own
 };
 
 /// A lane's turn: the entries of one phase, run for it.
 struct Turn {
   int lane = 0;
-  Phase phase = Phase::Forward;
+  Phase phase = Phase::forward;
 };
 
 /// Keeps the graph's order, which is forward, then backward as autodiff emitted it, but runs a node that leads to a

@@ -2,21 +2,22 @@
 #pragma once
 
 #include "core/graph/kernel.h"
+#include "core/graph/per_id.h"
 #include "core/plan/memory.h"
 #include "core/plan/synchronise.h"
 
 namespace lockstep {
 
 struct StepPlan {
-  Graph graph;                                    // with reshards; logical types
-  std::vector<Type> local;                        // by value id: what a kernel sees
-  std::vector<std::vector<Placement>> placement;  // by value id, by mesh axis
-  std::vector<std::vector<Slices>> slices;        // the same: of what is cut
-  int lanes = 1;                                  // of this rank
-  std::vector<Turn> turns;                        // where empty, finish_plan makes them one a lane
+  Graph graph;                                 // with reshards; logical types
+  PerValue<Type> local;                        // what a kernel sees
+  PerValue<std::vector<Placement>> placement;  // by mesh axis
+  PerValue<std::vector<Slices>> slices;        // the same: of what is cut
+  int lanes = 1;                               // of this rank
+  std::vector<Turn> turns;                     // where empty, finish_plan makes them one a lane
   int in_flight = 1;  // lanes whose forward part has begun and whose backward part has not ended, at most
   std::vector<Entry> order;
-  std::vector<Kernel> kernels;  // by node
+  PerNode<Kernel> kernels;
   MemoryPlan memory;
   Synchronisation sync;
 

@@ -14,12 +14,12 @@ void add_once(auto& all, const auto& one) {
 
 /// Whether a kernel of the same phase comes between the exchange at a position of the schedule and who waits for it.
 bool overlaps_a_kernel(const Graph& graph, std::span<const Entry> order, size_t at) {
-  const auto node_at = [&](size_t i) -> const Node& { return graph.nodes()[static_cast<size_t>(order[i].node)]; };
+  const auto node_at = [&](size_t i) -> const Node& { return graph.node(order[i].node); };
   std::vector<Value> awaited = node_at(at).out;
   for (size_t next = at + 1; next < order.size() && order[next].phase == order[at].phase; ++next) {
     const Node& node = node_at(next);
     const bool waits = std::ranges::any_of(node.in, [&](Value v) { return contains(awaited, v); });
-    if (node.op->queue() != Queue::Exchange && node.op->reuse() != Reuse::View) return !waits;
+    if (node.op->queue() != Queue::exchange && node.op->reuse() != Reuse::view) return !waits;
     if (waits) awaited.insert(awaited.end(), node.out.begin(), node.out.end());
   }
   return true;
@@ -30,12 +30,12 @@ bool overlaps_a_kernel(const Graph& graph, std::span<const Entry> order, size_t 
 Synchronisation synchronise(const Graph& graph, std::span<const Entry> order) {
   Synchronisation sync;
   sync.nodes = PerNode<NodeSync>(graph.nodes().size());
-  const auto node_of = [&](int index) -> const Node& { return graph.nodes()[static_cast<size_t>(index)]; };
+  const auto node_of = [&](int index) -> const Node& { return graph.node(index); };
   for (size_t at = 0; at < order.size(); ++at) {
     NodeSync& node = sync.nodes[order[at].node];
     node.queue = node_of(order[at].node).op->queue();
-    if (node.queue != Queue::Exchange || overlaps_a_kernel(graph, order, at)) continue;
-    node.queue = Queue::Compute;
+    if (node.queue != Queue::exchange || overlaps_a_kernel(graph, order, at)) continue;
+    node.queue = Queue::compute;
     node.after_exchanges = true;
   }
   for (const Entry& entry : order) {
@@ -47,7 +47,7 @@ Synchronisation synchronise(const Graph& graph, std::span<const Entry> order) {
     if (own.beside()) {
       add_once(sync.at_end, own.queue);
       const bool read = std::ranges::any_of(node.out, [&](Value v) { return !graph.readers(v).empty(); });
-      if (own.queue == Queue::Exchange && !read) sync.dangling.push_back(entry.node);
+      if (own.queue == Queue::exchange && !read) sync.dangling.push_back(entry.node);
       continue;
     }
     for (Value v : node.out)
@@ -56,7 +56,7 @@ Synchronisation synchronise(const Graph& graph, std::span<const Entry> order) {
   }
   std::ranges::sort(sync.at_end);
   // What nodes exchange after the lanes must not meet what a stage still sends.
-  std::ranges::copy_if(sync.at_end, std::back_inserter(sync.before_update), [](Queue q) { return q != Queue::Side; });
+  std::ranges::copy_if(sync.at_end, std::back_inserter(sync.before_update), [](Queue q) { return q != Queue::side; });
   return sync;
 }
 

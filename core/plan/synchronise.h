@@ -10,11 +10,11 @@ namespace lockstep {
 /// What is in one stream runs in the order of the schedule. A node beside the kernels also waits for all kernels that
 /// were enqueued before it.
 struct NodeSync {
-  Queue queue = Queue::Compute;       // the stream that it runs on
+  Queue queue = Queue::compute;       // the stream that it runs on
   std::vector<int> read_after_write;  // nodes beside the kernels that make what it reads
   std::vector<int> write_after_read;  // nodes that send to another stage what it overwrites
   bool after_exchanges = false;       // an exchange among the kernels: those beside them come first
-  bool beside() const { return queue != Queue::Compute; }
+  bool beside() const { return queue != Queue::compute; }
 };
 
 struct Synchronisation {

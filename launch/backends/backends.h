@@ -5,12 +5,9 @@
 #include <string_view>
 
 #include "launch/backends/backend_kind.h"
+#include "launch/backends/choices.h"
 
 namespace lockstep {
-
-/// Where kernels run; automatic: on GPUs where this program and this machine have them, else on the CPU. After
-/// automatic in the order of `backends`.
-enum class BackendChoice : unsigned char { automatic, cpu, cuda };
 
 struct BackendRow {
   std::string_view name;         // "cuda", as --backend has it

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "core/error.h"
+#include "launch/cli/options/help.h"
 #include "launch/cli/options/settings.h"
 #include "launch/cli/verbs/verbs.h"
 
@@ -70,7 +71,12 @@ void run(int argc, char** argv, Runtime& runtime) {
   cli::add_verbs(app, options);
   try {
     app.parse(argc, argv);
-  } catch (const CLI::Success& told) {  // help, or the version
+  } catch (const CLI::CallForHelp&) {
+    const CLI::App& verb = chosen(app);
+    const std::string text = cli::help_text(verb, app.remaining(true));
+    if (runtime.rank() == 0) fmt::print("{}", text);
+    return;
+  } catch (const CLI::Success& told) {  // the version
     if (runtime.rank() == 0) app.exit(told);
     return;
   } catch (const CLI::ParseError& error) {

@@ -60,7 +60,7 @@ Split parted(const std::shared_ptr<const Dataset>& data, float share, const std:
 /// By sample: which the split goes by. Throws InputError for a share that is none.
 std::vector<uint32_t> numbers(const Dataset& data, float share, uint64_t seed) {
   if (!(share > 0 && share < 1)) throw InputError("a validation split of {}, expected above 0 and below 1", share);
-  const Random random(seed, Purpose::Split);
+  const Random random(seed, Purpose::split);
   std::vector<uint32_t> all(static_cast<size_t>(data.size()));
   for (size_t i = 0; i < all.size(); ++i) all[i] = random.bits(data.key(static_cast<int64_t>(i)), 0)[0];
   return all;

@@ -39,7 +39,7 @@ std::vector<Candidate> search_strategies(Runtime& runtime, const Network& networ
       by.strategy = parse_strategy(text);
       by.strategy.shard_optimizer = step.strategy.shard_optimizer;
       by.strategy.schedule = step.strategy.schedule;
-      candidate.step = predict_strategy(runtime, network, by, optimizer, ranks, threads, link);
+      candidate.step = estimate_step(runtime, network, by, optimizer, ranks, threads, link);
     } catch (const InputError& error) {
       candidate.refusal = error.what();
     }
@@ -53,7 +53,7 @@ std::string describe(const std::vector<Candidate>& candidates, const Link& link)
   std::string text = fmt::format(
       "between ranks: {:.1f} us, {:.2f} GB/s ({}); times are of a step\n"
       "{:<34} {:>10} {:>10} {:>10} {:>10} {:>12} {:>12}\n",
-      1e6 * link.latency, 1e-9 * link.bandwidth, link.measured ? "measured" : "given", "strategy", "predicted",
+      1e6 * link.latency, 1e-9 * link.bandwidth, link.measured ? "measured" : "given", "strategy", "estimated",
       "compute", "waiting", "sending", "sent", "memory");
   for (const Candidate& c : candidates)
     text += c.refusal.empty()

@@ -1,17 +1,17 @@
-// Which strategy trains a network fastest on so many ranks: each that is possible is predicted on this machine.
+// Which strategy trains a network fastest on so many ranks: each that is possible is estimated on this machine.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "launch/estimate/predict.h"
+#include "launch/estimate/step_estimate.h"
 
 namespace lockstep {
 
 struct Candidate {
   std::string strategy = {};  // as --strategy takes it
   std::string refusal = {};   // why it cannot be; empty where it can
-  Prediction step = {};
+  StepEstimate step = {};
 };
 
 /// All meshes of `ranks` ranks over data, space_h, space_w, filter, channel and stage; the fastest first, those that

@@ -7,6 +7,8 @@
 
 #include "launch/host/host_memory.h"
 #include "launch/model/model.h"
+#include "launch/train/device.h"
+#include "launch/train/trainer.h"
 
 namespace lockstep {
 

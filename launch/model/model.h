@@ -4,17 +4,15 @@
 #pragma once
 
 #include <functional>
-#include <nlohmann/json_fwd.hpp>
+#include <memory>
 #include <optional>
 
 #include "launch/data/dataset.h"
+#include "launch/data/feed/augment.h"
 #include "launch/host/runtime.h"
 #include "launch/model/run.h"
 #include "launch/train/callback.h"
-#include "launch/train/device.h"
-#include "launch/train/report.h"
-#include "launch/train/state.h"
-#include "launch/train/trainer.h"
+#include "layers/optimizers/optimizer.h"
 #include "layers/optimizers/schedule.h"
 
 namespace lockstep {
@@ -55,6 +53,12 @@ struct FitLength {
   int64_t epochs = 0, steps_per_epoch = 0, steps = 0;  // the last epoch is short where the steps end before it does
 };
 
+/// What Model::check finds of a fit.
+struct CheckedFit {
+  FitLength length;
+  ResolvedRun run;
+};
+
 struct History {
   std::vector<Report> epochs;
   /// What was trained on in the last epoch that ended before this fit went on with it: without times and validation.
@@ -69,17 +73,20 @@ const std::vector<std::string>& pass_names();
 class Model {
  public:
   /// `runtime` must outlive the model.
-  Model(Network network, Runtime& runtime) : network_(std::move(network)), runtime_(runtime) {}
+  Model(Network network, Runtime& runtime);
+  Model(Model&&) noexcept;
+  Model& operator=(Model&&) noexcept;
+  ~Model();
 
-  const Network& network() const { return network_; }
-  std::string summary() const { return network_.summary(); }
+  const Network& network() const;
+  std::string summary() const { return network().summary(); }
 
   /// Restarts the optimizer; weights are kept. Throws InputError where a metric does not go with the loss, and
   /// for an optimizer's option out of range.
   void compile(const CompileOptions& options);
   /// Throws InputError where fit would: data and network do not match, batch, lanes and ranks do not divide, a number
   /// is out of range.
-  FitLength check(const Dataset& data, const FitOptions& options) const;
+  CheckedFit check(const Dataset& data, const FitOptions& options) const;
   /// Trains. Called again, it goes on with the next epoch: weights, optimizer, a learning rate that a callback has set,
   /// and step count are kept. Throws as check does, what callbacks throw, and Error where a loss is not finite, or the
   /// weights in the end are not; then the model stays as it was before.
@@ -91,7 +98,7 @@ class Model {
   /// decide the bits, with both values.
   void resume(const std::filesystem::path& checkpoint, const Dataset& data, const FitOptions& options);
   /// Steps of a fit under way that are done already: 0 but after an interruption or `resume`.
-  int64_t steps_resumed() const { return state_.fit.steps; }
+  int64_t steps_resumed() const;
   Evaluation evaluate(std::shared_ptr<const Dataset> data, const RunOptions& options);
   /// The network's outputs, [samples, …]: class probabilities, where it ends in a softmax.
   std::vector<float> predict(std::shared_ptr<const Dataset> data, const RunOptions& options);
@@ -101,58 +108,29 @@ class Model {
   std::string plan(const RunOptions& options, const std::string& pass = "step");
 
   /// By variable name; empty before the first fit where nothing was set.
-  const Weights& weights() const { return state_.weights; }
-  void set_weights(Weights weights) { state_.weights = std::move(weights); }
+  const Weights& weights() const;
+  void set_weights(Weights weights);
   /// To a safetensors file. Throws Error where the model has no weights yet, or some that are not finite.
   void save_weights(const std::filesystem::path& path) const;
   /// From a safetensors file or a checkpoint. Throws InputError where its variables are not the model's.
   void load_weights(const std::filesystem::path& path);
   /// Of the weights after the last fit or evaluate.
-  const std::string& weights_sha256() const { return weights_sha256_; }
+  const std::string& weights_sha256() const;
 
   /// As JSON, which algorithms the libraries were told to use in the last run on GPUs; empty on the CPU.
-  const std::string& engines() const { return engines_; }
+  const std::string& engines() const;
   /// Where the time of the last fit's steps went, as a table (see profile_table); empty without RunOptions::profile.
-  const std::string& profiled() const { return profiled_; }
+  const std::string& profiled() const;
   /// What moved data between ranks in the last fit: "local", "mpi" or "nccl".
-  const std::string& exchange() const { return exchange_; }
+  const std::string& exchange() const;
 
   /// What a run with these options comes to, with the loss and the metrics that were compiled. Throws InputError as
   /// lockstep::resolve does.
   ResolvedRun resolve(const RunOptions& options) const;
 
  private:
-  using Body = std::function<void(RankContext&, Trainer&, Device&)>;
-  /// Runs `body` on each rank with its device and a trainer that holds the model's weights.
-  void on_ranks(const RunOptions& options, const ResolvedRun& run, const Body& body, const OnPass& on_pass = {});
-  void check_images(const Dataset& data) const;
-  /// And that the loss takes the data's targets.
-  void check_targets(const Dataset& data) const;
-  /// With the learning rate that callbacks have set.
-  Optimizer optimizer() const;
-  static void expect_steps_left(const FitPosition& position, const FitLength& length);
-  void warn_of_other_bits(const std::string& computing_with) const;
-  /// As `check`, for a run that is resolved.
-  FitLength length(const Dataset& data, const FitOptions& options) const;
-  nlohmann::ordered_json configuration(const Dataset& data, const FitOptions& options, const ResolvedRun& run,
-                                       const FitLength& length) const;
-  void keep(RankContext& rank, Trainer& trainer, const Device& device);
-
-  /// What a run leaves; taken over when all ranks have ended well.
-  struct Kept {
-    TrainingState state;
-    std::string sha256, engines, exchange, profiled;
-  };
-
-  Network network_;
-  Runtime& runtime_;
-  Kept kept_;
-  Optimizer compiled_ = Adam{};  // as it was given; the state has the rate that callbacks have set
-  Loss loss_ = SparseCategoricalCrossentropy{};
-  std::vector<Metric> metrics_ = {"auto"};
-  TrainingState state_;
-  std::string weights_sha256_, engines_, exchange_, profiled_;
-  std::string computed_with_;  // of a checkpoint that was resumed
+  class Impl;
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace lockstep

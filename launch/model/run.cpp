@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "launch/backends/backends.h"
 #include "core/error.h"
-#include "launch/plan/step.h"
+#include "launch/backends/backends.h"
+#include "launch/plan/placed_network.h"
 #include "parallel/mesh/strategy.h"
 
 namespace lockstep {
@@ -18,7 +18,8 @@ int ranks_of(const RunOptions& options, const Strategy& strategy, bool cuda, con
   const auto together = static_cast<int>(strategy.ranks_per_lane());
   if (strategy.data_ranks) return together * static_cast<int>(*strategy.data_ranks);
   const bool fast = options.numerics == Numerics::fast;
-  if (cuda) return together * Runtime::fitting_ranks(static_cast<int>(gpus().size()) / together, fast ? 0 : options.lanes);
+  if (cuda)
+    return together * Runtime::fitting_ranks(static_cast<int>(gpus().size()) / together, fast ? 0 : options.lanes);
   return together * (fast ? 1 : runtime.auto_ranks(options.lanes, std::max(options.threads, 1) * together));
 }
 
@@ -52,7 +53,7 @@ ResolvedRun share_out(const RunOptions& options, const Runtime& runtime) {
 ResolvedRun resolve(const RunOptions& options, const Runtime& runtime, const Network& network) {
   ResolvedRun run = share_out(options, runtime);
   Strategy& strategy = run.step.strategy;
-  strategy = with_stages(network, run.step, run.ranks);
+  strategy = PlacedNetwork(network, run.step, run.ranks).strategy();
   const int64_t here = ranks_here(run, runtime);
   runtime.check_threads("threads", run.threads, here * run.threads);
   runtime.check_threads("workers", run.workers, here * run.workers);

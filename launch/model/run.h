@@ -5,8 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "launch/backends/choices.h"
 #include "launch/host/runtime.h"
-#include "launch/train/device.h"
+#include "launch/plan/step_options.h"
+#include "layers/network/network.h"
 
 namespace lockstep {
 

@@ -1,66 +1,27 @@
 #include "launch/plan/planner.h"
 
-#include <numeric>
+#include <algorithm>
 
-#include "core/log.h"
+#include "core/error.h"
+#include "core/step_state.h"
+#include "layers/network/end.h"
+#include "layers/ops.h"
 #include "layers/passes/fuse.h"
 #include "layers/passes/split_norms.h"
+#include "parallel/collectives/share.h"
+#include "parallel/mesh/stages.h"
+#include "parallel/placement/pipeline.h"
 
 namespace lockstep {
 
-int lanes_of(const StepOptions& options, const Mesh& mesh) {
-  return options.numerics == Numerics::fast ? mesh.data_ranks() : options.lanes;
+int lanes_of(const StepOptions& options, int data_ranks) {
+  return options.numerics == Numerics::fast ? data_ranks : options.lanes;
 }
 
 Strategy over_lanes(const Mesh& mesh, int lanes) {
   Strategy strategy = mesh.strategy();
   strategy.mesh[0].size = lanes;
   return strategy;
-}
-
-/// What a network's graph is for, without a loss.
-static std::vector<Value> kept_of(const Built& built) {
-  std::vector<Value> keep{built.output};
-  for (const auto& tracked : built.tracked) keep.push_back(tracked.moments);
-  return keep;
-}
-
-Strategy with_stages(const Network& network, const StepOptions& options, int ranks) {
-  check_batch(options, ranks);
-  Strategy strategy = options.strategy;
-  const std::vector<std::string> layers = network.layer_names();
-  check_pins(strategy, layers);
-  if (strategy.stages() == 1 || !strategy.layer_stages.empty()) return strategy;
-  Built built = network.build(options.batch, options.lanes, true);
-  const auto taken = fuse_for(strategy, built.graph, kept_of(built));
-  strategy.layer_stages = place_layers(built.graph, layers, strategy, taken);
-  assign_stages(built.graph, strategy);  // which refuses what cannot be
-  return strategy;
-}
-
-std::string describe_pipeline(const Network& network, const StepOptions& options, const Mesh& mesh) {
-  const Strategy& strategy = mesh.strategy();
-  if (strategy.stages() == 1) return {};
-  Built built = network.build(options.batch, options.lanes, true);
-  fuse_for(strategy, built.graph, kept_of(built));
-  const std::vector<double> work = work_by_stage(built.graph, strategy);
-  const double all = std::accumulate(work.begin(), work.end(), 0.0);
-  const int lanes = options.lanes / mesh.data_ranks();
-  std::string text = fmt::format("\npipeline {}, {} lanes a rank\n", name_of(strategy.schedule), lanes);
-  for (int stage = 0; stage < strategy.stages(); ++stage) {
-    std::vector<std::string> layers;
-    for (const NetworkLayer& layer : network.layers()) {
-      const auto found = strategy.layer_stages.find(layer.layer->name);
-      if (found != strategy.layer_stages.end() && found->second == stage) layers.push_back(found->first);
-    }
-    text += fmt::format("stage {}: {:.1f} % of the estimated work, {} to {}\n", stage,
-                        100 * work[static_cast<size_t>(stage)] / all, layers.front(), layers.back());
-  }
-  const std::vector<double> equal(work.size(), 1.0);
-  return text +
-         fmt::format(
-             "stages wait for {:.1f} % of a step ({:.1f} % if their work were equal), without the time of sending\n",
-             100 * bubble_share(strategy.schedule, work, lanes), 100 * bubble_share(strategy.schedule, equal, lanes));
 }
 
 std::map<std::string, std::string> fuse_for(const Strategy& strategy, Graph& graph, std::span<const Value> keep) {
@@ -85,47 +46,207 @@ std::map<std::string, std::string> fuse_for(const Strategy& strategy, Graph& gra
 
 PlacementRequest request_of(const Graph& graph, const Mesh& mesh) {
   PlacementRequest request{.coordinates = mesh.coordinates()};
-  const auto& values = graph.values();
-  for (size_t v = 0; v < values.size(); ++v)
-    if (values[v].role == Role::LaneInput) request.sources[static_cast<int>(v)] = {shard(0)};
+  for (Value v{0}; graph.has(v); ++v.id)
+    if (graph.info(v).role == Role::lane_input) request.sources[v] = {shard(0)};
   return request;
 }
 
-Shards place_variables(const Network& network, const StepOptions& options, const Mesh& mesh) {
-  Shards shards;
-  if (mesh.strategy().mesh.size() == 1) return shards;
-  const int lanes = lanes_of(options, mesh);
-  // As a training step sees them.
-  Built built = network.build(options.batch, lanes, true);
-  Graph& graph = built.graph;
-  fuse_for(mesh.strategy(), graph, kept_of(built));
-  std::vector<Value> ends;
-  PlacedGraph placed = propagate(graph, over_lanes(mesh, lanes), request_of(graph, mesh), ends);
-  if (mesh.world().rank() == 0)
-    for (const std::string& note : placed.notes) log().warn("{}", note);
-  for (const auto& tracked : built.tracked)  // a statistic lies as what it is taken of
-    for (const Value moving : {tracked.mean, tracked.variance}) {
-      const auto from = static_cast<size_t>(tracked.moments.id), to = static_cast<size_t>(moving.id);
-      placed.placement[to] = placed.placement[from];
-      std::ranges::replace(placed.placement[to], partial, replicate);
-      placed.slices[to] = placed.slices[from];
-      placed.local[to].shape[0] = placed.local[from].shape[0];
-    }
-  std::vector<std::string> layers;
-  for (const auto& [layer, stage] : mesh.strategy().layer_stages) layers.push_back(layer);
-  for (size_t v = 0; v < graph.values().size(); ++v) {
-    const ValueInfo& info = graph.values()[v];
-    if (info.role != Role::Parameter && info.role != Role::State) continue;
-    Shard shard{placed.placement[v], placed.slices[v], placed.local[v].shape};
-    if (const size_t axis = mesh.strategy().stage_axis()) {
-      shard.stage_axis = axis;
-      shard.stage = mesh.strategy().layer_stages.at(layer_of(info.name, layers));
-      if (shard.stage != mesh.stage()) shard.local[0] = 0;
-    }
-    if (shard.stage >= 0 || std::ranges::any_of(shard.slices, [](const Slices& cut) { return !cut.empty(); }))
-      shards[info.name] = std::move(shard);
+Planner::Planner(const Network& network, const StepOptions& options, const StepTarget& target, bool training)
+    : options_(options),
+      target_(target),
+      lanes_(lanes_of(options, target.mesh.data_ranks())),
+      training_(training),
+      built_(network.build(options.batch, lanes_, training, compute_type(options.precision))) {
+  step_.images = built_.input;
+}
+
+void Planner::passed(PassName pass) const {
+  if (target_.on_pass && target_.mesh.world().rank() == 0)
+    target_.on_pass(pass.name, placed_.graph.values().empty() ? built_.graph : placed_.graph);
+}
+
+void Planner::add_loss(bool scaled) {
+  Builder builder(graph(), options_.batch, lanes_, false);
+  const bool takes_output = options_.loss.end().empty();
+  const Value x = f32(takes_output ? built_.output : taken_by_end());
+  Value output = takes_output ? x : Value{};
+  const Shape sample(graph().type(x).shape.dims().subspan(1));
+  const auto [target, dtype] = options_.loss.target(sample);
+  std::vector<int64_t> dims{options_.batch};
+  dims.insert(dims.end(), target.dims().begin(), target.dims().end());
+  step_.labels = graph().source("labels", {Shape(dims), dtype}, Role::lane_input);
+  std::vector<Value> in{x, step_.labels, builder.lane_state()};
+  if (scaled) in.push_back(scale_ = graph().source(std::string(loss_scale_name), loss_scale_type(), Role::state));
+  graph().set_section({target_.mesh.strategy().stages() - 1});
+  const auto out = graph().add("loss", options_.loss.op(scaled), in);
+  step_.loss = out.at(0);
+  in.resize(3);
+  const Measures measures(options_.loss, options_.metrics, sample);
+  for (const Tally& tally : measures.tallies()) {
+    const std::string name = fmt::format("metrics/{}", step_.tallies.size());
+    if (tally.of_output && !output) output = f32(built_.output);
+    in[0] = tally.of_output ? output : x;
+    step_.tallies.push_back(tally.op ? graph().add1(name, tally.op, in) : out.at(1));
   }
-  return shards;
+  graph().set_section({});
+}
+
+std::vector<Value> Planner::results() const {
+  std::vector<Value> all{step_.loss};
+  all.insert(all.end(), step_.tallies.begin(), step_.tallies.end());
+  return all;
+}
+
+Value Planner::taken_by_end() {
+  const std::string end = options_.loss.end();
+  if (end_of(graph(), built_.output) != end)
+    throw InputError("the model ends in '{}', expected a {}, which {} needs", graph().info(built_.output).name, end,
+                     options_.loss.name());
+  return graph().node(graph().info(built_.output).producer).in[0];
+}
+
+Value Planner::f32(Value value) {
+  const ValueInfo info = graph().info(value);
+  if (info.type.dtype == DType::f32) return value;
+  return graph().add1(info.name + "/f32", std::make_shared<CastOp>(DType::f32), {value});
+}
+
+std::vector<Value> Planner::place(std::vector<PlacementRequest::Sum> sums, const std::vector<Value>& whole) {
+  PlacementRequest request = request_of(graph(), target_.mesh);
+  request.sums = std::move(sums);
+  request.replicated = whole;
+  for (Value v{0}; graph().has(v); ++v.id)
+    if (is_variable(v)) request.sources[v] = target_.layout.placements(graph().info(v).name);
+  std::vector<Value> ends;
+  placed_ = propagate(graph(), over_lanes(target_.mesh, lanes_), request, ends);
+  if (const int stages = target_.mesh.strategy().stages(); stages > 1) {
+    const std::vector<Value> everywhere(ends.end() - static_cast<ptrdiff_t>(whole.size()), ends.end());
+    split_stages(placed_, target_.mesh.stage(), stages, everywhere);
+    for (const auto& [source, placements] : request.sources) {
+      const auto found = target_.layout.shards.find(placed_.graph.info(source).name);
+      if (found == target_.layout.shards.end() || found->second.local.elements() > 0) continue;
+      placed_.graph.set_role(source, Role::activation);  // another stage's
+      fixed_.erase(source);
+    }
+  }
+  return ends;
+}
+
+void Planner::keep(Value output) {
+  // A view is kept by keeping what it looks at.
+  const auto producer = [&] { return placed_.graph.info(output).producer; };
+  while (producer() >= 0 && placed_.graph.node(producer()).op->reuse() == Reuse::view)
+    output = placed_.graph.node(producer()).in[0];
+  if (producer() >= 0) placed_.graph.set_role(output, Role::output);
+}
+
+void Planner::share_results(std::vector<Value> totals) {
+  if (const int last = target_.mesh.strategy().stages() - 1; last > 0) {
+    std::vector<Type> types;
+    for (const Value total : totals) types.push_back(placed_type(total));
+    std::vector<Value> in;
+    if (here(totals[0])) in = totals;
+    totals = after_lanes("results", std::make_shared<ShareOp>(last, types), in);
+  }
+  step_.loss = totals[0];
+  step_.tallies.assign(totals.begin() + 1, totals.end());
+}
+
+void Planner::end_pipeline() {
+  const int last = target_.mesh.strategy().stages() - 1;
+  if (last > 0) after_lanes("end", std::make_shared<ShareOp>(last, std::vector<Type>{}), {});
+}
+
+std::vector<Bucket> Planner::reduce(const FixedLocations& sums, size_t gradient_bytes) {
+  BucketRequest request{.sums = sums, .gradient_bytes = gradient_bytes, .phased = phased()};
+  if (shards_optimizer()) {
+    request.sharers = target_.mesh.data_ranks();
+    request.sharer = target_.mesh.data_rank();
+  }
+  auto buckets = bucket_reductions(placed_, request, fixed_);
+  for (const Bucket& bucket : buckets) largest_ = std::max(largest_, (bucket.end - bucket.begin) / sizeof(float));
+  return buckets;
+}
+
+Value Planner::range(const std::string& name, int64_t floats, Role role, Location location) {
+  const Value value = placed_.graph.source(name, {Shape{floats}, DType::f32}, role);
+  extend();
+  fixed_[value] = location;
+  return value;
+}
+
+std::vector<Value> Planner::after_lanes(const std::string& name, std::shared_ptr<const Op> op, std::vector<Value> in) {
+  placed_.graph.set_section({target_.mesh.stage(), Phase::after_lanes});
+  auto out = placed_.graph.add(name, std::move(op), std::move(in));
+  extend();
+  return out;
+}
+
+std::vector<Value> Planner::update(const std::string& name, std::shared_ptr<const Op> op, std::vector<Value> in,
+                                   const std::vector<Value>& in_place) {
+  auto out = after_lanes(name, std::move(op), std::move(in));
+  for (size_t k = 0; k < out.size(); ++k) {
+    placed_.graph.set_role(out[k], placed_.graph.info(in_place[k]).role);
+    const Value to = out[k], from = in_place[k];
+    placed_.local[to] = placed_.local[from];
+    placed_.placement[to] = placed_.placement[from];
+    placed_.slices[to] = placed_.slices[from];
+    fixed_[to] = fixed_.at(from);
+  }
+  return out;
+}
+
+OwnedRanges Planner::owned(const std::vector<Bucket>& buckets) const {
+  OwnedRanges all(static_cast<size_t>(target_.mesh.data_ranks()));
+  for (size_t rank = 0; rank < all.size(); ++rank)
+    for (const Bucket& bucket : buckets) {
+      if (!bucket.gradients) continue;
+      const Interval part = owned_bytes(bucket.begin, bucket.end, static_cast<int>(all.size()), static_cast<int>(rank));
+      all[rank].push_back({static_cast<size_t>(part.begin), static_cast<size_t>(part.end), slot_bytes(all[rank])});
+    }
+  return all;
+}
+
+Value Planner::step_state() {
+  const Value known = placed_.graph.find("step_state");
+  if (known) return known;
+  const Value value = placed_.graph.source("step_state", step_state_type(), Role::step_input);
+  extend();
+  return value;
+}
+
+void Planner::fix_variables() {
+  for (Value v{0}; graph().has(v); ++v.id)
+    if (is_variable(v)) fix(v, target_.layout.where.at(graph().info(v).name));
+}
+
+Step Planner::finish() {
+  const auto if_read = [&](Value v) { return v && placed_.graph.info(v).role != Role::activation ? v : Value{}; };
+  step_.images = if_read(step_.images);
+  step_.labels = if_read(step_.labels);
+  step_.lane_state = if_read(placed_.graph.find("lane_state"));
+  step_.step_state = placed_.graph.find("step_state");
+  step_.plan.graph = std::move(placed_.graph);
+  step_.plan.local = std::move(placed_.local);
+  step_.plan.placement = std::move(placed_.placement);
+  step_.plan.slices = std::move(placed_.slices);
+  step_.coordinates = target_.mesh.coordinates();
+  step_.plan.lanes = lanes_ / target_.mesh.data_ranks();
+  if (phased()) {
+    const Strategy& strategy = target_.mesh.strategy();
+    step_.plan.turns = turns_of(strategy.schedule, target_.mesh.stage(), strategy.stages(), step_.plan.lanes);
+    step_.plan.in_flight = lanes_in_flight(step_.plan.turns);
+  }
+  const KernelTable kernels =
+      with_mesh_ops(target_.mesh, target_.backend, target_.kernels, options_.numerics, largest_);
+  finish_plan(step_.plan, kernels, fixed_);
+  return std::move(step_);
+}
+
+void Planner::extend() {
+  const size_t axes = target_.mesh.strategy().mesh.size();
+  for (size_t v = placed_.local.size(); v < placed_.graph.values().size(); ++v)
+    placed_.record(placed_.graph.values()[v].type, Placements(axes), std::vector<Slices>(axes));
 }
 
 }  // namespace lockstep

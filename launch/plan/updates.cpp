@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "layers/ops.h"
 #include "parallel/collectives/gather_owned.h"
 #include "parallel/collectives/gather_ranks.h"
 #include "parallel/reduction/tree_reduce.h"
@@ -70,10 +71,10 @@ class Updates {
       const size_t slot_offset = shares ? mine[parts_.size()].slot : offset;
       const int64_t floats = planner_.placed_type(bucket.gradients).shape.elements();
       Part part{fmt::format("update{}", bucket.begin), bucket, {}, bucket.gradients, {}, stretches(bucket.owned)};
-      part.parameters = planner_.range(part.name + "/parameters", floats, Role::Parameter, {Region::Parameter, offset});
+      part.parameters = planner_.range(part.name + "/parameters", floats, Role::parameter, {Region::parameter, offset});
       for (int slot = 0; slot < optimizer_.slots(); ++slot)
-        part.slots.push_back(planner_.range(fmt::format("{}/slot{}", part.name, slot), floats, Role::Slot,
-                                            {Region::Slot, slot_size * static_cast<size_t>(slot) + slot_offset}));
+        part.slots.push_back(planner_.range(fmt::format("{}/slot{}", part.name, slot), floats, Role::slot,
+                                            {Region::slot, slot_size * static_cast<size_t>(slot) + slot_offset}));
       parts_.push_back(std::move(part));
     }
   }
@@ -186,7 +187,7 @@ class Updates {
     if (!planner_.shards_optimizer()) return;
     const auto all = static_cast<int64_t>((part.bucket.end - part.bucket.begin) / sizeof(float));
     const Value whole =
-        planner_.range(part.name + "/whole", all, Role::Parameter, {Region::Parameter, part.bucket.begin});
+        planner_.range(part.name + "/whole", all, Role::parameter, {Region::parameter, part.bucket.begin});
     planner_.update(part.name + "/gather", std::make_shared<GatherOwnedOp>(all), {part.parameters}, {whole});
   }
 

@@ -52,10 +52,10 @@ VariableLayout::VariableLayout(const Network& network, Shards cut, size_t mesh_a
   const auto& variables = network.variables();
   for (auto variable = variables.rbegin(); variable != variables.rend(); ++variable) {
     size_t& size = variable->trainable ? parameter_bytes : state_bytes;
-    where[variable->name] = {variable->trainable ? Region::Parameter : Region::State, size};
+    where[variable->name] = {variable->trainable ? Region::parameter : Region::state, size};
     size += aligned(static_cast<size_t>(local_shape(*variable).elements()) * sizeof(float));
   }
-  where[std::string(loss_scale_name)] = {Region::State, state_bytes};
+  where[std::string(loss_scale_name)] = {Region::state, state_bytes};
   state_bytes += aligned(sizeof(LossScale));
 }
 
@@ -96,7 +96,7 @@ VariableStore::VariableStore(const Network& network, Backend& backend, int slots
 
 std::byte* VariableStore::data(const std::string& name) const {
   const Location& location = layout_.where.at(name);
-  const Arena& arena = location.region == Region::Parameter ? memory_.parameters : memory_.states;
+  const Arena& arena = location.region == Region::parameter ? memory_.parameters : memory_.states;
   return arena.data() + location.offset;
 }
 
@@ -212,18 +212,6 @@ Weights VariableStore::get(bool wanted) const {
     if (wanted) weights[variable.name] = std::move(values);
   }
   return weights;
-}
-
-void check_weights(const std::vector<Variable>& variables, const Weights& weights) {
-  for (const Variable& variable : variables) {
-    const auto found = weights.find(variable.name);
-    if (found == weights.end()) throw InputError("variable '{}' is missing", variable.name);
-    if (static_cast<int64_t>(found->second.size()) != variable.shape.elements())
-      throw InputError("variable '{}' has {} values, expected {}", variable.name, found->second.size(),
-                       variable.shape.str());
-  }
-  if (weights.size() != variables.size())
-    throw InputError("{} variables were given, the network has {}", weights.size(), variables.size());
 }
 
 void VariableStore::set(const Weights& weights) {

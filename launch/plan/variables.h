@@ -8,17 +8,12 @@
 #include "core/plan/executor.h"
 #include "launch/files/sha256.h"
 #include "layers/network/network.h"
+#include "layers/network/weights.h"
 #include "layers/optimizers/loss_scale.h"
 #include "parallel/mesh/mesh.h"
 #include "parallel/placement/propagate.h"
 
 namespace lockstep {
-
-/// A variable's values, dense, in the variable's own shape.
-using Weights = std::map<std::string, std::vector<float>>;
-
-/// Throws InputError where a variable is missing, unknown or of another size.
-void check_weights(const std::vector<Variable>& variables, const Weights& weights);
 
 /// An interval of each dimension.
 using Box = std::vector<Interval>;
@@ -49,7 +44,7 @@ struct VariableLayout {
   size_t axes = 1;
 };
 
-/// Bytes [begin, end) of Region::Parameter whose optimizer variables a rank keeps, one map a slot, from `slot` on.
+/// Bytes [begin, end) of Region::parameter whose optimizer variables a rank keeps, one map a slot, from `slot` on.
 struct OwnedRange {
   size_t begin = 0, end = 0, slot = 0;
 };

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "launch/files/safetensors.h"
 #include "launch/train/state.h"
+#include "layers/network/network.h"
 
 namespace lockstep {
 

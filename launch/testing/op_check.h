@@ -102,7 +102,7 @@ Buffer state_buffer(const State& state) {
 
 /// The kernel as a plan has it: none for a view, whose output is its input's bytes.
 inline Kernel make_kernel(const KernelTable& kernels, const Op& op, const Signature& signature) {
-  return op.reuse() == Reuse::View ? Kernel{} : kernels.make(op, signature);
+  return op.reuse() == Reuse::view ? Kernel{} : kernels.make(op, signature);
 }
 
 /// Runs `kernel` of `op` on copies of `in`. With `in_place`, output 0 lies on input 0. Outputs and workspace start as
@@ -111,7 +111,7 @@ inline std::vector<Buffer> run_kernel(const Kernel& kernel, const Op& op, const 
                                       std::vector<Buffer> in, bool in_place = false) {
   std::vector<Buffer> out;
   for (const Type& type : signature.out) out.emplace_back(type, 0xFF);
-  if (op.reuse() == Reuse::View) out[0] = in[0].reshaped(signature.out[0]);
+  if (op.reuse() == Reuse::view) out[0] = in[0].reshaped(signature.out[0]);
   const auto bytes = [](size_t n) { return Type{Shape{static_cast<int64_t>(n)}, DType::u8}; };
   Buffer workspace(bytes(kernel.workspace), 0xFF), packed(bytes(kernel.packed));
   std::vector<Buffer*> buffers;
@@ -193,7 +193,7 @@ inline std::string gradient_fault(std::shared_ptr<const Op> op, const std::vecto
   std::map<int, Buffer> values;
   std::vector<Value> sources;
   for (const Buffer& buffer : in) {
-    sources.push_back(graph.source(fmt::format("in{}", sources.size()), buffer.type(), Role::Activation));
+    sources.push_back(graph.source(fmt::format("in{}", sources.size()), buffer.type(), Role::activation));
     values[sources.back().id] = buffer;
   }
   graph.add("op", op, sources);
@@ -205,7 +205,7 @@ inline std::string gradient_fault(std::shared_ptr<const Op> op, const std::vecto
     for (float& w : weights.as()) w = 1;
   } else {
     dy.resize(node.out.size());
-    dy[0] = graph.source("dy", y_type, Role::Activation);
+    dy[0] = graph.source("dy", y_type, Role::activation);
     values[dy[0].id] = weights;
   }
   const std::vector<Value> gradients = op->backward(graph, node, dy);

@@ -9,6 +9,7 @@
 
 #include "launch/train/report.h"
 #include "launch/train/state.h"
+#include "layers/network/network.h"
 
 namespace lockstep {
 

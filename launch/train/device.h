@@ -10,19 +10,9 @@
 #include "core/graph/kernel.h"
 #include "launch/backends/backends.h"
 #include "launch/host/runtime.h"
-#include "launch/plan/step.h"
+#include "launch/plan/step_options.h"
 
 namespace lockstep {
-
-/// How the ranks' steps exchange data on GPUs; automatic: NCCL where every rank has a GPU of its own, else memory of
-/// one process (local) or MPI over host memory. On the CPU it follows from how the ranks were started.
-enum class CommChoice : unsigned char { automatic, local, mpi, nccl };
-
-/// Each throws InputError with the nearest name.
-BackendChoice backend_from_name(const std::string& name);
-CommChoice comm_from_name(const std::string& name);
-const std::vector<std::string>& backend_names();
-const std::vector<std::string>& comm_names();
 
 struct DeviceOptions {
   BackendChoice backend = BackendChoice::automatic;
@@ -31,9 +21,6 @@ struct DeviceOptions {
   StepOptions step = {};
   std::filesystem::path engines = {};  // choices of algorithms to repeat, as a run has written them; empty: none
 };
-
-/// Whether the choice means GPUs here. Throws InputError that says why not where they were asked for and cannot be.
-bool uses_gpus(BackendChoice choice);
 
 struct Device {
   const BackendKind* kind = nullptr;

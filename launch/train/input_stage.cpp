@@ -15,22 +15,21 @@ InputStage::InputStage(Backend& backend, Executor& executor, const Step& step)
   if (!executor.stream().on_device()) return;
   copies_ = backend.side_stream();
   for (Staging& staging : staging_) {
-    staging.memory = Arena(backend, executor.region(Region::LaneInput).size());
+    staging.memory = Arena(backend, executor.region(Region::lane_input).size());
     staging.arrived = copies_->event();
     staging.consumed = copies_->event();
   }
 }
 
 void InputStage::find_part(const StepPlan& plan, const std::vector<int64_t>& coordinates) {
-  const auto id = static_cast<size_t>(images_.id);
   const Shape& whole = plan.graph.type(images_).shape;
-  if (plan.local[id].shape[1] != whole[1] || (whole.rank() == 4 && plan.local[id].shape[2] != whole[2])) {
+  if (plan.local[images_].shape[1] != whole[1] || (whole.rank() == 4 && plan.local[images_].shape[2] != whole[2])) {
     rows_ = {0, whole[1]};
     columns_ = {0, whole[2]};
-    for (size_t axis = 1; axis < plan.slices[id].size(); ++axis) {
-      const Slices& cut = plan.slices[id][axis];
+    for (size_t axis = 1; axis < plan.slices[images_].size(); ++axis) {
+      const Slices& cut = plan.slices[images_][axis];
       if (!cut.empty())
-        (plan.placement[id][axis].dim == 1 ? rows_ : columns_) = cut[static_cast<size_t>(coordinates[axis - 1])];
+        (plan.placement[images_][axis].dim == 1 ? rows_ : columns_) = cut[static_cast<size_t>(coordinates[axis - 1])];
     }
   }
 }
@@ -44,8 +43,7 @@ InputStage::~InputStage() {
 }
 
 void InputStage::copy_images(std::byte* to, const std::byte* images, Stream& stream) const {
-  const auto id = static_cast<size_t>(images_.id);
-  const Type& part = executor_.plan().local[id];
+  const Type& part = executor_.plan().local[images_];
   const Shape& whole = executor_.plan().graph.type(images_).shape;
   const auto unit = size_of(part.dtype) * static_cast<size_t>(whole[3]);
   const auto row = [&](int64_t columns) { return static_cast<size_t>(columns) * unit; };
@@ -75,7 +73,7 @@ void InputStage::gather_images(const Batch& batch, const Staging& staging) {
     copies_->copy(kept_.data() + static_cast<size_t>(batch.rows[i]) * bytes,
                   reinterpret_cast<const std::byte*>(batch.images.data()) + i * bytes, bytes);
   copies_->copy(staging.rows.data(), reinterpret_cast<const std::byte*>(batch.rows.data()), staging.rows.bytes());
-  const std::byte* region = executor_.region(Region::LaneInput).data();
+  const std::byte* region = executor_.region(Region::lane_input).data();
   const auto* rows = reinterpret_cast<const int32_t*>(staging.rows.data());
   for (int lane = 0; lane < executor_.plan().lanes; ++lane, rows += per_lane)
     copies_->gather(staging.memory.data() + (executor_.tensor(images_, lane).data - region), kept_.data(),
@@ -83,7 +81,7 @@ void InputStage::gather_images(const Batch& batch, const Staging& staging) {
 }
 
 void InputStage::copy_lanes(const Batch& batch, bool images, std::byte* mirror, Stream& stream) const {
-  const std::byte* region = executor_.region(Region::LaneInput).data();
+  const std::byte* region = executor_.region(Region::lane_input).data();
   const auto lanes = static_cast<size_t>(executor_.plan().lanes);
   for (size_t lane = 0; lane < lanes; ++lane) {
     const auto copy = [&](Value value, const auto& data) {
@@ -111,7 +109,7 @@ void InputStage::put(const Batch& batch, const StepState& state) {
   Stream& compute = executor_.stream();
   if (copies_) {
     Staging& staging = staging_[batches_++ % staging_.size()];
-    const auto inputs = executor_.region(Region::LaneInput);
+    const auto inputs = executor_.region(Region::lane_input);
     copies_->wait(*staging.consumed);
     const bool keeps = kept_.bytes() > 0;
     if (keeps) gather_images(batch, staging);

@@ -21,7 +21,7 @@ class InputStage {
   InputStage& operator=(const InputStage&) = delete;
   /// Device memory that the constructor allocates on a device.
   static size_t bytes(const StepPlan& plan) {
-    return 2 * plan.memory.size(Region::LaneInput) * static_cast<size_t>(plan.lanes);
+    return 2 * plan.memory.size(Region::lane_input) * static_cast<size_t>(plan.lanes);
   }
 
   /// On a device, keeps the images of a data set of `samples` samples there from now on: each is copied when a batch

@@ -7,7 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "launch/plan/variables.h"
+#include "layers/network/weights.h"
+#include "layers/optimizers/loss_scale.h"
 
 namespace lockstep {
 

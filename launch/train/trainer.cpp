@@ -4,7 +4,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
-#include "launch/plan/profile.h"
+#include "launch/plan/view/profile.h"
 
 namespace lockstep {
 
@@ -12,16 +12,18 @@ Trainer::Trainer(const Network& network, const TrainerOptions& options, Communic
                  const KernelTable& kernels, Communicator* host)
     : network_(network),
       options_(options),
-      mesh_(with_stages(network, options.step, comm.size()), comm),
+      placed_(network, options.step, comm.size()),
+      mesh_(placed_.strategy(), comm),
       backend_(backend),
       kernels_(kernels),
       measures_(options.step.loss, options.step.metrics, network.output_shape()),
-      variables_(network, backend, options.optimizer.slots(), options.seed,
-                 place_variables(network, options.step, mesh_), &mesh_, host ? host : &comm),
+      variables_(network, backend, options.optimizer.slots(), options.seed, placed_.shards(mesh_), &mesh_,
+                 host ? host : &comm),
       results_(backend, InputStage::slots * (1 + measures_.floats()) * sizeof(float), Memory::host) {
   variables_.set_loss_scale(LossScale::first(options.step.batch));
   if (options.step.strategy.shard_optimizer) {
-    OwnedRanges owned = planned().owned;
+    planned_ = planned();
+    OwnedRanges owned = planned_->owned;
     if (owned.empty()) owned.push_back({{0, variables_.layout().parameter_bytes, 0}});  // one rank keeps all
     variables_.own(std::move(owned));
   }
@@ -30,13 +32,18 @@ Trainer::Trainer(const Network& network, const TrainerOptions& options, Communic
 Trainer::Engine::Engine(Step planned, Backend& backend, VariableMemory& variables)
     : step(std::move(planned)), executor(std::move(step.plan), backend, variables), inputs(backend, executor, step) {}
 
+Step Trainer::plan(const StepOptions& options) {
+  if (planned_) return *std::exchange(planned_, std::nullopt);
+  return plan_training(network_, options_.optimizer, options, target());
+}
+
 StepTarget Trainer::target() { return {variables_.layout(), kernels_, backend_, mesh_, options_.on_pass}; }
 
 Trainer::Engine& Trainer::engine(std::optional<Engine>& slot, const Plan& plan) {
   if (slot) return *slot;
   Step step = plan(options_.step);
   log().debug("rank {}: planned a step of {} nodes over {} lanes, arena {} bytes", mesh_.world().rank(),
-              step.plan.graph.nodes().size(), step.plan.lanes, step.plan.memory.size(Region::Arena));
+              step.plan.graph.nodes().size(), step.plan.lanes, step.plan.memory.size(Region::arena));
   check_memory(step.plan, plan);
   slot.emplace(std::move(step), backend_, variables_.memory());
   slot->executor.check_finite(options_.check_finite);
@@ -45,9 +52,7 @@ Trainer::Engine& Trainer::engine(std::optional<Engine>& slot, const Plan& plan) 
 }
 
 Trainer::Engine& Trainer::training() {
-  return engine(training_, [this](const StepOptions& options) {
-    return plan_training(network_, options_.optimizer, options, target());
-  });
+  return engine(training_, [this](const StepOptions& options) { return plan(options); });
 }
 
 Trainer::Engine& Trainer::evaluation() {

@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "launch/data/feed/feed.h"
-#include "launch/plan/step.h"
+#include "launch/plan/placed_network.h"
 #include "launch/train/input_stage.h"
 
 namespace lockstep {
@@ -84,9 +84,9 @@ class Trainer {
   /// A table of where the time of the steps since then went (see profile_table); empty where `profile` was not called.
   std::string profiled() const;
   /// What its pipeline's stages do, in words; empty where it has none.
-  std::string pipeline() const { return describe_pipeline(network_, options_.step, mesh_); }
+  std::string pipeline() const { return placed_.describe_stages(options_.step.lanes / mesh_.data_ranks()); }
   /// The training step without the memory that it would run in.
-  Step planned() { return plan_training(network_, options_.optimizer, options_.step, target()); }
+  Step planned() { return plan(options_.step); }
 
  private:
   /// A planned step with its executor.
@@ -98,6 +98,7 @@ class Trainer {
   };
   using Plan = std::function<Step(const StepOptions&)>;
   Engine& engine(std::optional<Engine>& slot, const Plan& plan);
+  Step plan(const StepOptions& options);
   Engine& training();
   Engine& evaluation();
   Engine& prediction();
@@ -118,12 +119,14 @@ class Trainer {
 
   const Network& network_;
   TrainerOptions options_;
+  PlacedNetwork placed_;
   Mesh mesh_;
   Backend& backend_;
   const KernelTable& kernels_;
   Measures measures_;
   VariableStore variables_;
   Arena results_;  // of each slot, the sums of loss and tallies in host memory; outlives the steps that write it
+  std::optional<Step> planned_;  // the training step, where its plan was needed before its memory
   std::optional<Engine> training_, evaluation_, prediction_;
 
   /// A step that was started.

@@ -45,7 +45,7 @@ class ActivationOp final : public Op {
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
-  Reuse reuse() const override { return Reuse::InPlace; }
+  Reuse reuse() const override { return Reuse::in_place; }
   std::string attributes() const override { return curve.str(); }
 
   const Curve curve;
@@ -59,7 +59,7 @@ class ActivationGradOp final : public Op {
   std::string_view name() const override { return "activation_grad"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
-  Reuse reuse() const override { return Reuse::InPlace; }
+  Reuse reuse() const override { return Reuse::in_place; }
   std::string attributes() const override { return curve.str(); }
 
   const Curve curve;

@@ -30,7 +30,7 @@ class ReluOp final : public Op {
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
-  Reuse reuse() const override { return Reuse::InPlace; }
+  Reuse reuse() const override { return Reuse::in_place; }
 };
 
 /// dx from (y, dy): dy where y > 0, else 0.
@@ -39,7 +39,7 @@ class ReluGradOp final : public Op {
   std::string_view name() const override { return "relu_grad"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
-  Reuse reuse() const override { return Reuse::InPlace; }
+  Reuse reuse() const override { return Reuse::in_place; }
 };
 
 struct ReLUOptions {

@@ -12,7 +12,7 @@ class SoftmaxOp final : public Op {
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override { return {{{shard(0)}, {shard(0)}}}; }
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
-  Reuse reuse() const override { return Reuse::InPlace; }
+  Reuse reuse() const override { return Reuse::in_place; }
 };
 
 /// dx from (y, dy): y * (dy - sum of dy * y over the last dimension).
@@ -21,7 +21,7 @@ class SoftmaxGradOp final : public Op {
   std::string_view name() const override { return "softmax_grad"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override { return {{{shard(0), shard(0)}, {shard(0)}}}; }
-  Reuse reuse() const override { return Reuse::InPlace; }
+  Reuse reuse() const override { return Reuse::in_place; }
 };
 
 class Softmax final : public LayerOf<Softmax> {

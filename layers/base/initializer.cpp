@@ -5,12 +5,12 @@
 namespace lockstep {
 
 void Initializer::fill(std::span<float> data, uint64_t seed, uint32_t variable, int64_t first) const {
-  const Random random(seed, Purpose::Initialise, variable);
+  const Random random(seed, Purpose::initialise, variable);
   switch (kind) {
-    case Kind::Constant:
+    case Kind::constant:
       for (float& x : data) x = constant;
       break;
-    case Kind::GlorotUniform: {
+    case Kind::glorot_uniform: {
       const auto limit = static_cast<float>(std::sqrt(6.0 / static_cast<double>(fan_in + fan_out)));
       for (size_t i = 0; i < data.size(); ++i) {
         const uint64_t at = static_cast<uint64_t>(first) + i;

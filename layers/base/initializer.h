@@ -11,8 +11,8 @@
 namespace lockstep {
 
 struct Initializer {
-  enum class Kind : unsigned char { Constant, GlorotUniform };
-  Kind kind = Kind::Constant;
+  enum class Kind : unsigned char { constant, glorot_uniform };
+  Kind kind = Kind::constant;
   float constant = 0;
   int64_t fan_in = 1, fan_out = 1;  // as Keras counts them: inputs, or outputs, of one unit times the kernel's area
 
@@ -21,10 +21,10 @@ struct Initializer {
 };
 
 constexpr Initializer zeros{};
-constexpr Initializer ones{Initializer::Kind::Constant, 1};
+constexpr Initializer ones{Initializer::Kind::constant, 1};
 /// Uniform in ±sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, AISTATS 2010, eq. 16).
 constexpr Initializer glorot_uniform(int64_t fan_in, int64_t fan_out) {
-  return {Initializer::Kind::GlorotUniform, 0, fan_in, fan_out};
+  return {Initializer::Kind::glorot_uniform, 0, fan_in, fan_out};
 }
 
 }  // namespace lockstep

@@ -112,7 +112,7 @@ std::vector<Value> Conv2dOp::backward(Graph& graph, const Node& node, std::span<
   // The weights' gradient first: its reduction can start while the rest of backward runs.
   const auto op = std::make_shared<Conv2dWeightGradOp>(conv, bias);
   std::ranges::copy(graph.add(node.name + "/weight_grad", op, {x, d}), gradients.begin() + 1);
-  if (graph.info(x).role != Role::LaneInput)
+  if (graph.info(x).role != Role::lane_input)
     gradients[0] =
         graph.add1(node.name + "/data_grad", std::make_shared<Conv2dDataGradOp>(conv, graph.type(x).shape), {w, d});
   return gradients;
@@ -168,7 +168,7 @@ std::vector<Value> Conv2dDataGradOp::backward(Graph& graph, const Node& node, st
   // What the convolution saw is the gradient now, and what it made is x.
   const auto op = std::make_shared<Conv2dWeightGradOp>(conv, false);
   std::vector<Value> gradients{graph.add1(node.name + "/weight_grad", op, {dy[0], x}), {}};
-  if (graph.info(x).role != Role::LaneInput)
+  if (graph.info(x).role != Role::lane_input)
     gradients[1] = graph.add1(node.name + "/data_grad", std::make_shared<Conv2dOp>(conv, false, false), {dy[0], w});
   return gradients;
 }

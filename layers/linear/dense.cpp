@@ -56,7 +56,7 @@ std::vector<Value> DenseOp::backward(Graph& graph, const Node& node, std::span<c
   // The weights' gradient first: its reduction can start while the rest of backward runs.
   const auto op = std::make_shared<DenseWeightGradOp>(bias);
   std::ranges::copy(graph.add(node.name + "/weight_grad", op, {x, d}), gradients.begin() + 1);
-  if (graph.info(x).role != Role::LaneInput)
+  if (graph.info(x).role != Role::lane_input)
     gradients[0] = graph.add1(node.name + "/data_grad", std::make_shared<DenseDataGradOp>(), {w, d});
   return gradients;
 }

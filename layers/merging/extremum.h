@@ -17,7 +17,7 @@ class ExtremumOp final : public Op {
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
-  Reuse reuse() const override { return Reuse::InPlace; }
+  Reuse reuse() const override { return Reuse::in_place; }
 
   const Extremum which;
 };
@@ -30,7 +30,7 @@ class ExtremumGradOp final : public Op {
   std::string_view name() const override { return which == Extremum::maximum ? "maximum_grad" : "minimum_grad"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
-  Reuse reuse() const override { return Reuse::InPlace; }
+  Reuse reuse() const override { return Reuse::in_place; }
 
   const Extremum which;
 };

@@ -23,22 +23,22 @@ Value Builder::source(std::string_view suffix, Type type, Role role) {
 
 Value Builder::parameter(std::string_view suffix, Shape shape, Initializer initializer, Regularizer regularizer) {
   variables_.push_back({full_name(suffix), shape, initializer, true, regularizer});
-  return graph_.source(variables_.back().name, {shape, DType::f32}, Role::Parameter);
+  return graph_.source(variables_.back().name, {shape, DType::f32}, Role::parameter);
 }
 
 Value Builder::state(std::string_view suffix, Shape shape, float initial) {
-  variables_.push_back({full_name(suffix), shape, {Initializer::Kind::Constant, initial}, false});
-  return graph_.source(variables_.back().name, {shape, DType::f32}, Role::State);
+  variables_.push_back({full_name(suffix), shape, {Initializer::Kind::constant, initial}, false});
+  return graph_.source(variables_.back().name, {shape, DType::f32}, Role::state);
 }
 
 Value Builder::step_state() {
   const Value known = graph_.find("step_state");
-  return known ? known : graph_.source("step_state", step_state_type(), Role::StepInput);
+  return known ? known : graph_.source("step_state", step_state_type(), Role::step_input);
 }
 
 Value Builder::lane_state() {
   const Value known = graph_.find("lane_state");
-  return known ? known : graph_.source("lane_state", lane_state_type(lanes_), Role::LaneInput);
+  return known ? known : graph_.source("lane_state", lane_state_type(lanes_), Role::lane_input);
 }
 
 std::vector<Value> Builder::add(std::string_view suffix, std::shared_ptr<const Op> op, std::vector<Value> in) {

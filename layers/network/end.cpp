@@ -8,7 +8,7 @@ namespace lockstep {
 std::string end_of(const Graph& graph, Value output) {
   const int last = graph.info(output).producer;
   if (last < 0) return "";
-  const Op* op = graph.nodes()[static_cast<size_t>(last)].op.get();
+  const Op* op = graph.node(last).op.get();
   if (dynamic_cast<const SoftmaxOp*>(op)) return "softmax";
   const auto* curve = dynamic_cast<const ActivationOp*>(op);
   return curve && curve->curve.kind == Curve::Kind::sigmoid ? "sigmoid" : "";

@@ -24,7 +24,7 @@ Value Input::build(Builder& builder, std::span<const Value> in) const {
   if (dims.size() > Shape::max_rank)
     throw InputError("shape [{}] has {} dimensions, expected at most {}", fmt::join(shape, ", "), shape.size(),
                      Shape::max_rank - 1);
-  return builder.source("", {Shape(dims), DType::f32}, Role::LaneInput);
+  return builder.source("", {Shape(dims), DType::f32}, Role::lane_input);
 }
 
 namespace {

@@ -44,7 +44,7 @@ class BatchNormGradOp final : public Op {
   std::string_view name() const override { return "batch_norm_grad"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
-  Reuse reuse() const override { return Reuse::InPlace; }
+  Reuse reuse() const override { return Reuse::in_place; }
   std::string attributes() const override;
 
   const FusedRelu relu;
@@ -60,7 +60,7 @@ class BatchNormInferenceOp final : public Op {
   std::string_view name() const override { return "batch_norm_inference"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
-  Reuse reuse() const override { return Reuse::InPlace; }
+  Reuse reuse() const override { return Reuse::in_place; }
   std::string attributes() const override;
   /// The same with other work after it; the residual is then the last input.
   std::shared_ptr<const Op> fused(FusedRelu with_relu, bool with_add) const;

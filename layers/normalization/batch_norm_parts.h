@@ -75,7 +75,7 @@ class BatchNormGradApplyOp final : public Op {
   std::string_view name() const override { return "batch_norm_grad_apply"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
-  Reuse reuse() const override { return Reuse::InPlace; }
+  Reuse reuse() const override { return Reuse::in_place; }
   std::string attributes() const override;
 
   const FusedRelu relu;

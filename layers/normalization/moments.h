@@ -23,7 +23,7 @@ class MergeMomentsOp final : public Op {
   std::string_view name() const override { return "merge_moments"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override { return {}; }
-  Reuse reuse() const override { return Reuse::InPlace; }
+  Reuse reuse() const override { return Reuse::in_place; }
 };
 
 }  // namespace lockstep

@@ -46,7 +46,7 @@ class LossScaleOp final : public Op {
   std::string_view name() const override { return "loss_scale"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override { return {}; }
-  Reuse reuse() const override { return Reuse::InPlace; }
+  Reuse reuse() const override { return Reuse::in_place; }
   std::string attributes() const override;
 
   const int growth_interval;

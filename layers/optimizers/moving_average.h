@@ -15,7 +15,7 @@ class MovingAverageOp final : public Op {
   std::string_view name() const override { return "moving_average"; }
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override { return {}; }
-  Reuse reuse() const override { return Reuse::InPlace; }
+  Reuse reuse() const override { return Reuse::in_place; }
   std::string attributes() const override;
 
   const float momentum;

@@ -1,31 +1,47 @@
 #include "layers/optimizers/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
 
-#include "core/error.h"
+#include "core/registry.h"
 
 namespace lockstep {
 
 namespace {
 
 /// All of them, by the names that users give.
-std::vector<std::pair<std::string, Optimizer>> optimizers() {
-  return {{"sgd", SGD{}},         {"momentum", SGD{.momentum = 0.9F}},
-          {"adam", Adam{}},       {"adamw", AdamW{}},
-          {"rmsprop", RMSprop{}}, {"adagrad", Adagrad{}},
-          {"lars", LARS{}},       {"lamb", LAMB{}}};
+Registry<Optimizer>& all() {
+  static Registry<Optimizer> named("optimizer", {{"sgd", SGD{}},
+                                                 {"momentum", SGD{.momentum = 0.9F}},
+                                                 {"adam", Adam{}},
+                                                 {"adamw", AdamW{}},
+                                                 {"rmsprop", RMSprop{}},
+                                                 {"adagrad", Adagrad{}},
+                                                 {"lars", LARS{}},
+                                                 {"lamb", LAMB{}}});
+  return named;
 }
 
 }  // namespace
 
-std::vector<std::string> Optimizer::names() {
-  std::vector<std::string> names;
-  for (const auto& [name, optimizer] : optimizers()) names.push_back(name);
-  return names;
-}
+std::vector<std::string> Optimizer::names() { return all().names(); }
 
-Optimizer Optimizer::from_name(const std::string& name) {
-  return optimizers()[static_cast<size_t>(index_of("optimizer", name, names()))].second;
+Optimizer Optimizer::from_name(const std::string& name) { return all().find(name); }
+
+void register_optimizer(CustomOptimizer optimizer) {
+  if (!optimizer.update) throw InputError("optimizer '{}' has no update", optimizer.name);
+  const std::string name = optimizer.name;
+  std::vector<std::string> taken;
+  Optimizer(SGD{}).options([&](std::string_view option, auto) { taken.emplace_back(option); });
+  std::erase_if(taken, [](const std::string& option) {
+    return option == "momentum" || option == "nesterov" || option == "weight_decay";
+  });
+  for (const auto& [option, value] : optimizer.options) {
+    if (std::ranges::find(taken, option) != taken.end())
+      throw InputError("optimizer '{}': there is an option '{}' already", name, option);
+    taken.push_back(option);
+  }
+  all().add(name, Custom(std::make_shared<const CustomOptimizer>(std::move(optimizer))));
 }
 
 std::string Optimizer::name() const {
@@ -47,8 +63,8 @@ void Optimizer::set(const std::string& option, double value) {
     names.emplace_back(key);
     if (key != option) return;
     found = true;
-    if constexpr (std::is_same_v<T, float>) {
-      to = static_cast<float>(value);
+    if constexpr (std::is_floating_point_v<T>) {
+      to = static_cast<T>(value);
     } else {
       const double most = std::is_same_v<T, bool> ? 1 : 0x1p31;
       if (!(value >= 0 && value <= most) || value != std::floor(value))

@@ -26,15 +26,15 @@ struct CommonOptions {
 
 class Optimizer {
  public:
-  using Options = std::variant<SGD, Adam, AdamW, RMSprop, Adagrad, LARS, LAMB>;
+  using Options = std::variant<SGD, Adam, AdamW, RMSprop, Adagrad, LARS, LAMB, Custom>;
   /// Implicit, so that compile({.optimizer = SGD{…}}) reads well.
   template <class One>
   requires(!std::same_as<One, Optimizer> && std::constructible_from<Options, std::in_place_type_t<One>, One>)
       Optimizer(One options, CommonOptions common = {})  // NOLINT
       : common(common), options_(std::in_place_type<One>, options) {}
 
-  /// "sgd", "momentum" (SGD with momentum 0.9), "adam", "adamw", "rmsprop", "adagrad", "lars" or "lamb". Throws
-  /// InputError with the nearest name.
+  /// "sgd", "momentum" (SGD with momentum 0.9), "adam", "adamw", "rmsprop", "adagrad", "lars", "lamb", or one that was
+  /// registered. Throws InputError with the nearest name.
   static Optimizer from_name(const std::string& name);
   static std::vector<std::string> names();
 
@@ -68,6 +68,11 @@ class Optimizer {
 
   Options options_;
 };
+
+/// Makes the optimizer known by its name: Optimizer::from_name("NAME"), whose learning rate and options can be set as
+/// those of others. For the main thread, before a model is compiled. Throws InputError where the name is taken, there
+/// is no update, or an option has the name of one that every optimizer has.
+void register_optimizer(CustomOptimizer optimizer);
 
 template <class Self, class Visit>
 void Optimizer::visit_all(Self& self, Visit& visit) {

@@ -12,7 +12,7 @@ UpdateOp::UpdateOp(Formula what, bool scaled, std::vector<Stretch> parts)
 }
 
 std::string_view UpdateOp::name() const {
-  return std::visit([](const auto& f) { return f.name; }, formula);
+  return std::visit([](const auto& f) { return std::string_view(f.name); }, formula);
 }
 
 size_t UpdateOp::slots() const {

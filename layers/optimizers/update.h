@@ -7,6 +7,7 @@
 #include "layers/optimizers/formulas/adagrad.h"
 #include "layers/optimizers/formulas/adam.h"
 #include "layers/optimizers/formulas/around.h"
+#include "layers/optimizers/formulas/custom.h"
 #include "layers/optimizers/formulas/lamb.h"
 #include "layers/optimizers/formulas/lars.h"
 #include "layers/optimizers/formulas/rmsprop.h"
@@ -15,7 +16,7 @@
 namespace lockstep {
 
 using Formula = std::variant<SGD, Adam, AdamW, RMSprop, Adagrad, LARS, LambDirection, LambStep, PenaltyGradient,
-                             ClipValue, ClipNorm, LookaheadStart, LookaheadStep, AverageStep>;
+                             ClipValue, ClipNorm, LookaheadStart, LookaheadStep, AverageStep, Custom>;
 
 /// Inputs: values [n], gradients [n], step_state, the formula's slots [n] each; where it adapts, two more f32[k], the
 /// norms of values and of gradients by variable; where `scaled`, loss_scale f32[2] and finite f32[1]. Outputs: values
@@ -29,7 +30,7 @@ class UpdateOp final : public Op {
   std::string_view name() const override;
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override { return {}; }
-  Reuse reuse() const override { return Reuse::InPlace; }
+  Reuse reuse() const override { return Reuse::in_place; }
   std::string attributes() const override;
   size_t slots() const;
   bool adapts() const;

@@ -34,7 +34,7 @@ class Fusion {
       if (const auto* op = dynamic_cast<const OpClass*>(node(i).op.get())) function(i, *op);
   }
 
-  const Node& node(int index) const { return graph_.nodes()[static_cast<size_t>(index)]; }
+  const Node& node(int index) const { return graph_.node(index); }
 
   /// The node that makes `value`, where it is an OpClass and nobody but one node reads the value.
   template <class OpClass>

@@ -26,7 +26,7 @@ struct SampleRuns {
 
 /// Srivastava et al., "Dropout", JMLR 2014, scaled while training: y = x / (1 - rate) where the element is kept, else
 /// 0. Inputs: x [N, …], step_state, lane_state. Element e of the lane's sample n is kept where
-///   to_uniform(Random(seed, Purpose::Dropout, layer, step).bits(lane.first + n, e / 4)[e % 4]) >= rate,
+///   to_uniform(Random(seed, Purpose::dropout, layer, step).bits(lane.first + n, e / 4)[e % 4]) >= rate,
 /// so the mask does not depend on lanes, ranks or threads. Where x is a part of the samples, e counts in the whole
 /// ones.
 class DropoutOp final : public Op {
@@ -43,7 +43,7 @@ class DropoutOp final : public Op {
   Local local(const Part& part) const override;
   /// The same operator on dy.
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
-  Reuse reuse() const override { return Reuse::InPlace; }
+  Reuse reuse() const override { return Reuse::in_place; }
   std::string attributes() const override;
 
   /// Of an input of this shape.

@@ -8,7 +8,7 @@ namespace lockstep {
 /// Tompson et al., "Efficient object localization using convolutional networks", CVPR 2015, section 3.2, scaled as
 /// dropout is: y = x times 1 / (1 - rate) where the channel is kept, else times 0, for all pixels of a sample alike
 /// (NaN stays NaN). Inputs: x [N,H,W,C], step_state, lane_state. Channel c of the lane's sample n is kept where
-///   to_uniform(Random(seed, Purpose::Dropout, layer, step).bits(lane.first + n, c / 4)[c % 4]) >= rate.
+///   to_uniform(Random(seed, Purpose::dropout, layer, step).bits(lane.first + n, c / 4)[c % 4]) >= rate.
 /// Where x holds some of the channels, c counts in all of them.
 class SpatialDropoutOp final : public Op {
  public:
@@ -20,7 +20,7 @@ class SpatialDropoutOp final : public Op {
   Local local(const Part& part) const override;
   /// The same operator on dy.
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
-  Reuse reuse() const override { return Reuse::InPlace; }
+  Reuse reuse() const override { return Reuse::in_place; }
   std::string attributes() const override;
 
   const float rate;

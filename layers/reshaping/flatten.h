@@ -13,7 +13,7 @@ class FlattenOp final : public Op {
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
-  Reuse reuse() const override { return Reuse::View; }
+  Reuse reuse() const override { return Reuse::view; }
 
   const Shape x;
 };
@@ -26,7 +26,7 @@ class UnflattenOp final : public Op {
   std::vector<Type> infer(std::span<const Type> in) const override;
   std::vector<Rule> rules() const override;
   Local local(const Part& part) const override;
-  Reuse reuse() const override { return Reuse::View; }
+  Reuse reuse() const override { return Reuse::view; }
 
   const Shape x;
 };

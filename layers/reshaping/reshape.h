@@ -14,7 +14,7 @@ class ReshapeOp final : public Op {
   std::vector<Rule> rules() const override;
   Local local(const Part& part) const override;
   std::vector<Value> backward(Graph& graph, const Node& node, std::span<const Value> dy) const override;
-  Reuse reuse() const override { return Reuse::View; }
+  Reuse reuse() const override { return Reuse::view; }
 
   const Shape from, to;
 };

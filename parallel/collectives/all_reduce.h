@@ -19,7 +19,7 @@ class AllReduceOp final : public MeshOp {
   std::vector<Type> infer(std::span<const Type>) const override { return out; }
   Kernel make(const Signature& signature, MeshContext& context) const override;
   std::optional<Traffic> traffic(const Signature& signature, const Mesh& mesh, Numerics numerics) const override;
-  Queue queue() const override { return Queue::Side; }
+  Queue queue() const override { return Queue::side; }
   bool moves() const override { return true; }
   std::string attributes() const override {
     return fmt::format("{} bytes over ax{} {}", out[0].bytes(), axes.size() == 1 ? "is" : "es", fmt::join(axes, ", "));

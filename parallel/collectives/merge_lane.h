@@ -7,7 +7,7 @@
 namespace lockstep {
 
 /// Merges the terms of a lane into the rank's stack of partial sums. Inputs are the terms, which lie in the range of
-/// the output (floats in Region::Sum); they are read through it.
+/// the output (floats in Region::sum); they are read through it.
 class MergeLaneOp final : public MeshOp {
  public:
   MergeLaneOp(int64_t floats, Merge merge) : floats(floats), merge(std::move(merge)) {}

@@ -23,7 +23,7 @@ Kernel SendOp::make(const Signature& signature, MeshContext& context) const {
 }
 
 std::optional<Traffic> SendOp::traffic(const Signature& signature, const Mesh& mesh, Numerics) const {
-  return Traffic{std::string(queue() == Queue::Forward ? to_later_stage : to_earlier_stage),
+  return Traffic{std::string(queue() == Queue::forward ? to_later_stage : to_earlier_stage),
                  {static_cast<int>(mesh.strategy().stage_axis())},
                  signature.in[0].bytes(),
                  1};

@@ -35,7 +35,7 @@ class Post {
   int size() const { return activations_.size(); }
 
  private:
-  Communicator& channel(Queue queue) { return queue == Queue::Forward ? activations_ : gradients_; }
+  Communicator& channel(Queue queue) { return queue == Queue::forward ? activations_ : gradients_; }
 
   Communicator &activations_, &gradients_;
   std::multimap<const std::byte*, std::unique_ptr<Sending>> under_way_;  // by buffer, which several stages may get

@@ -13,7 +13,7 @@ using Merge = std::shared_ptr<const Op>;
 /// a step into few merged ones.
 class ReduceOp final : public Op {
  public:
-  ReduceOp(std::vector<int> axes, int of, Merge merge = nullptr)
+  ReduceOp(std::vector<int> axes, Value of, Merge merge = nullptr)
       : axes(std::move(axes)), of(of), merge(std::move(merge)) {}
   std::string_view name() const override { return "reduce"; }
   std::vector<Type> infer(std::span<const Type> in) const override { return {in[0]}; }
@@ -22,7 +22,7 @@ class ReduceOp final : public Op {
   bool moves() const override { return true; }
 
   const std::vector<int> axes;
-  const int of;  // the sum (value id) before it was brought to where its variable lies
+  const Value of;  // the sum before it was brought to where its variable lies
   const Merge merge;
 };
 

@@ -49,7 +49,7 @@ class Move {
   Move(const ReshardOp& op, const Signature& signature, Communicator& comm)
       : comm_(comm),
         me_(static_cast<size_t>(op.member)),
-        adds_(op.from.placement.kind == Kind::Partial || op.from.placement.kind == Kind::Overlap),
+        adds_(op.from.placement.kind == Kind::partial || op.from.placement.kind == Kind::overlap),
         moves_(!(op.from.placement == replicate)),
         send_(signature.in[0], send_dim(op)),
         receive_(signature.out[0], receive_dim(op)),
@@ -128,7 +128,7 @@ class Move {
 
  private:
   static int send_dim(const ReshardOp& op) {
-    return op.to.placement.kind == Kind::Replicate ? op.from.placement.dim : op.to.placement.dim;
+    return op.to.placement.kind == Kind::replicate ? op.from.placement.dim : op.to.placement.dim;
   }
   static int receive_dim(const ReshardOp& op) {
     return op.from.placement.dim >= 0 ? op.from.placement.dim : op.to.placement.dim;
@@ -155,14 +155,14 @@ class Move {
 std::string_view kind_of(const ReshardOp& op) {
   const Kind to = op.to.placement.kind;
   switch (op.from.placement.kind) {
-    case Kind::Replicate:
+    case Kind::replicate:
       return "slice";
-    case Kind::Partial:
-      return to == Kind::Replicate ? "all-reduce" : "reduce-scatter";
-    case Kind::Overlap:
+    case Kind::partial:
+      return to == Kind::replicate ? "all-reduce" : "reduce-scatter";
+    case Kind::overlap:
       return "halo sum";
     default:
-      return to == Kind::Replicate ? "all-gather" : to == Kind::Window ? "halo exchange" : "all-to-all";
+      return to == Kind::replicate ? "all-gather" : to == Kind::window ? "halo exchange" : "all-to-all";
   }
 }
 
@@ -170,7 +170,7 @@ std::string_view kind_of(const ReshardOp& op) {
 
 std::optional<size_t> ReshardOp::surrounds(const Type& in, const Type& out) const {
   const int dim = to.placement.dim;
-  if (from.placement.kind != Kind::Shard || to.placement.kind != Kind::Window || from.placement.dim != dim) return {};
+  if (from.placement.kind != Kind::shard || to.placement.kind != Kind::window || from.placement.dim != dim) return {};
   const Rows rows(out, dim);
   const Interval have = from.slices[static_cast<size_t>(member)], want = to.slices[static_cast<size_t>(member)];
   if (rows.rows != 1 || have.begin < want.begin || have.end > want.end || Rows(in, dim).unit != rows.unit) return {};

@@ -29,7 +29,7 @@ class ReshardOp final : public MeshOp {
   std::string attributes() const override { return from.placement.str() + "->" + to.placement.str(); }
   bool moves() const override { return true; }
   /// What travels does so beside the kernels.
-  Queue queue() const override { return from.placement == replicate ? Queue::Compute : Queue::Exchange; }
+  Queue queue() const override { return from.placement == replicate ? Queue::compute : Queue::exchange; }
   /// A window of whole rows of one image lies around the rows that the member has itself.
   std::optional<size_t> surrounds(const Type& in, const Type& out) const override;
 

@@ -24,7 +24,7 @@ class RowsOp final : public MeshOp {
   double flops(const Signature& signature) const override;
   bool each_lane() const override { return true; }
   bool moves() const override { return true; }
-  Reuse reuse() const override { return onto ? Reuse::InPlace : Reuse::None; }
+  Reuse reuse() const override { return onto ? Reuse::in_place : Reuse::none; }
   std::string attributes() const override;
 
   const Type out;  // logical

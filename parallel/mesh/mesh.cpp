@@ -8,7 +8,7 @@ namespace lockstep {
 
 void check_ranks(const Strategy& strategy, int ranks) {
   const int64_t together = strategy.ranks_per_lane();
-  if (together == 0) throw InputError("stage=auto has no size yet, expected it settled by the number of ranks");
+  if (together == 0) throw InputError("stage=auto has no size yet, expected it resolved by the number of ranks");
   std::string axes;
   for (size_t axis = 1; axis < strategy.mesh.size(); ++axis)
     axes += fmt::format("{}{}={}", axes.empty() ? "" : ", ", strategy.mesh[axis].name, strategy.mesh[axis].size);

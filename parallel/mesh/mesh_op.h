@@ -16,9 +16,6 @@
 
 namespace lockstep {
 
-/// reproducible: the canonical tree over all lanes. fast: one lane a rank, the communicator's own all-reduce.
-enum class Numerics : unsigned char { reproducible, fast };
-
 /// What the kernels of a plan are made with, and what several of them use together. What it refers to must outlive
 /// them.
 class MeshContext {

@@ -89,7 +89,7 @@ std::map<std::string, int> place_layers(const Graph& forward, std::span<const st
     for (Value v : node.in) {
       const int producer = forward.info(v).producer;
       if (producer < 0) continue;
-      const auto from = index.find(layer_of(forward.nodes()[static_cast<size_t>(producer)].name, layers));
+      const auto from = index.find(layer_of(forward.node(producer).name, layers));
       if (from != index.end()) stop.stage = std::max(stop.stage, stops[from->second].stage);
     }
   }
@@ -144,15 +144,15 @@ std::vector<Turn> turns_of(PipelineSchedule schedule, int stage, int stages, int
   const int ahead = schedule == PipelineSchedule::gpipe ? lanes : std::min(stages - 1 - stage, lanes);
   std::vector<Turn> turns;
   for (int lane = 0; lane < lanes + ahead; ++lane) {
-    if (lane < lanes) turns.push_back({lane, Phase::Forward});
-    if (lane >= ahead) turns.push_back({lane - ahead, Phase::Backward});
+    if (lane < lanes) turns.push_back({lane, Phase::forward});
+    if (lane >= ahead) turns.push_back({lane - ahead, Phase::backward});
   }
   return turns;
 }
 
 int lanes_in_flight(const std::vector<Turn>& turns) {
   int now = 0, most = 1;
-  for (const Turn& turn : turns) most = std::max(most, now += turn.phase == Phase::Forward ? 1 : -1);
+  for (const Turn& turn : turns) most = std::max(most, now += turn.phase == Phase::forward ? 1 : -1);
   return most;
 }
 
@@ -172,7 +172,7 @@ double makespan(PipelineSchedule schedule, std::span<const StageCost> stages, in
     for (size_t s = 0; s < n; ++s) {
       if (next[s] == turns[s].size()) continue;
       const auto [lane, phase] = turns[s][next[s]];
-      const bool ahead = phase == Phase::Forward;
+      const bool ahead = phase == Phase::forward;
       const double ready = (ahead ? output : gradient)[s][static_cast<size_t>(lane)];
       if (!left[s] && ready <= now) left[s] = stages[s].work * (ahead ? 1 : 2);
       if (left[s]) {
@@ -194,7 +194,7 @@ double makespan(PipelineSchedule schedule, std::span<const StageCost> stages, in
       const auto [lane, phase] = turns[s][next[s]++];
       const auto l = static_cast<size_t>(lane);
       left[s].reset();
-      if (phase == Phase::Backward) {
+      if (phase == Phase::backward) {
         if (s > 0) gradient[s - 1][l] = now + stages[s].to_previous;
       } else if (s + 1 < n) {
         output[s + 1][l] = now + stages[s].to_next;

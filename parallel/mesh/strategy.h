@@ -12,6 +12,9 @@
 
 namespace lockstep {
 
+/// reproducible: the canonical tree over all lanes. fast: one lane a rank, the communicator's own all-reduce.
+enum class Numerics : unsigned char { reproducible, fast };
+
 /// "data", "space_h", "space_w", "filter", "channel", "stage": the axes that a mesh can have.
 std::vector<std::string> axis_names();
 /// "batch", "height", "width", "filters", "channels", by the value of Cut.

@@ -13,7 +13,7 @@ namespace {
 
 struct Reduction {
   Value term, total;
-  size_t begin = 0, end = 0;  // bytes in Region::Sum
+  size_t begin = 0, end = 0;  // bytes in Region::sum
   std::vector<int> axes;
   Section section;
   Merge merge;
@@ -57,21 +57,20 @@ std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& 
     const auto found = request.sums.find(reduce->of);
     if (found == request.sums.end()) throw Error("{}: no place was given for the sum", node.name);
     const size_t begin = found->second.offset;
-    const size_t end = begin + aligned(placed.local[static_cast<size_t>(term.id)].bytes());
+    const size_t end = begin + aligned(placed.local[term].bytes());
     reductions.push_back({term, node.out[0], begin, end, reduce->axes, node.section, reduce->merge});
-    graph.set_role(term, Role::Sum);
-    fixed[term.id] = found->second;
-    fixed[node.out[0].id] = {Region::Total, begin};
+    graph.set_role(term, Role::sum);
+    fixed[term] = found->second;
+    fixed[node.out[0]] = {Region::total, begin};
   }
   std::ranges::sort(reductions, {}, &Reduction::begin);
 
   const auto flat_value = [&](const std::string& name, int64_t floats, Location location) {
     const Type type{Shape{floats}, DType::f32};
-    const Value value = graph.source(name, type, Role::Sum);
-    placed.local.push_back(type);
-    placed.placement.emplace_back(placed.placement[0].size());
-    placed.slices.emplace_back(placed.slices[0].size());
-    fixed[value.id] = location;
+    const Value value = graph.source(name, type, Role::sum);
+    const size_t axes = placed.placement[Value{0}].size();
+    placed.record(type, Placements(axes), std::vector<Slices>(axes));
+    fixed[value] = location;
     return value;
   };
 
@@ -81,15 +80,15 @@ std::vector<Bucket> bucket_reductions(PlacedGraph& placed, const BucketRequest& 
     const size_t begin = bucket.begin;
     const auto floats = static_cast<int64_t>((bucket.end - begin) / sizeof(float));
     const std::string name = fmt::format("bucket{}", buckets.size());
-    const Value rank_sum = flat_value(name + "/rank_sum", floats, {Region::Sum, begin});
-    const Value total = flat_value(name + "/total", floats, {Region::Total, begin});
+    const Value rank_sum = flat_value(name + "/rank_sum", floats, {Region::sum, begin});
+    const Value total = flat_value(name + "/total", floats, {Region::total, begin});
     const Section section = members.front().section;
     Node merge{name + "/merge", std::make_shared<MergeLaneOp>(floats, members.front().merge), {}, {rank_sum}, section};
     Node reduce{name + "/all_reduce", nullptr, {rank_sum}, {total}, section};
     if (begin < request.gradient_bytes) {
       bucket.owned = owned_bytes(begin, std::min(bucket.end, request.gradient_bytes), request.sharers, request.sharer);
       bucket.gradients = flat_value(name + "/gradients", bucket.owned.size() / static_cast<int64_t>(sizeof(float)),
-                                    {Region::Total, static_cast<size_t>(bucket.owned.begin)});
+                                    {Region::total, static_cast<size_t>(bucket.owned.begin)});
       reduce.out.push_back(bucket.gradients);
     }
     for (const Reduction& member : members) {

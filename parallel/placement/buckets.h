@@ -8,17 +8,17 @@
 namespace lockstep {
 
 struct Bucket {
-  size_t begin = 0, end = 0;  // bytes in Region::Total
+  size_t begin = 0, end = 0;  // bytes in Region::total
   /// f32[n]: those of the range that are gradients, reduced; none where there are none. Where the optimizer is sharded,
   /// the part of them that this rank owns.
   Value gradients = {};
-  Interval owned = {};  // bytes in Region::Total: where these lie
+  Interval owned = {};  // bytes in Region::total: where these lie
 };
 
 /// Bytes of a bucket's gradients that one of `sharers` ranks owns; they begin at `begin` and end at `end`.
 Interval owned_bytes(size_t begin, size_t end, int sharers, int sharer);
 
-/// What the caller knows of the sums' layout: where each partial value that is to be reduced lies in Region::Sum
+/// What the caller knows of the sums' layout: where each partial value that is to be reduced lies in Region::sum
 /// (by value id). Ranges are filled from the top: what backward completes first should lie first.
 struct BucketRequest {
   FixedLocations sums;

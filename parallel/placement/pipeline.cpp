@@ -15,9 +15,9 @@ class Split {
   Split(PlacedGraph& placed, int stage, int stages, std::span<const Value> everywhere)
       : placed_(placed), stage_(stage), mine_(placed.graph.without_nodes()), readers_(placed.graph.values().size()) {
     for (const Node& node : placed.graph.nodes())
-      for (Value v : node.in) readers_[static_cast<size_t>(v.id)].insert(node.section.stage);
+      for (Value v : node.in) readers_[v].insert(node.section.stage);
     for (Value v : everywhere)
-      for (int other = 0; other < stages; ++other) readers_[static_cast<size_t>(v.id)].insert(other);
+      for (int other = 0; other < stages; ++other) readers_[v].insert(other);
   }
 
   void run() {
@@ -25,11 +25,8 @@ class Split {
       if (node.section.stage == stage_) mine_.append(node);
       for (Value v : node.out) pass(node, v);
     }
-    for (size_t v = 0; v < mine_.values().size(); ++v) {
-      const Value value{static_cast<int>(v)};
-      if (mine_.info(value).role == Role::LaneInput && mine_.readers(value).empty())
-        mine_.set_role(value, Role::Activation);
-    }
+    for (Value v{0}; mine_.has(v); ++v.id)
+      if (mine_.info(v).role == Role::lane_input && mine_.readers(v).empty()) mine_.set_role(v, Role::activation);
     placed_.graph = std::move(mine_);
   }
 
@@ -37,9 +34,9 @@ class Split {
   void pass(const Node& node, Value v) {
     const int from = node.section.stage;
     Value copy;
-    for (const int to : readers_[static_cast<size_t>(v.id)]) {
+    for (const int to : readers_[v]) {
       if (to == from || (from != stage_ && to != stage_)) continue;
-      const Queue queue = to > from ? Queue::Forward : Queue::Backward;
+      const Queue queue = to > from ? Queue::forward : Queue::backward;
       const std::string name = placed_.graph.info(v).name;
       if (to == stage_) {
         mine_.append({fmt::format("{}/from stage {}", name, from),
@@ -52,10 +49,8 @@ class Split {
       mine_.set_section(node.section);
       if (!copy) {
         copy = mine_.add1(name + "/hand_over", std::make_shared<HandOverOp>(), {v});
-        const auto id = static_cast<size_t>(v.id);
-        placed_.local.push_back(Type(placed_.local[id]));
-        placed_.placement.push_back(Placements(placed_.placement[id]));
-        placed_.slices.push_back(std::vector<Slices>(placed_.slices[id]));
+        placed_.record(Type(placed_.local[v]), Placements(placed_.placement[v]),
+                       std::vector<Slices>(placed_.slices[v]));
       }
       mine_.add(fmt::format("{}/to stage {}", name, to), std::make_shared<SendOp>(to, queue), {copy});
     }
@@ -65,7 +60,7 @@ class Split {
   PlacedGraph& placed_;
   int stage_;
   Graph mine_;
-  std::vector<std::set<int>> readers_;  // by value: stages
+  PerValue<std::set<int>> readers_;  // stages
 };
 
 }  // namespace

@@ -20,19 +20,19 @@ class Propagation {
   Propagation(const Graph& graph, const Strategy& strategy, const PlacementRequest& request)
       : original_(graph), strategy_(strategy), request_(request), out_(graph.without_nodes()) {
     const size_t values = graph.values().size(), axes = strategy.mesh.size();
-    placed_.placement.resize(values, Placements(axes));
-    placed_.slices.resize(values, std::vector<Slices>(axes));
-    free_.resize(values, std::vector<bool>(axes));
-    current_.resize(values);
-    for (size_t v = 0; v < values; ++v) {
-      current_[v] = {static_cast<int>(v)};
-      const Role role = graph.values()[v].role;
-      const bool adopts = role == Role::Parameter || role == Role::State || role == Role::LaneInput;
-      for (size_t axis = 0; axis < axes; ++axis) free_[v][axis] = adopts && graph.values()[v].producer < 0 && axis > 0;
+    placed_.placement = {values, Placements(axes)};
+    placed_.slices = {values, std::vector<Slices>(axes)};
+    free_ = {values, std::vector<bool>(axes)};
+    for (Value v{0}; graph.has(v); ++v.id) {
+      current_.push_back(v);
+      const ValueInfo& info = graph.info(v);
+      const Role role = info.role;
+      const bool adopts = role == Role::parameter || role == Role::state || role == Role::lane_input;
+      for (size_t axis = 0; axis < axes; ++axis) free_[v][axis] = adopts && info.producer < 0 && axis > 0;
     }
-    for (const auto& [id, placements] : request.sources)
-      for (size_t axis = 0; axis < placements.size(); ++axis) place({id}, axis, placements[axis]);
-    for (const auto& sum : request.sums) sums_.insert(sum.value.id);
+    for (const auto& [value, placements] : request.sources)
+      for (size_t axis = 0; axis < placements.size(); ++axis) place(value, axis, placements[axis]);
+    for (const auto& sum : request.sums) sums_.insert(sum.value);
   }
 
   void node(const Node& original) {
@@ -51,7 +51,7 @@ class Propagation {
     for (size_t axis = 1; axis < axes(); ++axis) overlap(original, parts, axis, placed);
     const std::vector<Value> made = placed.out;
     out_.append(std::move(placed));
-    for (Value value : made) settle(value);
+    for (Value value : made) reduce_terms(value);
   }
 
   PlacedGraph finish(std::vector<Value>& ends) {
@@ -61,7 +61,7 @@ class Propagation {
     ends.clear();
     const auto enter = [&](Value value) {  // to the section that makes it
       if (const int producer = original_.info(value).producer; producer >= 0)
-        out_.set_section(original_.nodes()[static_cast<size_t>(producer)].section);
+        out_.set_section(original_.node(producer).section);
       return current(value);
     };
     for (const auto& [value, like, merge] : request_.sums) ends.push_back(reduced(enter(value), like, merge));
@@ -71,29 +71,29 @@ class Propagation {
       ends.push_back(value);
     }
     out_.set_section({});
-    for (size_t v = 0; v < out_.values().size(); ++v) placed_.local.push_back(local_type({static_cast<int>(v)}));
+    for (Value v{0}; out_.has(v); ++v.id) placed_.local.push_back(local_type(v));
     placed_.graph = std::move(out_);
     return std::move(placed_);
   }
 
  private:
   size_t axes() const { return strategy_.mesh.size(); }
-  Placement& at(Value v, size_t axis) { return placed_.placement[static_cast<size_t>(v.id)][axis]; }
-  Slices& slices(Value v, size_t axis) { return placed_.slices[static_cast<size_t>(v.id)][axis]; }
-  Value current(Value v) const { return current_[static_cast<size_t>(v.id)]; }
+  Placement& at(Value v, size_t axis) { return placed_.placement[v][axis]; }
+  Slices& slices(Value v, size_t axis) { return placed_.slices[v][axis]; }
+  Value current(Value v) const { return current_[v]; }
   int64_t member(size_t axis) const { return axis == 0 ? 0 : request_.coordinates.at(axis - 1); }
   const Type& logical(Value v) const { return out_.type(v); }
 
   void place(Value v, size_t axis, Placement placement) {
     at(v, axis) = placement;
-    slices(v, axis) = placement.kind == Kind::Shard ? shares(v, axis, placement.dim) : Slices{};
-    free_[static_cast<size_t>(v.id)][axis] = false;
+    slices(v, axis) = placement.kind == Kind::shard ? shares(v, axis, placement.dim) : Slices{};
+    free_[v][axis] = false;
   }
 
   /// A source comes to lie as its first reader wants it; of what is fed, rows and columns alone can be cut.
   void adopt(Value v, size_t axis, Placement to) {
-    if (to.kind == Kind::Window) to = shard(to.dim);
-    const bool fed = out_.info(v).role == Role::LaneInput;
+    if (to.kind == Kind::window) to = shard(to.dim);
+    const bool fed = out_.info(v).role == Role::lane_input;
     place(v, axis, fed && to != shard(1) && to != shard(2) ? replicate : to);
   }
 
@@ -150,10 +150,10 @@ class Propagation {
     std::vector<Target> targets;
     for (size_t axis = 0; axis < axes(); ++axis) {
       const Placement to = rules[axis].in[k];
-      if (free_[static_cast<size_t>(v.id)][axis]) adopt(v, axis, to);
+      if (free_[v][axis]) adopt(v, axis, to);
       Target target{to, {}};
-      if (to.kind == Kind::Shard) target.slices = shares(v, axis, to.dim);
-      if (to.kind == Kind::Window) target.slices = windows(node, rules[axis], to.dim, logical(v).shape[to.dim], axis);
+      if (to.kind == Kind::shard) target.slices = shares(v, axis, to.dim);
+      if (to.kind == Kind::window) target.slices = windows(node, rules[axis], to.dim, logical(v).shape[to.dim], axis);
       targets.push_back(target);
     }
     v = bring_to(v, targets);
@@ -170,7 +170,7 @@ class Propagation {
     for (size_t k = 0; k < placed.out.size(); ++k) {
       const auto [v, is] = std::pair(placed.out[k], rule.out[k]);
       place(v, axis, is);
-      if (is.kind == Kind::Overlap) slices(v, axis) = windows(original, rule, is.dim, logical(v).shape[is.dim], axis);
+      if (is.kind == Kind::overlap) slices(v, axis) = windows(original, rule, is.dim, logical(v).shape[is.dim], axis);
       part.out.push_back(mine(v));
     }
     return part;
@@ -211,13 +211,13 @@ class Propagation {
       for (size_t k = 0; k < placed.in.size(); ++k) {
         const Value v = placed.in[k];
         const Placement is = at(v, axis), to = rule.in[k];
-        const bool grows = to.kind == Kind::Window && is == shard(to.dim);
+        const bool grows = to.kind == Kind::window && is == shard(to.dim);
         // Another dimension may be cut instead, or what is whole, if it is long enough and no other axis cuts it.
         const Role role = out_.info(v).role;
-        const bool turns = across && (is.kind == Kind::Shard || is == replicate) && to.kind == Kind::Shard &&
-                           role != Role::Parameter && role != Role::State && can_cut(v, axis, to.dim) &&
+        const bool turns = across && (is.kind == Kind::shard || is == replicate) && to.kind == Kind::shard &&
+                           role != Role::parameter && role != Role::state && can_cut(v, axis, to.dim) &&
                            std::ranges::none_of(chosen, [&](const Rule& r) { return r.in[k].dim == to.dim; });
-        if (!free_[static_cast<size_t>(v.id)][axis] && !(is == to) && !grows && !turns) return false;
+        if (!free_[v][axis] && !(is == to) && !grows && !turns) return false;
       }
       return true;
     };
@@ -243,10 +243,10 @@ class Propagation {
             divides(original, rule, axis, false))
           fitting.push_back(&rule);
     if (fitting.empty()) return whole;
-    const int primal = placed.out.empty() ? -1 : original_.info(placed.out[0]).primal;
-    if (primal >= 0)
+    const Value primal = placed.out.empty() ? Value{} : original_.info(placed.out[0]).primal;
+    if (primal)
       for (const Rule* rule : fitting)
-        if (rule->out[0] == at(current({primal}), axis)) return *rule;
+        if (rule->out[0] == at(current(primal), axis)) return *rule;
     return *fitting[0];
   }
 
@@ -258,7 +258,7 @@ class Propagation {
     if (pinned) throw InputError("{}", why);
     why += ": each computes all of it";
     auto& notes = placed_.notes;
-    if (original_.info(node.out[0]).primal < 0 && std::ranges::find(notes, why) == notes.end()) notes.push_back(why);
+    if (!original_.info(node.out[0]).primal && std::ranges::find(notes, why) == notes.end()) notes.push_back(why);
     return false;
   }
 
@@ -277,9 +277,9 @@ class Propagation {
     const Placement from = at(value, axis);
     if (from == to && slices(value, axis) == wanted) return value;
     // Terms first go to where their element belongs.
-    if (from.kind == Kind::Overlap && to.kind != Kind::Shard)
+    if (from.kind == Kind::overlap && to.kind != Kind::shard)
       value = reshard(value, axis, shard(from.dim), shares(value, axis, from.dim));
-    else if (from.kind == Kind::Partial && to.kind == Kind::Window)
+    else if (from.kind == Kind::partial && to.kind == Kind::window)
       value = reshard(value, axis, shard(to.dim), shares(value, axis, to.dim));
     else
       return move(value, axis, to, wanted);
@@ -308,33 +308,32 @@ class Propagation {
   /// A node with one output, placed as `like` is.
   Value add(std::string name, std::shared_ptr<const Op> op, std::vector<Value> in, Value like) {
     const Value result = out_.add1(std::move(name), std::move(op), std::move(in));
-    const auto as = static_cast<size_t>(like.id);
     // Copies: the vectors grow.
-    placed_.placement.push_back(Placements(placed_.placement[as]));
-    placed_.slices.push_back(std::vector<Slices>(placed_.slices[as]));
-    free_.emplace_back(axes());
+    placed_.placement.push_back(Placements(placed_.placement[like]));
+    placed_.slices.push_back(std::vector<Slices>(placed_.slices[like]));
+    free_.push_back(std::vector<bool>(axes()));
     return result;
   }
 
   /// Reduces terms, and gives a gradient the placement of its primal.
-  void settle(Value value) {
-    if (sums_.contains(value.id) || original_.readers(value).empty()) return;
-    const int primal = original_.info(value).primal;
+  void reduce_terms(Value value) {
+    if (sums_.contains(value) || original_.readers(value).empty()) return;
+    const Value primal = original_.info(value).primal;
     std::vector<Target> targets;
     for (size_t axis = 0; axis < axes(); ++axis) {
       const Placement is = at(value, axis);
       Target target{is, slices(value, axis)};
-      if (axis > 0 && primal >= 0)
-        target.placement = at(current({primal}), axis);
-      else if (is.kind == Kind::Overlap)
+      if (axis > 0 && primal)
+        target.placement = at(current(primal), axis);
+      else if (is.kind == Kind::overlap)
         target.placement = shard(is.dim);
       else if (axis > 0 && is == partial)
         target.placement = kept_terms(value, axis);
       if (!(target.placement == is))
-        target.slices = target.placement.kind == Kind::Shard ? shares(value, axis, target.placement.dim) : Slices{};
+        target.slices = target.placement.kind == Kind::shard ? shares(value, axis, target.placement.dim) : Slices{};
       targets.push_back(target);
     }
-    current_[static_cast<size_t>(value.id)] = bring_to(value, targets);
+    current_[value] = bring_to(value, targets);
   }
 
   /// Whether the dimension has an element for each member, and no other axis cuts it.
@@ -345,14 +344,13 @@ class Propagation {
   /// Where the sum of terms lies: cut along the channels where the next operators want it so.
   Placement kept_terms(Value value, size_t axis) {
     const int last = logical(value).shape.rank() - 1;
-    const bool channels = strategy_.cut(original_.nodes()[static_cast<size_t>(original_.info(value).producer)].name,
-                                        axis) == Cut::channels;
+    const bool channels = strategy_.cut(original_.node(original_.info(value).producer).name, axis) == Cut::channels;
     return channels && can_cut(value, axis, last) ? shard(last) : replicate;
   }
 
   /// A sum over the batch, or the part of it that belongs to the rank's part of the variable.
   Value reduced(Value value, Value like, const Merge& merge) {
-    const int of = value.id;
+    const Value of = value;
     std::vector<int> terms;
     for (size_t axis = 0; axis < axes(); ++axis) {
       const Placement to = like ? at(like, axis) : replicate;
@@ -381,9 +379,9 @@ class Propagation {
   const PlacementRequest& request_;
   Graph out_;
   PlacedGraph placed_;
-  std::vector<std::vector<bool>> free_;  // by value and axis: a source whose first reader decides
-  std::vector<Value> current_;           // by value of the original graph: what readers read
-  std::set<int> sums_;
+  PerValue<std::vector<bool>> free_;  // by axis: a source whose first reader decides
+  PerValue<Value> current_;           // of the original graph: what readers read
+  std::set<Value> sums_;
   std::set<std::pair<const Pin*, size_t>> seen_pins_, used_pins_;
   std::map<std::tuple<int, size_t, Kind, int, Slices, int>, Value> reshards_;  // the last: a stage
 };

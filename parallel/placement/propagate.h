@@ -4,6 +4,7 @@
 #include <map>
 
 #include "core/graph/graph.h"
+#include "core/graph/per_id.h"
 #include "parallel/mesh/strategy.h"
 
 namespace lockstep {
@@ -12,17 +13,24 @@ namespace lockstep {
 using Placements = std::vector<Placement>;
 
 struct PlacedGraph {
-  Graph graph;                              // logical types, with ReshardOp and ReduceOp nodes; this rank's operators
-  std::vector<Type> local;                  // by value id: this rank's part
-  std::vector<Placements> placement;        // by value id
-  std::vector<std::vector<Slices>> slices;  // by value id and axis: empty where the placement does not cut
-  std::vector<std::string> notes;           // where the strategy could not be followed
+  Graph graph;           // logical types, with ReshardOp and ReduceOp nodes; this rank's operators
+  PerValue<Type> local;  // this rank's part
+  PerValue<Placements> placement;
+  PerValue<std::vector<Slices>> slices;  // by axis: empty where the placement does not cut
+  std::vector<std::string> notes;        // where the strategy could not be followed
+
+  /// Of the graph's newest value.
+  void record(Type type, Placements placements, std::vector<Slices> cut) {
+    local.push_back(std::move(type));
+    placement.push_back(std::move(placements));
+    slices.push_back(std::move(cut));
+  }
 };
 
 struct PlacementRequest {
-  /// By value id of the unplaced graph. Parameters and states that are not here lie as the first node that reads them
+  /// By value of the unplaced graph. Parameters and states that are not here lie as the first node that reads them
   /// wants; other sources are replicated.
-  std::map<int, Placements> sources = {};
+  std::map<Value, Placements> sources = {};
   /// Sums over the batch, which are reduced once a step: to lie as the variable `like` does, or whole where there is
   /// none. Their terms are added, or made one by `merge` (see reshard.h).
   struct Sum {

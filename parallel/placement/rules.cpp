@@ -25,7 +25,7 @@ std::vector<Rule> rules_of(const Graph& graph, const Node& node) {
   const auto cuts_one = [&](const std::vector<Placement>& placements, const std::vector<Value>& values) {
     for (size_t k = 0; k < placements.size(); ++k)
       if (const auto [kind, dim] = placements[k];
-          (kind == Placement::Kind::Shard || kind == Placement::Kind::Overlap) && (dim == 1 || dim == 2) &&
+          (kind == Placement::Kind::shard || kind == Placement::Kind::overlap) && (dim == 1 || dim == 2) &&
           rank(values[k]) == 4 && graph.type(values[k]).shape[dim] == 1)
         return true;
     return false;
@@ -33,7 +33,7 @@ std::vector<Rule> rules_of(const Graph& graph, const Node& node) {
   std::erase_if(rules, [&](const Rule& rule) { return cuts_one(rule.in, node.in) || cuts_one(rule.out, node.out); });
   const auto number = [&](std::vector<Placement>& placements, const std::vector<Value>& values) {
     for (size_t k = 0; k < placements.size(); ++k)
-      if (placements[k].kind == Placement::Kind::Shard && placements[k].dim < 0) placements[k].dim += rank(values[k]);
+      if (placements[k].kind == Placement::Kind::shard && placements[k].dim < 0) placements[k].dim += rank(values[k]);
   };
   for (Rule& rule : rules) {
     number(rule.in, node.in);
@@ -126,7 +126,7 @@ std::string cannot_share(const Graph& graph, const Node& node, const Rule& rule,
     for (size_t k = 0; k < placements.size(); ++k) {
       const int dim = placements[k].dim;
       const Shape& shape = graph.type(values[k]).shape;
-      if (placements[k].kind == Placement::Kind::Shard && shape[dim] < axis.size)
+      if (placements[k].kind == Placement::Kind::shard && shape[dim] < axis.size)
         why = fmt::format("{} in dimension {} of {}", shape[dim], dim, shape.str());
     }
   };
@@ -146,7 +146,7 @@ bool cuts_rows(const Rule& rule) {
 Value before_halo(const Graph& graph, Value seen, size_t axis) {
   const int producer = graph.info(seen).producer;
   if (producer < 0) return {};
-  const Node& node = graph.nodes()[static_cast<size_t>(producer)];
+  const Node& node = graph.node(producer);
   const auto* halo = dynamic_cast<const ReshardOp*>(node.op.get());
   const bool rows = halo && halo->axis == static_cast<int>(axis) && halo->from.placement == shard(1);
   return rows ? node.in[0] : Value{};

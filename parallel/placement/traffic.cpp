@@ -5,7 +5,7 @@ namespace lockstep {
 std::vector<Collective> collectives(const StepPlan& plan, const Mesh& mesh, Numerics numerics) {
   std::vector<Collective> all;
   for (const Entry& entry : plan.order) {
-    const Node& node = plan.graph.nodes()[static_cast<size_t>(entry.node)];
+    const Node& node = plan.graph.node(entry.node);
     const auto* op = dynamic_cast<const MeshOp*>(node.op.get());
     if (!op) continue;
     auto traffic = op->traffic(plan.signature(node), mesh, numerics);

@@ -27,20 +27,20 @@ TEST(Philox, GivesTheKnownAnswers) {
 // implementation of the formulas, whose Philox gave the known answers above.
 
 TEST(Random, KeepsItsNumbers) {
-  EXPECT_EQ(Random(7, Purpose::Dropout, 3, 11).key(), (PhiloxKey{0x3c7be7f6, 0xe3bb4269}));
-  EXPECT_EQ(Random(7, Purpose::Dropout, 3, 11).bits(5, 2),
+  EXPECT_EQ(Random(7, Purpose::dropout, 3, 11).key(), (PhiloxKey{0x3c7be7f6, 0xe3bb4269}));
+  EXPECT_EQ(Random(7, Purpose::dropout, 3, 11).bits(5, 2),
             (PhiloxCounter{0xfa01615c, 0x88ec9cef, 0xaf63f46c, 0xe765e005}));
   // Both halves of each 64-bit argument have their places.
   const auto wide = [](uint64_t high, uint64_t low) { return high << 32 | low; };
-  EXPECT_EQ(Random(wide(3, 7), Purpose::Dropout, 3, wide(5, 11)).bits(wide(9, 5), wide(2, 2)),
+  EXPECT_EQ(Random(wide(3, 7), Purpose::dropout, 3, wide(5, 11)).bits(wide(9, 5), wide(2, 2)),
             (PhiloxCounter{0xb815604a, 0x643db1b9, 0xe3c720b4, 0xf22e3bca}));
   const std::pair<Purpose, PhiloxCounter> purposes[]{
-      {Purpose::Initialise, {0x35cb552f, 0x04e00ab3, 0xea885334, 0xf0806011}},
-      {Purpose::Shuffle, {0xfa84b1f5, 0x6cd83701, 0xa5cc98ca, 0x301e1ab6}},
-      {Purpose::Dropout, {0xfd7db44e, 0xb490a3d4, 0x72af15ad, 0x3b3385e9}},
-      {Purpose::Data, {0x1e1b266a, 0xb54ead9d, 0xe278dd14, 0xbcddec39}},
-      {Purpose::Rank, {0xaada3068, 0x51f069a8, 0xc3ab5f8f, 0xa6732357}},
-      {Purpose::Augment, {0x94381034, 0x78d9e242, 0x72d31b8f, 0x0cb95fdc}},
+      {Purpose::initialise, {0x35cb552f, 0x04e00ab3, 0xea885334, 0xf0806011}},
+      {Purpose::shuffle, {0xfa84b1f5, 0x6cd83701, 0xa5cc98ca, 0x301e1ab6}},
+      {Purpose::dropout, {0xfd7db44e, 0xb490a3d4, 0x72af15ad, 0x3b3385e9}},
+      {Purpose::data, {0x1e1b266a, 0xb54ead9d, 0xe278dd14, 0xbcddec39}},
+      {Purpose::rank, {0xaada3068, 0x51f069a8, 0xc3ab5f8f, 0xa6732357}},
+      {Purpose::augment, {0x94381034, 0x78d9e242, 0x72d31b8f, 0x0cb95fdc}},
   };
   for (const auto& [purpose, bits] : purposes) EXPECT_EQ(Random(7, purpose).bits(0, 0), bits);
   EXPECT_EQ(Seed{7}.for_rank(3), 0xfb60966eb2d0ab64);
@@ -76,18 +76,18 @@ TEST(Random, DependsOnEveryArgument) {
     seen.insert(random.bits(sample, block));
     ++made;
   };
-  add(Random(1, Purpose::Initialise, 0, 0), 0, 0);
-  add(Random(2, Purpose::Initialise, 0, 0), 0, 0);
-  add(Random(1 + high, Purpose::Initialise, 0, 0), 0, 0);
-  for (auto purpose : {Purpose::Shuffle, Purpose::Dropout, Purpose::Data, Purpose::Rank, Purpose::Augment})
+  add(Random(1, Purpose::initialise, 0, 0), 0, 0);
+  add(Random(2, Purpose::initialise, 0, 0), 0, 0);
+  add(Random(1 + high, Purpose::initialise, 0, 0), 0, 0);
+  for (auto purpose : {Purpose::shuffle, Purpose::dropout, Purpose::data, Purpose::rank, Purpose::augment})
     add(Random(1, purpose, 0, 0), 0, 0);
-  add(Random(1, Purpose::Initialise, 1, 0), 0, 0);
-  add(Random(1, Purpose::Initialise, 0, 1), 0, 0);
-  add(Random(1, Purpose::Initialise, 0, high), 0, 0);
-  add(Random(1, Purpose::Initialise, 0, 0), 1, 0);
-  add(Random(1, Purpose::Initialise, 0, 0), high, 0);
-  add(Random(1, Purpose::Initialise, 0, 0), 0, 1);
-  add(Random(1, Purpose::Initialise, 0, 0), 0, high);
+  add(Random(1, Purpose::initialise, 1, 0), 0, 0);
+  add(Random(1, Purpose::initialise, 0, 1), 0, 0);
+  add(Random(1, Purpose::initialise, 0, high), 0, 0);
+  add(Random(1, Purpose::initialise, 0, 0), 1, 0);
+  add(Random(1, Purpose::initialise, 0, 0), high, 0);
+  add(Random(1, Purpose::initialise, 0, 0), 0, 1);
+  add(Random(1, Purpose::initialise, 0, 0), 0, high);
   EXPECT_EQ(static_cast<int>(seen.size()), made);
 }
 
@@ -110,7 +110,7 @@ std::vector<float> uniforms(Purpose purpose, uint64_t sample_step, uint64_t bloc
 }
 
 TEST(Random, IsUniformAlongSamplesAndBlocks) {
-  for (const auto& values : {uniforms(Purpose::Initialise, 0, 1), uniforms(Purpose::Initialise, 1, 0)}) {
+  for (const auto& values : {uniforms(Purpose::initialise, 0, 1), uniforms(Purpose::initialise, 1, 0)}) {
     const double n = static_cast<double>(values.size());
     const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
     // Five standard deviations of the mean of n uniform numbers.
@@ -119,20 +119,20 @@ TEST(Random, IsUniformAlongSamplesAndBlocks) {
     EXPECT_LE(chi_square(values, 100), 160);
     EXPECT_GE(chi_square(values, 100), 50);
   }
-  std::vector<float> skewed = uniforms(Purpose::Initialise, 0, 1);
+  std::vector<float> skewed = uniforms(Purpose::initialise, 0, 1);
   for (float& value : skewed) value *= value;
   EXPECT_FALSE(chi_square(skewed, 100) <= 160) << "the test sees no difference";
 }
 
 TEST(Random, PurposesAreUncorrelated) {
-  const auto a = uniforms(Purpose::Initialise, 0, 1);
+  const auto a = uniforms(Purpose::initialise, 0, 1);
   const auto correlation = [&](const std::vector<float>& b) {
     double sum = 0;
     for (size_t i = 0; i < a.size(); ++i) sum += (a[i] - 0.5) * (b[i] - 0.5);
     return sum * 12 / static_cast<double>(a.size());
   };
   const double limit = 5 / std::sqrt(static_cast<double>(a.size()));
-  for (auto purpose : {Purpose::Shuffle, Purpose::Dropout, Purpose::Data, Purpose::Rank, Purpose::Augment})
+  for (auto purpose : {Purpose::shuffle, Purpose::dropout, Purpose::data, Purpose::rank, Purpose::augment})
     EXPECT_LE(std::abs(correlation(uniforms(purpose, 0, 1))), limit);
   EXPECT_GT(correlation(a), limit) << "the test sees no correlation";
 }

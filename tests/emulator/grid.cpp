@@ -1,5 +1,5 @@
 // Runs the threads of a grid, one after another, on the calling thread. A warp is run until all its threads stand at a
-// barrier of the block or have ended; its own barriers are settled on the way. So a thread is ahead of those of other
+// barrier of the block or have ended; its own barriers are passed on the way. So a thread is ahead of those of other
 // warps as far as barriers allow, and the two orders are opposite extremes.
 #include <fmt/format.h>
 
@@ -46,7 +46,7 @@ class Runner {
   void resume(Fiber& fiber);
   void resume_warp(unsigned first);
   bool run_block();
-  bool settle_warp(unsigned index);
+  bool run_warp(unsigned index);
   bool release_block();
   bool refuse(std::string_view why, unsigned thread);
 
@@ -149,7 +149,7 @@ bool Runner::refuse(std::string_view why, unsigned thread) {
   return false;
 }
 
-bool Runner::settle_warp(unsigned index) {
+bool Runner::run_warp(unsigned index) {
   const unsigned first = index * warp, end = std::min(first + warp, count_);
   for (;;) {
     unsigned waiting = 0, some = first;
@@ -184,7 +184,7 @@ bool Runner::release_block() {
     for (unsigned i = 0; i < warps; ++i) {
       const unsigned index = order_ == Order::reverse ? warps - 1 - i : i;
       resume_warp(index);
-      if (!settle_warp(index)) return false;
+      if (!run_warp(index)) return false;
     }
   }
 }
@@ -200,7 +200,7 @@ bool Runner::run_block() {
     any_parked = true;
     const unsigned index = in_order(begun_ - 1) / warp;
     if (begun_ < count_ && in_order(begun_) / warp == index) continue;
-    if (!settle_warp(index)) return false;
+    if (!run_warp(index)) return false;
     parked_ = 0;
   }
   return !any_parked || release_block();

@@ -20,7 +20,7 @@ class Dice {
   size_t below(size_t count) { return random_.bits(round_, at_++)[0] % std::max<size_t>(count, 1); }
 
  private:
-  Random random_{1, Purpose::Data};
+  Random random_{1, Purpose::data};
   uint64_t round_, at_ = 0;
 };
 

@@ -67,12 +67,12 @@ struct Program {
   std::map<std::string, Value> results;
 };
 
-enum class Mode { Training, Evaluation, Prediction };
+enum class Mode { training, evaluation, prediction };
 
 /// As launch/plan/step.cpp plans the three kinds of steps, on one lane; with or without `fuse`. `damage` may then alter
 /// the forward graph.
 Program program(const Network& network, Mode mode, bool fused, const std::function<void(Graph&)>& damage = {}) {
-  Built built = network.build(batch, 1, mode == Mode::Training);
+  Built built = network.build(batch, 1, mode == Mode::training);
   Program made{std::move(built.graph), {}};
   Graph& graph = made.graph;
   std::vector<Value> kept;
@@ -80,12 +80,12 @@ Program program(const Network& network, Mode mode, bool fused, const std::functi
     made.results[name] = value;
     kept.push_back(value);
   };
-  if (mode == Mode::Prediction) {
+  if (mode == Mode::prediction) {
     keep("output", built.output);
   } else {
-    const Value labels = graph.source("labels", {Shape{batch}, DType::i32}, Role::LaneInput);
+    const Value labels = graph.source("labels", {Shape{batch}, DType::i32}, Role::lane_input);
     const Value lane = Builder(graph, batch, 1, false).lane_state();
-    const Value logits = graph.nodes()[static_cast<size_t>(graph.info(built.output).producer)].in[0];
+    const Value logits = graph.node(graph.info(built.output).producer).in[0];
     const auto loss = graph.add("loss", std::make_shared<CrossEntropyOp>(), {logits, labels, lane});
     keep("loss", loss[0]);
     keep("correct", loss[1]);
@@ -96,7 +96,7 @@ Program program(const Network& network, Mode mode, bool fused, const std::functi
   const AddNode add = [](Graph& to, std::string name, Value a, Value b) {
     return to.add1(std::move(name), std::make_shared<AddOp>(), {a, b});
   };
-  if (mode == Mode::Training)
+  if (mode == Mode::training)
     for (const Gradient& g : autodiff(graph, made.results.at("loss"), add))
       keep(graph.info(g.parameter).name, g.gradient);
   graph.prune(kept);
@@ -111,7 +111,7 @@ Buffer source(const std::string& name, const ValueInfo& info) {
   if (name == "labels") return filled<int32_t>(info.type, {3, 0, 7, 9});
   if (name == "lane_state") return state_buffer(LaneState{.first = 0, .valid = batch - 1});  // one sample of padding
   if (name == "step_state") return state_buffer(StepState{.seed = 7, .step = 5, .samples = batch - 1});
-  if (info.role == Role::LaneInput) return uniform(info.type.shape, seed);
+  if (info.role == Role::lane_input) return uniform(info.type.shape, seed);
   if (name.ends_with("gamma") || name.ends_with("variance")) return uniform(info.type.shape, seed, 0.5F, 1.5F);
   if (info.type.shape.rank() == 1) return uniform(info.type.shape, seed, -0.5F, 0.5F);
   // Uniform with deviation 1 / sqrt(fan_in): activations stay near 1, and no probability falls below 1e-7, where the
@@ -142,15 +142,15 @@ Results run(const Program& program, const std::function<void(const Graph&, std::
 Results run_planned(const Program& program, Backend& backend) {
   StepPlan plan;
   plan.graph = program.graph;
-  for (const auto& [name, value] : program.results) plan.graph.set_role(value, Role::Output);
+  for (const auto& [name, value] : program.results) plan.graph.set_role(value, Role::output);
   VariableMemory variables;
   FixedLocations fixed;
   size_t bytes = 0;
-  for (size_t v = 0; v < plan.graph.values().size(); ++v) {
-    const ValueInfo& info = plan.graph.values()[v];
+  for (Value v{0}; plan.graph.has(v); ++v.id) {
+    const ValueInfo& info = plan.graph.info(v);
     plan.local.push_back(info.type);
-    if (info.role != Role::Parameter && info.role != Role::State) continue;
-    fixed[static_cast<int>(v)] = {Region::Parameter, bytes};
+    if (info.role != Role::parameter && info.role != Role::state) continue;
+    fixed[v] = {Region::parameter, bytes};
     bytes += aligned(info.type.bytes());
   }
   variables.parameters = Arena(backend, bytes);
@@ -204,7 +204,7 @@ class Fused : public testing::TestWithParam<Mode> {
   // Before anything runs: a rank's number of threads and floating-point environment, for every kernel.
   const std::unique_ptr<Backend> backend_ = make_cpu_backend(1);
 };
-INSTANTIATE_TEST_SUITE_P(Modes, Fused, testing::Values(Mode::Training, Mode::Evaluation, Mode::Prediction), name_of);
+INSTANTIATE_TEST_SUITE_P(Modes, Fused, testing::Values(Mode::training, Mode::evaluation, Mode::prediction), name_of);
 
 TEST_P(Fused, TheMixedNetworkIsTheUnfused) { expect_unfused(mixed_network()); }
 TEST_P(Fused, Resnet18IsTheUnfused) { expect_unfused(resnet18({8, 8, 3}, classes)); }
@@ -236,7 +236,7 @@ std::map<std::string, int> kinds(const Graph& graph) {
 
 TEST_P(Fused, TheMixedNetworkHasEveryPattern) {
   const auto found = kinds(program(mixed_network(), GetParam(), true).graph);
-  const std::string norm = GetParam() == Mode::Training ? "batch_norm" : "batch_norm_inference";
+  const std::string norm = GetParam() == Mode::training ? "batch_norm" : "batch_norm_inference";
   for (const auto& [kind, count] : std::map<std::string, int>{{"conv2d +relu", 1},
                                                               {"dense +relu", 1},
                                                               {"max_pool +relu", 1},
@@ -244,7 +244,7 @@ TEST_P(Fused, TheMixedNetworkHasEveryPattern) {
                                                               {norm + " +relu +add", 3},
                                                               {norm, 3},
                                                               {"relu", 2},
-                                                              {"softmax", GetParam() == Mode::Prediction}})
+                                                              {"softmax", GetParam() == Mode::prediction}})
     EXPECT_EQ(found.contains(kind) ? found.at(kind) : 0, count) << kind;
 }
 
@@ -267,7 +267,7 @@ void expect_wrong_residuals_seen(const Network& network, Mode mode) {
   ASSERT_FALSE(nodes.empty());
   for (int node : nodes) {
     const Program wrong = program(network, mode, true, [&](Graph& graph) {
-      const Node norm = graph.nodes()[static_cast<size_t>(node)];
+      const Node norm = graph.node(node);
       std::vector<Value> in = norm.in;
       in.back() = in.front();
       graph.replace(node, norm.op, in);
@@ -278,7 +278,7 @@ void expect_wrong_residuals_seen(const Network& network, Mode mode) {
 
 TEST_P(Fused, NegativeControlAWrongResidualIsSeen) {
   expect_wrong_residuals_seen(mixed_network(), GetParam());
-  if (GetParam() != Mode::Training) expect_wrong_residuals_seen(resnet18({8, 8, 3}, classes), GetParam());
+  if (GetParam() != Mode::training) expect_wrong_residuals_seen(resnet18({8, 8, 3}, classes), GetParam());
 }
 
 TEST_P(Fused, NegativeControlEachParameterCounts) {
@@ -286,7 +286,7 @@ TEST_P(Fused, NegativeControlEachParameterCounts) {
   const Program fused = program(network, GetParam(), true);
   const Results expected = run(fused);
   for (const Variable& variable : network.variables()) {
-    if (GetParam() == Mode::Training && !variable.trainable) continue;  // written, not read
+    if (GetParam() == Mode::training && !variable.trainable) continue;  // written, not read
     const Results changed = run(fused, [&](const Graph& graph, std::map<int, Buffer>& values) {
       for (float& x : values.at(graph.find(variable.name).id).as()) x *= 1.01F;
     });

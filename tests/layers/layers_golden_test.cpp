@@ -45,7 +45,7 @@ double worst_difference(const std::string& key, const Layer& layer, const Shape&
   Builder builder(graph, image[0], 1, true);
   builder.enter("layer", 0);
   std::map<int, Buffer> values;
-  const Value x = graph.source("x", {image}, Role::Activation);
+  const Value x = graph.source("x", {image}, Role::activation);
   values[x.id] = wave({image}, 0.3);
   const Value y = layer.build(builder, std::vector<Value>{x});
   std::vector<Value> sources{x};
@@ -53,7 +53,7 @@ double worst_difference(const std::string& key, const Layer& layer, const Shape&
     sources.push_back(graph.find(variable.name));
     values[sources.back().id] = wave({variable.shape}, static_cast<double>(sources.size()) - 1.0);
   }
-  const Value dy = graph.source("dy", graph.type(y), Role::Activation);
+  const Value dy = graph.source("dy", graph.type(y), Role::activation);
   values[dy.id] = wave(graph.type(y), 5.0);
   auto gradients = backward(graph, y, dy);
   run_graph(graph, values);
@@ -129,7 +129,7 @@ TEST(Conv2DTransposeLayer, CountsItsOutputsAsKeras) {
     Graph graph;
     Builder builder(graph, 1, 1, true);
     builder.enter("up", 0);
-    const Value x = graph.source("x", {{1, c.from, c.from, 3}}, Role::Activation);
+    const Value x = graph.source("x", {{1, c.from, c.from, 3}}, Role::activation);
     const Conv2DTranspose layer(2, {c.kernel, c.kernel},
                                 {.strides = {c.stride, c.stride},
                                  .padding = c.padding,
@@ -147,7 +147,7 @@ TEST(ConvolutionFamily, SaysWhatIsWrong) {
       Graph graph;
       Builder builder(graph, 1, 1, true);
       builder.enter("l", 0);
-      const Value x = graph.source("x", {{1, 3, 3, 2}}, Role::Activation);
+      const Value x = graph.source("x", {{1, 3, 3, 2}}, Role::activation);
       static_cast<void>(layer.build(builder, std::vector<Value>{x}));
     });
   };

@@ -209,7 +209,7 @@ TEST(NetworkPrecision, ActivationsAreIn16BitsAndVariablesInF32) {
   }
   EXPECT_GT(seen.size(), 12U);
   for (const ValueInfo& info : graph.values()) {
-    if (info.role == Role::Activation || info.role == Role::LaneInput || info.role == Role::StepInput) continue;
+    if (info.role == Role::activation || info.role == Role::lane_input || info.role == Role::step_input) continue;
     EXPECT_EQ(info.type.dtype, DType::f32) << info.name;
   }
 }
@@ -237,8 +237,8 @@ TEST(NetworkPrecision, TheLossIsScaledInFp16) {
     std::vector<std::string> found;
     const Planned planned(network, options, optimizer);
     for (const Entry& entry : planned.training.order) {
-      const Node& node = planned.training.graph.nodes()[static_cast<size_t>(entry.node)];
-      if (entry.when == When::AfterLanes) found.push_back(std::string(node.op->name()));
+      const Node& node = planned.training.graph.node(entry.node);
+      if (entry.when == When::after_lanes) found.push_back(std::string(node.op->name()));
     }
     return found;
   };

@@ -45,23 +45,23 @@ Case random_case(unsigned seed) {
   std::mt19937 bits(seed);
   const auto pick = [&](int n) { return static_cast<int>(bits() % static_cast<unsigned>(n)); };
   Case c;
-  std::vector<Value> values{c.graph.source("x", {Shape{64}, DType::f32}, Role::LaneInput)};
+  std::vector<Value> values{c.graph.source("x", {Shape{64}, DType::f32}, Role::lane_input)};
   const int nodes = 4 + pick(30);
   const auto any = [&] { return values[static_cast<size_t>(pick(static_cast<int>(values.size())))]; };
   for (int i = 0; i < nodes; ++i) {
-    c.graph.set_section({0, i < nodes / 2 ? Phase::Forward : Phase::Backward});
-    const Queue queue = pick(4) == 0 ? Queue::Exchange : Queue::Compute;
+    c.graph.set_section({0, i < nodes / 2 ? Phase::forward : Phase::backward});
+    const Queue queue = pick(4) == 0 ? Queue::exchange : Queue::compute;
     std::vector<Value> in{any()};
-    for (int k = 0, n = pick(3); k < n && queue == Queue::Compute; ++k) in.push_back(any());
+    for (int k = 0, n = pick(3); k < n && queue == Queue::compute; ++k) in.push_back(any());
     const bool source = c.graph.info(in[0]).producer < 0;
-    const auto reuse = queue == Queue::Exchange || source ? Reuse::None : static_cast<Reuse>(pick(3));
-    const int64_t elements = reuse == Reuse::View ? c.graph.type(in[0]).shape[0] : 1 + pick(500);
+    const auto reuse = queue == Queue::exchange || source ? Reuse::none : static_cast<Reuse>(pick(3));
+    const int64_t elements = reuse == Reuse::view ? c.graph.type(in[0]).shape[0] : 1 + pick(500);
     values.push_back(c.graph.add1(std::to_string(i), std::make_shared<FlyingOp>(elements, queue, reuse), in));
     c.needs.push_back({static_cast<size_t>(pick(2) * pick(900)), 0});
     if (pick(6) > 0) continue;
     const Value copy =
-        c.graph.add1(std::to_string(i) + "c", std::make_shared<FlyingOp>(50, Queue::Compute, Reuse::None), {any()});
-    c.graph.add(std::to_string(i) + "s", std::make_shared<FlyingOp>(0, Queue::Forward, Reuse::None), {copy});
+        c.graph.add1(std::to_string(i) + "c", std::make_shared<FlyingOp>(50, Queue::compute, Reuse::none), {any()});
+    c.graph.add(std::to_string(i) + "s", std::make_shared<FlyingOp>(0, Queue::forward, Reuse::none), {copy});
     c.needs.resize(c.needs.size() + 2);
   }
   for (const ValueInfo& info : c.graph.values()) c.types.push_back(info.type);
@@ -94,10 +94,10 @@ class Simulation {
     int work;  // who has written its workspace
   };
 
-  const Node& at(int node) const { return c_.graph.nodes()[static_cast<size_t>(node)]; }
+  const Node& at(int node) const { return c_.graph.node(node); }
 
   std::vector<Where> granules(const Location& location, size_t bytes, int lane) const {
-    const size_t copy = location.region == Region::Stash ? 1 + static_cast<size_t>(lane % in_flight_) : 0;
+    const size_t copy = location.region == Region::stash ? 1 + static_cast<size_t>(lane % in_flight_) : 0;
     std::vector<Where> all;
     for (size_t at = 0; at < aligned(bytes); at += 256) all.push_back({copy, (location.offset + at) / 256});
     return all;
@@ -106,7 +106,7 @@ class Simulation {
     return granules(plan_.values[v], c_.types[static_cast<size_t>(v.id)].bytes(), lane);
   }
   std::vector<Where> workspace(int node) const {
-    return granules({Region::Arena, plan_.nodes[node].workspace}, c_.needs[static_cast<size_t>(node)].workspace, 0);
+    return granules({Region::arena, plan_.nodes[node].workspace}, c_.needs[static_cast<size_t>(node)].workspace, 0);
   }
 
   void expect(const std::vector<Where>& where, int writer, int node) {
@@ -125,7 +125,7 @@ class Simulation {
   }
   void make(int node, int lane) {
     for (Value v : at(node).out) {
-      if (at(node).op->reuse() == Reuse::View)
+      if (at(node).op->reuse() == Reuse::view)
         written_[{v.id, lane}] = written_[{at(node).in[0].id, lane}];
       else
         written_[{v.id, lane}] = write(value(v, lane));
@@ -135,14 +135,14 @@ class Simulation {
   /// Whether a kernel reads what travels.
   bool waited_for(int exchange) const {
     return std::ranges::any_of(c_.graph.readers(at(exchange).out[0]), [&](int reader) {
-      return at(reader).op->queue() == Queue::Exchange ? waited_for(reader) : true;
+      return at(reader).op->queue() == Queue::exchange ? waited_for(reader) : true;
     });
   }
 
   void node(int index, int lane) {
     const Node& one = at(index);
-    if (one.op->queue() == Queue::Exchange && !waited_for(index)) return;  // no plan has such
-    if (one.op->queue() != Queue::Compute) {
+    if (one.op->queue() == Queue::exchange && !waited_for(index)) return;  // no plan has such
+    if (one.op->queue() != Queue::compute) {
       Flight flight{index, lane, 0};
       auto& flights = leaves(*one.op) ? sends_ : exchanges_;
       if (!late_) {  // after those before it
@@ -153,7 +153,7 @@ class Simulation {
       return;
     }
     for (Value v : one.in)  // waits: the stream carries them out in order
-      if (const int maker = c_.graph.info(v).producer; maker >= 0 && at(maker).op->queue() == Queue::Exchange)
+      if (const int maker = c_.graph.info(v).producer; maker >= 0 && at(maker).op->queue() == Queue::exchange)
         while (std::ranges::find_if(exchanges_, [&](const Flight& f) { return f.node == maker && f.lane == lane; }) !=
                exchanges_.end())
           land(exchanges_);
@@ -163,7 +163,7 @@ class Simulation {
              }) != sends_.end())
         land(sends_);
     read(index, lane);
-    if (one.op->reuse() != Reuse::View) write(workspace(index));
+    if (one.op->reuse() != Reuse::view) write(workspace(index));
     make(index, lane);
   }
 
@@ -213,7 +213,7 @@ TEST(Flight, NegativeControlsAreCaught) {
   for (unsigned seed = 0; seed < 300; ++seed) {
     Case c = random_case(seed);
     const MemoryPlan plan = plan_of(c);
-    if (c.in_flight > 1 && plan.size(Region::Stash) > 0) {  // one copy too few
+    if (c.in_flight > 1 && plan.size(Region::stash) > 0) {  // one copy too few
       ++few_cases;
       fewer += !Simulation(c, plan, c.in_flight - 1, false).run().empty();
     }
@@ -222,9 +222,9 @@ TEST(Flight, NegativeControlsAreCaught) {
     Graph graph = c.graph.without_nodes();
     bool flies = false;
     for (Node node : c.graph.nodes()) {
-      if (node.op->queue() == Queue::Exchange) {
+      if (node.op->queue() == Queue::exchange) {
         flies = true;
-        node.op = std::make_shared<FlyingOp>(c.graph.type(node.out[0]).shape[0], Queue::Compute, Reuse::None);
+        node.op = std::make_shared<FlyingOp>(c.graph.type(node.out[0]).shape[0], Queue::compute, Reuse::none);
       }
       graph.append(std::move(node));
     }

@@ -18,7 +18,7 @@ namespace {
 /// Any number of inputs, one output of `elements` floats.
 class TestOp : public Op {
  public:
-  explicit TestOp(int64_t elements, Reuse kind = Reuse::None) : elements_(elements), kind_(kind) {}
+  explicit TestOp(int64_t elements, Reuse kind = Reuse::none) : elements_(elements), kind_(kind) {}
   std::string_view name() const override { return "test"; }
   std::vector<Type> infer(std::span<const Type>) const override { return {{Shape{elements_}, DType::f32}}; }
   std::vector<Rule> rules() const override { return {}; }
@@ -32,7 +32,7 @@ class TestOp : public Op {
 class CollectiveOp final : public TestOp {
  public:
   using TestOp::TestOp;
-  Queue queue() const override { return Queue::Side; }
+  Queue queue() const override { return Queue::side; }
 };
 
 std::vector<Type> types_of(const Graph& graph) {
@@ -46,8 +46,7 @@ bool overlaps(const Graph& graph, const std::vector<Entry>& order, const MemoryP
               const std::vector<NodeMemory>& needs) {
   std::vector<int> last(graph.values().size(), -1);
   for (size_t at = 0; at < order.size(); ++at)
-    for (Value v : graph.nodes()[static_cast<size_t>(order[at].node)].in)
-      last[static_cast<size_t>(v.id)] = static_cast<int>(at);
+    for (Value v : graph.node(order[at].node).in) last[static_cast<size_t>(v.id)] = static_cast<int>(at);
   const auto range = [&](Value v) {
     const size_t begin = plan.values[v].offset;
     return std::pair(begin, begin + graph.type(v).bytes());
@@ -58,7 +57,7 @@ bool overlaps(const Graph& graph, const std::vector<Entry>& order, const MemoryP
     const auto index = static_cast<size_t>(order[at].node);
     const Node& node = graph.nodes()[index];
     const Reuse reuse = node.op->reuse();
-    if (reuse == Reuse::View) {  // writes nothing
+    if (reuse == Reuse::view) {  // writes nothing
       if (range(node.out[0]) != range(node.in[0])) return true;
       live.insert(node.out[0].id);
       continue;
@@ -75,7 +74,7 @@ bool overlaps(const Graph& graph, const std::vector<Entry>& order, const MemoryP
       for (const auto& w : written) {
         if (!meet(range(v), w)) continue;
         // Only input 0 of an in-place operator may share its bytes, whole, and only when nobody needs it afterwards.
-        const bool allowed = reuse == Reuse::InPlace && v == node.in[0] && range(v) == w && !read_later;
+        const bool allowed = reuse == Reuse::in_place && v == node.in[0] && range(v) == w && !read_later;
         if (!allowed && (read_now || read_later)) return true;
       }
     }
@@ -96,7 +95,7 @@ RandomCase random_case(unsigned seed) {
   std::mt19937 bits(seed);
   const auto pick = [&](int n) { return static_cast<int>(bits() % static_cast<unsigned>(n)); };
   RandomCase c;
-  std::vector<Value> values{c.graph.source("x", {Shape{64}, DType::f32}, Role::LaneInput)};
+  std::vector<Value> values{c.graph.source("x", {Shape{64}, DType::f32}, Role::lane_input)};
   const int nodes = 2 + pick(40);
   for (int i = 0; i < nodes; ++i) {
     std::vector<Value> in;
@@ -104,8 +103,8 @@ RandomCase random_case(unsigned seed) {
       in.push_back(values[static_cast<size_t>(pick(static_cast<int>(values.size())))]);
     const bool source = c.graph.info(in[0]).producer < 0;
     const Reuse reuse =
-        source ? Reuse::None : std::array{Reuse::None, Reuse::InPlace, Reuse::View}[static_cast<size_t>(pick(3))];
-    const int64_t elements = reuse == Reuse::View ? c.graph.type(in[0]).shape[0] : 1 + pick(500);
+        source ? Reuse::none : std::array{Reuse::none, Reuse::in_place, Reuse::view}[static_cast<size_t>(pick(3))];
+    const int64_t elements = reuse == Reuse::view ? c.graph.type(in[0]).shape[0] : 1 + pick(500);
     values.push_back(c.graph.add1(std::to_string(i), std::make_shared<TestOp>(elements, reuse), in));
     c.needs.push_back({static_cast<size_t>(pick(2) * pick(900)), 0});
   }
@@ -135,16 +134,16 @@ TEST(MemoryPlan, NegativeControlAMovedBufferIsCaught) {
 
 TEST(MemoryPlan, ReusesMemory) {
   Graph graph;
-  Value x = graph.source("x", {Shape{1000}, DType::f32}, Role::LaneInput);
+  Value x = graph.source("x", {Shape{1000}, DType::f32}, Role::lane_input);
   for (int i = 0; i < 20; ++i) x = graph.add1(std::to_string(i), std::make_shared<TestOp>(1000), {x});
   const std::vector<NodeMemory> needs(20);
   const MemoryPlan plan = plan_memory(graph, types_of(graph), schedule(graph), needs, {});
-  EXPECT_EQ(plan.size(Region::Arena), 2 * aligned(4000));
+  EXPECT_EQ(plan.size(Region::arena), 2 * aligned(4000));
 }
 
 TEST(Schedule, ReductionsRunAsSoonAsTheirInputsAreThere) {
   Graph graph;
-  const Value x = graph.source("x", {Shape{4}, DType::f32}, Role::LaneInput);
+  const Value x = graph.source("x", {Shape{4}, DType::f32}, Role::lane_input);
   const Value a = graph.add1("a", std::make_shared<TestOp>(4), {x});
   const Value b = graph.add1("b", std::make_shared<TestOp>(4), {a});
   graph.add1("c", std::make_shared<TestOp>(4), {b});
@@ -152,7 +151,7 @@ TEST(Schedule, ReductionsRunAsSoonAsTheirInputsAreThere) {
   const Value total = graph.add1("reduce", std::make_shared<CollectiveOp>(4), {merged});
   graph.add1("update", std::make_shared<TestOp>(4), {total});
   std::string order;
-  for (const Entry& entry : schedule(graph)) order += graph.nodes()[static_cast<size_t>(entry.node)].name + " ";
+  for (const Entry& entry : schedule(graph)) order += graph.node(entry.node).name + " ";
   EXPECT_EQ(order, "a merge reduce b c update ");
 }
 
@@ -186,48 +185,48 @@ using Nodes = std::vector<int>;
 
 TEST(Synchronise, WhatReadsAReductionWaitsForIt) {
   Graph graph;
-  const Value x = graph.source("x", {Shape{4}, DType::f32}, Role::LaneInput);
+  const Value x = graph.source("x", {Shape{4}, DType::f32}, Role::lane_input);
   const Value a = graph.add1("a", std::make_shared<TestOp>(4), {x});
   const Value total = graph.add1("reduce", std::make_shared<CollectiveOp>(4), {a});
   graph.add1("update", std::make_shared<TestOp>(4), {total, a});
   const Synchronised all(std::move(graph));
-  EXPECT_EQ(all["reduce"].queue, Queue::Side);
-  EXPECT_EQ(all["update"].queue, Queue::Compute);
+  EXPECT_EQ(all["reduce"].queue, Queue::side);
+  EXPECT_EQ(all["update"].queue, Queue::compute);
   EXPECT_EQ(all["update"].read_after_write, Nodes{all.node("reduce")});
   EXPECT_TRUE(all["a"].read_after_write.empty());
   EXPECT_TRUE(all.sync.before_update.empty());  // a reduction may go on
-  EXPECT_EQ(all.sync.at_end, std::vector{Queue::Side});
+  EXPECT_EQ(all.sync.at_end, std::vector{Queue::side});
 }
 
 TEST(Synchronise, AnExchangeIsBesideTheKernelsWhereOneCanRunMeanwhile) {
-  const auto exchange = [] { return std::make_shared<QueueOp>(Queue::Exchange, 4); };
+  const auto exchange = [] { return std::make_shared<QueueOp>(Queue::exchange, 4); };
   for (const bool kernel_between : {false, true}) {
     Graph graph;
-    const Value x = graph.source("x", {Shape{4}, DType::f32}, Role::LaneInput);
+    const Value x = graph.source("x", {Shape{4}, DType::f32}, Role::lane_input);
     const Value a = graph.add1("a", std::make_shared<TestOp>(4), {x});
     const Value moved = graph.add1("exchange", exchange(), {a});
     if (kernel_between) graph.add1("other", std::make_shared<TestOp>(4), {a});
     graph.add1("reader", std::make_shared<TestOp>(4), {moved});
     graph.add1("unread", exchange(), {a});
     const Synchronised all(std::move(graph));
-    EXPECT_EQ(all["exchange"].queue, kernel_between ? Queue::Exchange : Queue::Compute);
+    EXPECT_EQ(all["exchange"].queue, kernel_between ? Queue::exchange : Queue::compute);
     EXPECT_EQ(all["exchange"].after_exchanges, !kernel_between);
     EXPECT_EQ(all["reader"].read_after_write, kernel_between ? Nodes{all.node("exchange")} : Nodes{});
     EXPECT_EQ(all.sync.dangling, Nodes{all.node("unread")});
-    EXPECT_EQ(all.sync.before_update, std::vector{Queue::Exchange});
+    EXPECT_EQ(all.sync.before_update, std::vector{Queue::exchange});
   }
 }
 
 TEST(Synchronise, WhatIsSentIsNotWrittenBeforeItHasLeft) {
   Graph graph;
-  const Value x = graph.source("x", {Shape{4}, DType::f32}, Role::LaneInput);
+  const Value x = graph.source("x", {Shape{4}, DType::f32}, Role::lane_input);
   const Value a = graph.add1("a", std::make_shared<TestOp>(4), {x});
   const Value b = graph.add1("b", std::make_shared<TestOp>(4), {a});
-  graph.add("send", std::make_shared<QueueOp>(Queue::Forward, 0), {b});
+  graph.add("send", std::make_shared<QueueOp>(Queue::forward, 0), {b});
   const Synchronised all(std::move(graph));
   EXPECT_EQ(all["b"].write_after_read, Nodes{all.node("send")});
   EXPECT_TRUE(all["a"].write_after_read.empty());
-  EXPECT_EQ(all.sync.at_end, std::vector{Queue::Forward});
+  EXPECT_EQ(all.sync.at_end, std::vector{Queue::forward});
 }
 
 /// y = x * x, in the sense of autodiff's bookkeeping only.
@@ -243,8 +242,8 @@ class SquareOp final : public TestOp {
 
 TEST(Autodiff, SumsGradientsOfAValueThatIsReadTwice) {
   Graph graph;
-  const Value p = graph.source("p", {Shape{4}, DType::f32}, Role::Parameter);
-  const Value unused = graph.source("q", {Shape{4}, DType::f32}, Role::Parameter);
+  const Value p = graph.source("p", {Shape{4}, DType::f32}, Role::parameter);
+  const Value unused = graph.source("q", {Shape{4}, DType::f32}, Role::parameter);
   const Value left = graph.add1("left", std::make_shared<SquareOp>(), {p});
   const Value right = graph.add1("right", std::make_shared<SquareOp>(), {p});
   const Value loss = graph.add1("loss", std::make_shared<SquareOp>(), {left, right});
@@ -275,17 +274,17 @@ struct Reductions {
 
 Reductions three_sums() {
   Graph graph;
-  const Value x = graph.source("x", {Shape{8, 3}, DType::f32}, Role::LaneInput);
+  const Value x = graph.source("x", {Shape{8, 3}, DType::f32}, Role::lane_input);
   std::vector<Value> terms;
   for (const int64_t elements : {100, 1000, 10})
     terms.push_back(graph.add1("sum" + std::to_string(elements), std::make_shared<BatchSumOp>(elements), {x}));
   Reductions r;
-  PlacementRequest request{.sources = {{x.id, {shard(0)}}}};
+  PlacementRequest request{.sources = {{x, {shard(0)}}}};
   for (Value term : terms) request.sums.push_back({term});
   r.placed = propagate(graph, data_parallel(4), request, r.totals);
   size_t offset = 0;
   for (Value term : terms) {
-    r.sums[term.id] = {Region::Sum, offset};
+    r.sums[term] = {Region::sum, offset};
     offset += aligned(graph.type(term).bytes());
   }
   return r;
@@ -297,15 +296,15 @@ TEST(Propagate, APartialGradientIsReducedOnce) {
   for (const Node& node : r.placed.graph.nodes())
     if (const auto* reduce = dynamic_cast<const ReduceOp*>(node.op.get())) reductions.push_back(reduce->axes);
   EXPECT_EQ(reductions, std::vector<std::vector<int>>(3, {0}));
-  EXPECT_EQ(r.placed.local[0].shape, (Shape{2, 3}));
-  for (Value total : r.totals) EXPECT_EQ(r.placed.placement[static_cast<size_t>(total.id)][0], replicate);
+  EXPECT_EQ(r.placed.local[Value{0}].shape, (Shape{2, 3}));
+  for (Value total : r.totals) EXPECT_EQ(r.placed.placement[total][0], replicate);
 }
 
 TEST(Propagate, RefusesABatchThatDoesNotDivide) {
   Graph graph;
-  const Value x = graph.source("x", {Shape{6, 3}, DType::f32}, Role::LaneInput);
+  const Value x = graph.source("x", {Shape{6, 3}, DType::f32}, Role::lane_input);
   std::vector<Value> wanted;
-  EXPECT_THROW(propagate(graph, data_parallel(4), {.sources = {{x.id, {shard(0)}}}}, wanted), InputError);
+  EXPECT_THROW(propagate(graph, data_parallel(4), {.sources = {{x, {shard(0)}}}}, wanted), InputError);
 }
 
 TEST(Buckets, AreRangesOfTheSums) {
@@ -335,7 +334,7 @@ TEST(Buckets, TheLastOneTakesOtherSumsAlong) {
   ASSERT_EQ(buckets.size(), 1U);
   EXPECT_EQ(buckets[0].end, gradient_bytes + aligned(40));
   EXPECT_EQ(r.placed.graph.type(buckets[0].gradients).bytes(), gradient_bytes);
-  EXPECT_EQ(fixed.at(buckets[0].gradients.id).offset, 0U);
+  EXPECT_EQ(fixed.at(buckets[0].gradients).offset, 0U);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // What a step moves between ranks that share a lane, by strategy; that it is what was planned; and that what is lost on
 // the way is seen.
+#include "launch/train/trainer.h"
 #include "layers/zoo/zoo.h"
 #include "tests/launch/plan/watched_step.h"
 
@@ -54,7 +55,7 @@ std::vector<std::string> order_of(const StepOptions& step, const std::vector<std
       Trainer trainer(network, {.step = step}, *comms[r], *backend, cpu_kernels());
       const StepPlan plan = trainer.planned().plan;
       for (const Entry& entry : plan.order) {
-        const std::string& name = plan.graph.nodes()[static_cast<size_t>(entry.node)].name;
+        const std::string& name = plan.graph.node(entry.node).name;
         if (r == 0 &&
             std::ranges::any_of(parts, [&](const auto& part) { return name.find(part) != std::string::npos; }))
           names.push_back(name);

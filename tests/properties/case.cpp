@@ -239,7 +239,7 @@ std::vector<Buffer> Case::run(const Op& op, const std::vector<Buffer>& in, const
   const Outcome first = run_guarded(kernels_, op, signature, in, {.threads = contract.by_threads ? other.threads : 1});
   expect(first.fault.empty(), first.fault);
   if (!fault_.empty()) return first.out;  // what writes beyond its memory would end the program in the other run
-  if (op.reuse() == Reuse::InPlace) {
+  if (op.reuse() == Reuse::in_place) {
     if (coin()) other.in_place.emplace_back(0, 0);
     for (const auto& pair : contract.in_place)
       if (coin()) other.in_place.push_back(pair);

@@ -15,7 +15,7 @@ struct Dropped {
         first(c.whole(0, 1000)) {}
   /// 1 / (1 - rate), or 0.
   double factor(int64_t sample, int64_t element) const {
-    const Random random(state.seed, Purpose::Dropout, layer, state.step);
+    const Random random(state.seed, Purpose::dropout, layer, state.step);
     const auto e = static_cast<uint64_t>(element);
     const uint32_t bits = random.bits(static_cast<uint64_t>(first + sample), e / 4)[e % 4];
     return to_uniform(bits) >= rate ? 1 / (1 - double{rate}) : 0;

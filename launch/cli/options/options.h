@@ -53,7 +53,7 @@ struct Options {
   std::optional<int64_t> early_stopping;
   std::string reduce_on_plateau;
   bool checkpoint_best = false, csv = false, tensorboard = false;
-  bool predict = false, quiet = false;
+  bool estimate = false, quiet = false;
   std::string out;
 
   // Checkpoints.

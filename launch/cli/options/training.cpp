@@ -2,9 +2,20 @@
 // verbs.
 #include <CLI/CLI.hpp>
 
+#include "core/log.h"
 #include "launch/cli/options/options.h"
 
 namespace lockstep::cli {
+
+/// Keeps the name that a flag once had, which help does not show any more.
+static void add_former_flag(CLI::App& verb, const char* former, const char* name, bool& value) {
+  verb.add_flag_callback(former,
+                         [=, &value] {
+                           value = true;
+                           log().warn("{} is called {} now", former, name);
+                         })
+      ->group("");
+}
 
 void add_training_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Training");
@@ -23,9 +34,10 @@ void add_training_options(CLI::App& verb, Options& options) {
   verb.add_flag("--csv", options.csv, "Write a line an epoch to log.csv");
   verb.add_flag("--tensorboard", options.tensorboard,
                 "Write event files with scalars and histograms of the weights to the folder tensorboard");
-  verb.add_flag("--predict", options.predict,
-                "Predict the time of a step first, as plan --search does, and compare it with the run's; the bits are "
+  verb.add_flag("--estimate", options.estimate,
+                "Estimate the time of a step first, as plan --search does, and compare it with the run's; the bits are "
                 "the same");
+  add_former_flag(verb, "--predict", "--estimate", options.estimate);
   add_run_option(verb, options.computing, "profile");
   verb.add_flag("--quiet", options.quiet, "Print the results only");
   verb.add_option("--out", options.out, "Folder for manifest.json, metrics.jsonl and weights.safetensors")
@@ -35,7 +47,7 @@ void add_training_options(CLI::App& verb, Options& options) {
 void add_plan_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Plan");
   verb.add_flag("--search", options.search,
-                "Time all strategies of --ranks ranks on this machine, and print them by their predicted time");
+                "Time all strategies of --ranks ranks on this machine, and print them by their estimated time");
   verb.add_option("--link", options.link,
                   "With --search: LATENCY_US,GB_PER_S between two ranks, such as 5,12.5, instead of what two threads "
                   "of this machine are measured to have");

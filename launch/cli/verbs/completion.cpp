@@ -60,6 +60,7 @@ Values values_of(std::string type) {
 void describe(const CLI::App& app, const std::string& name, Commands& commands) {
   Command command{{name, app.get_description()}, {}};
   for (const CLI::Option* option : app.get_options()) {
+    if (option->get_group().empty()) continue;  // a former name
     const bool positional = option->get_lnames().empty();
     const std::string own = positional ? "" : "--" + option->get_lnames()[0];
     if (!positional) command.options.push_back({own, option->get_description()});

@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
 #include "core/log.h"
 #include "core/random.h"
+#include "launch/backends/backends.h"
 #include "launch/model/fit_configuration.h"
 
 namespace lockstep::cli {
@@ -39,40 +41,32 @@ Json option_json(const Value& value) {
     return value;
 }
 
+/// All options with the values that they came to; what has several numbers of its own is an object.
 Json configuration(const Job& job) {
   const Options& o = job.options;
   const Strategy& strategy = job.run.step.strategy;
-  Json text{{"model", o.model},
-            {"data", o.data},
-            {"resize", o.resize},
-            {"normalise", o.normalise},
-            {"channels", o.channels},
-            {"channels_first", o.channels_first},
-            {"on_corrupt", o.on_corrupt},
-            {"validation_split", o.validation_split},
-            {"cache", o.cache},
-            {"epochs", job.length.epochs},
-            {"steps", job.length.steps},
-            {"optimizer", optimizer_json(job.optimizer)},
-            {"loss", o.loss},
-            {"label_smoothing", o.label_smoothing},
-            {"metrics", o.metrics},
-            {"schedule", schedule_json(schedule(o))},
-            {"accumulate", o.accumulate},
-            {"augment", o.augment},
-            {"shuffle", true},
-            {"early_stopping", o.early_stopping ? Json(*o.early_stopping) : Json()},
-            {"reduce_on_plateau", o.reduce_on_plateau},
-            {"strategy", o.strategy},
-            {"split", strategy_json(strategy)},
-            {"pipeline", strategy.layer_stages.empty() ? "" : name_of(strategy.schedule)},
-            {"stages", strategy.layer_stages},
-            {"shard_optimizer", o.shard_optimizer},
-            {"ranks", job.run.ranks}};
+  const Json settings = Json::parse(o.settings);
+  Json text = Json::object();
+  for (const auto& [option, value] : settings.items()) {
+    std::string key = option;
+    std::ranges::replace(key, '-', '_');
+    text[key] = value;
+  }
   RunOptions::describe(o.computing, [&](std::string_view option, const auto& value, std::string_view) {
     text[std::string(option)] = option_json(value);
   });
+  for (const auto& numbers : {o.optimizer_options, o.schedule_options})  // in their objects
+    for (const auto& [option, value] : numbers) text.erase(option);
+  text["optimizer"] = optimizer_json(job.optimizer);
+  text["schedule"] = schedule_json(schedule(o));
+  text["metrics"] = o.metrics;
+  text["split"] = strategy_json(strategy);
+  text["pipeline"] = strategy.layer_stages.empty() ? "" : name_of(strategy.schedule);
+  text["stages"] = strategy.layer_stages;
   // What was left open.
+  text["epochs"] = job.length.epochs;
+  text["steps"] = job.length.steps;
+  text["ranks"] = job.run.ranks;
   text["workers"] = job.run.workers;
   text["lanes"] = job.run.lanes;
   text["threads"] = job.run.threads;

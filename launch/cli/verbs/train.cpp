@@ -4,8 +4,8 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "launch/cli/verbs/estimate.h"
 #include "launch/cli/verbs/job.h"
-#include "launch/cli/verbs/prediction.h"
 #include "launch/cli/verbs/resume.h"
 #include "launch/cli/verbs/verbs.h"
 #include "launch/files/durable.h"
@@ -43,11 +43,10 @@ void train(const Options& given, Runtime& runtime) {
   fit.validation_data = sets.validation;
   fit.callbacks = callbacks(options, sets.validation != nullptr, from.has_value());
   fit.checkpoints = checkpoints(options);
-  const FitLength length = model.check(*sets.train, fit);
+  const auto [length, resolved] = model.check(*sets.train, fit);
   if (from) resume(model, *from, *sets.train, fit, options);
   const int64_t done = model.steps_resumed();
-  if (options.predict) check_predictable(run, runtime, length.steps);
-  const ResolvedRun resolved = model.resolve(run);
+  if (options.estimate) check_estimable(run, runtime, length.steps);
   const Job job{options, run, resolved, data, model, chosen, runtime, length};
 
   const bool speaks = runtime.rank() == 0;
@@ -98,9 +97,9 @@ void train(const Options& given, Runtime& runtime) {
                                            .acts = Callback::Acts::never}));
   fit.stop_requested = StopSignals::requested;
   History history;
-  std::optional<Prediction> predicted;
+  std::optional<StepEstimate> estimated;
   try {
-    if (options.predict) predicted = predict_run(runtime, model, resolved, chosen);
+    if (options.estimate) estimated = estimate_run(runtime, model, resolved, chosen);
     history = model.fit(sets.train, fit);
   } catch (const InputError&) {
     if (records && !begun && !from) discard_run_directory(options.out);
@@ -132,9 +131,9 @@ void train(const Options& given, Runtime& runtime) {
   result["weights_sha256"] = model.weights_sha256();
   if (speaks) fmt::print("weights sha256 {}\n", model.weights_sha256());
   if (speaks) fmt::print("{}", model.profiled());
-  if (predicted) fmt::print("{}\n", prediction_text(*predicted, times.median()));
+  if (estimated) fmt::print("{}\n", estimate_text(*estimated, times.median()));
   if (!records) return signals.ignore();
-  if (predicted) manifest->json()["prediction"] = prediction_json(*predicted, times.median());
+  if (estimated) manifest->json()["estimate"] = estimate_json(*estimated, times.median());
   if (!model.engines().empty()) write_atomically(options.out + "/engines.json", model.engines());
   write_weights(options.out + "/weights.safetensors", model.network(), model.weights());
   manifest->json()["communicator"] = model.exchange();

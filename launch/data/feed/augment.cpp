@@ -70,7 +70,7 @@ Rectangle square(uint32_t row_bits, uint32_t column_bits, int64_t side, const Sh
   return {top, left, bottom - top, right - left};
 }
 
-Random random_of(uint64_t seed, int64_t epoch) { return {seed, Purpose::Augment, 0, static_cast<uint64_t>(epoch)}; }
+Random random_of(uint64_t seed, int64_t epoch) { return {seed, Purpose::augment, 0, static_cast<uint64_t>(epoch)}; }
 
 }  // namespace
 

@@ -12,7 +12,7 @@ namespace {
 /// Which numbers of a sample are for what; those of a rejected variate follow on the last.
 enum Block : uint64_t { choosing = 0, variates = 1 };
 
-Random numbers_of(uint64_t seed, int64_t step) { return {seed, Purpose::Mix, 0, static_cast<uint64_t>(step)}; }
+Random numbers_of(uint64_t seed, int64_t step) { return {seed, Purpose::mix, 0, static_cast<uint64_t>(step)}; }
 
 /// Inside (0, 1), so that it has a logarithm.
 double open_uniform(uint32_t bits) { return (static_cast<double>(bits) + 0.5) * 0x1p-32; }

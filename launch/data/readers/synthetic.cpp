@@ -34,7 +34,7 @@ struct Patterns {
     const int64_t width = spec.image[1];
     rows.resize(static_cast<size_t>(spec.classes * height * channels));
     columns.resize(static_cast<size_t>(spec.classes * row_floats));
-    const Random random(seed, Purpose::Data);
+    const Random random(seed, Purpose::data);
     size_t row = 0;
     size_t column = 0;
     for (int c = 0; c < spec.classes; ++c) {
@@ -86,7 +86,7 @@ class Synthetic final : public Dataset {
     check_read(*this, index, image);
     const int32_t label = this->label(index);
     const int64_t channels = spec_.image[2];
-    const uint32_t key = Random(seed, Purpose::Data, 1).bits(static_cast<uint64_t>(first_ + index), 0)[0];
+    const uint32_t key = Random(seed, Purpose::data, 1).bits(static_cast<uint64_t>(first_ + index), 0)[0];
     const auto n = static_cast<int32_t>(patterns_->row_floats);
     std::vector<float> row(static_cast<size_t>(n));
     const float* columns = patterns_->columns.data() + label * patterns_->row_floats;

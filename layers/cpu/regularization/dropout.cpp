@@ -68,7 +68,7 @@ Kernel make(const DropoutOp& op, const Signature& signature) {
     float* y = args.out[0].as();
     const auto& step = *args.in[1].as<StepState>();
     const int64_t first_sample = args.in[2].as<LaneState>()->first;
-    const PhiloxKey key = Random(step.seed, Purpose::Dropout, layer, step.step).key();
+    const PhiloxKey key = Random(step.seed, Purpose::dropout, layer, step.step).key();
     const int64_t bytes = std::min(part.length, group_elements) * 16;
     parallel_for(samples * runs * groups, bytes, [=](int64_t begin, int64_t end) {
       int32_t bits[group_elements];

@@ -15,7 +15,7 @@ Kernel make(const SpatialDropoutOp& op, const Signature& signature) {
           .run = [=, rate = op.rate, layer = op.layer, start = op.first](Stream&, const Args& args) {
             const auto& step = *args.in[1].as<StepState>();
             const int64_t first = args.in[2].as<LaneState>()->first;
-            const Random random(step.seed, Purpose::Dropout, layer, step.step);
+            const Random random(step.seed, Purpose::dropout, layer, step.step);
             auto* const factors = reinterpret_cast<float*>(args.workspace);
             for (int64_t n = 0; n < samples; ++n)
               for (int64_t c = 0; c < channels; ++c) {

@@ -1,7 +1,9 @@
 #include "layers/optimizers/update.h"
 
 #include <cmath>
+#include <type_traits>
 
+#include "core/error.h"
 #include "layers/cuda/context.h"
 #include "layers/cuda/optimizers/optimizer.cuh"
 
@@ -116,15 +118,23 @@ void copy_rest(Stream& stream, const Args& args) {
 Kernel make(const UpdateOp& op, const Signature& signature, const SharedContext&) {
   return std::visit(
       [&]<class F>(const F& formula) -> Kernel {
-        return {
-            .run = [formula, scaled = op.scaled, slots = static_cast<int>(op.slots()), partial = !op.stretches.empty(),
-                    stretches = op.stretches_of(signature.in[0].shape.elements())](Stream& stream, const Args& args) {
-              if (partial) copy_rest(stream, args);
-              with_slots<F::traits.slots - F::traits.optional_slots, F::traits.slots>(
-                  slots, [&]<int Slots>(std::integral_constant<int, Slots>) {
-                    for (const Stretch& stretch : stretches) run<Slots>(formula, stream, args, scaled, stretch);
-                  });
-            }};
+        if constexpr (std::is_same_v<F, Custom>) {
+          if (formula.optimizer->cuda) return formula.optimizer->cuda(op, signature);
+          throw InputError(
+              "the optimizer '{}' has no kernel for CUDA devices: expected one (CustomOptimizer::cuda), or the CPU",
+              formula.name);
+        } else {
+          return {
+              .run = [formula, scaled = op.scaled, slots = static_cast<int>(op.slots()),
+                      partial = !op.stretches.empty(),
+                      stretches = op.stretches_of(signature.in[0].shape.elements())](Stream& stream, const Args& args) {
+                if (partial) copy_rest(stream, args);
+                with_slots<F::traits.slots - F::traits.optional_slots, F::traits.slots>(
+                    slots, [&]<int Slots>(std::integral_constant<int, Slots>) {
+                      for (const Stretch& stretch : stretches) run<Slots>(formula, stream, args, scaled, stretch);
+                    });
+              }};
+        }
       },
       op.formula);
 }

@@ -36,7 +36,7 @@ struct DropoutKey {
     __shared__ uint32_t key[2];
     if (threadIdx.x == 0) {
       const PhiloxBits derived =
-          philox({{static_cast<uint32_t>(Purpose::Dropout), layer, low(step->step), high(step->step)}}, low(step->seed),
+          philox({{static_cast<uint32_t>(Purpose::dropout), layer, low(step->step), high(step->step)}}, low(step->seed),
                  high(step->seed));
       key[0] = derived.v[0];
       key[1] = derived.v[1];

@@ -62,7 +62,7 @@ void Guard::start(const Call& call, const Start& start, std::source_location whe
   begin(call);
   const ncclResult_t result = start(made_);
   comm_ = made_;
-  settle(result, where, lock);
+  complete(result, where, lock);
 }
 
 void Guard::run(const Call& call, const Body& body, std::source_location where) {
@@ -70,7 +70,7 @@ void Guard::run(const Call& call, const Body& body, std::source_location where) 
   std::unique_lock lock(mutex_);
   begin(call);
   if (!comm_) throw Error("{}", group_->aborted().value_or("aborted"));
-  settle(body(comm_), where, lock);
+  complete(body(comm_), where, lock);
 }
 
 void Guard::enqueue(const Call& call, Stream& stream, const Body& body, std::source_location where) {
@@ -110,7 +110,7 @@ void Guard::abort(std::string_view why) noexcept {
 
 /// Waits until NCCL is done with a call that has returned `result`. Never inside NCCL, and not under the lock, so that
 /// an abort gets through.
-void Guard::settle(ncclResult_t result, std::source_location where, std::unique_lock<std::mutex>& lock) {
+void Guard::complete(ncclResult_t result, std::source_location where, std::unique_lock<std::mutex>& lock) {
   const auto start = Clock::now();
   for (int tries = 0; result == ncclInProgress; ++tries) {
     lock.unlock();

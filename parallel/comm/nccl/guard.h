@@ -72,7 +72,7 @@ class Guard {
   using Clock = std::chrono::steady_clock;
 
   void begin(const Call& call);
-  void settle(ncclResult_t result, std::source_location where, std::unique_lock<std::mutex>& lock);
+  void complete(ncclResult_t result, std::source_location where, std::unique_lock<std::mutex>& lock);
   void expect_end(Stream& stream);
   void look_after();
   std::string trouble();

@@ -2,6 +2,7 @@
 // the shells' completion, which is made from the same description.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -129,6 +130,24 @@ TEST_F(CliSettings, EveryCommandHasAnExample) {
     ++seen;
   }
   EXPECT_GE(seen, 9);
+}
+
+TEST_F(CliSettings, HelpOfManyOptionsIsByTopic) {
+  const Outcome brief = run("train --help"), loss = run("train --help loss"), all = run("train --help all");
+  for (const Outcome* help : {&brief, &loss, &all}) EXPECT_EQ(help->code, 0) << help->text;
+  EXPECT_TRUE(brief.says("\n  loss        --loss ")) << brief.text;
+  EXPECT_TRUE(brief.says("--early-stopping")) << brief.text;
+  EXPECT_FALSE(brief.says("Stop after so many steps")) << brief.text;
+  EXPECT_LE(std::ranges::count(brief.text, '\n'), 50) << brief.text;
+  EXPECT_TRUE(loss.says("--label-smoothing")) << loss.text;
+  EXPECT_FALSE(loss.says("--early-stopping")) << loss.text;
+  EXPECT_TRUE(all.says("Stop after so many steps")) << all.text;
+  EXPECT_TRUE(all.says("--label-smoothing")) << all.text;
+  EXPECT_FALSE(all.says("--predict")) << "a former name\n" << all.text;
+  EXPECT_TRUE(run("summary --help").says("Options from this JSON file")) << "few options";
+  const Outcome wrong = run("train --help los");
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_TRUE(wrong.says("did you mean 'loss'")) << wrong.text;
 }
 
 TEST_F(CliSettings, BashCompletesCommandsOptionsAndValues) {

@@ -257,7 +257,7 @@ TEST_F(MpiTrain, BadInputIsToldOnce) {
                                          {"--data idx:/nowhere", "/nowhere"},
                                          {"--strategy space_h=3", "does not divide 4 ranks"},
                                          {"--model resnet18 --strategy space_w=4", "'space_w' has 4 members"},
-                                         {"--resize 32 --predict", "start it without mpirun, with --ranks 4"},
+                                         {"--resize 32 --estimate", "start it without mpirun, with --ranks 4"},
                                          {"--resize 32 --ranks 2", "mpirun started 4 ranks"}}) {
     const Outcome outcome = train(4, options);
     EXPECT_EQ(outcome.code, 2) << outcome.text;

@@ -1,4 +1,5 @@
 // MixUp and CutMix: whom a sample is blended with and how much, and that ranks, lanes and workers change nothing.
+#include "launch/data/feed/feed.h"
 #include "launch/data/feed/mix.h"
 
 #include <gtest/gtest.h>

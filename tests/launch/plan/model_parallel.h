@@ -24,7 +24,7 @@ class Noise final : public Dataset {
   Shape image_shape() const override { return image_; }
   int classes() const override { return classes_; }
   int32_t read(int64_t index, std::span<float> image) const override {
-    const Random random(99, Purpose::Initialise, 0);
+    const Random random(99, Purpose::initialise, 0);
     for (size_t i = 0; i < image.size(); ++i)
       image[i] = to_uniform(random.bits(static_cast<uint64_t>(index), i / 4)[i % 4]) - 0.5F;
     return static_cast<int32_t>(index % classes_);

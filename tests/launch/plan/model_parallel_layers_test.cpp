@@ -201,8 +201,8 @@ TEST(Axes, ThatMeetInOneDimensionLeaveItToTheOneThatIsToCutIt) {
 /// A 1x1 convolution of such images.
 Graph convolution(const Shape& image) {
   Graph graph;
-  const Value x = graph.source("x", {image}, Role::LaneInput),
-              w = graph.source("w", {Shape{4, 1, 1, image[3]}}, Role::Parameter);
+  const Value x = graph.source("x", {image}, Role::lane_input),
+              w = graph.source("w", {Shape{4, 1, 1, image[3]}}, Role::parameter);
   graph.add1("conv", std::make_shared<Conv2dOp>(Conv2dAttributes{}, false, false), {x, w});
   return graph;
 }

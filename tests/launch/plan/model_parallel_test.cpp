@@ -1,5 +1,6 @@
 // Model parallelism: every strategy trains as one rank does.
 #include "tests/launch/plan/model_parallel.h"
+#include "launch/train/trainer.h"
 
 #include "launch/model/model.h"
 #include "layers/cpu/kernels.h"
@@ -113,7 +114,7 @@ TEST(Recompute, HasTheSameBitsAndLessMemory) {
     const auto backend = make_cpu_backend(1);
     return Trainer(network, {.step = step}, *comms[0], *backend, cpu_kernels())
         .planned()
-        .plan.memory.size(Region::Arena);
+        .plan.memory.size(Region::arena);
   };
   for (const auto& [strategy, ranks] :
        {std::pair{"data", 1}, {"data", 4}, {"space_h=2", 2}, {"filter=2,space_w=2", 4}}) {

@@ -5,6 +5,8 @@
 
 #include "core/step_state.h"
 #include "launch/plan/strategy_file.h"
+#include "launch/train/device.h"
+#include "launch/train/trainer.h"
 #include "layers/normalization/moments.h"
 #include "tests/launch/plan/model_parallel.h"
 #include "tests/support/op_check.h"

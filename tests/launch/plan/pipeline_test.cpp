@@ -1,5 +1,6 @@
 // Pipelines: stages that have the layers one after the other train to the bits of data parallelism.
 #include "launch/model/model.h"
+#include "launch/plan/placed_network.h"
 #include "launch/plan/strategy_file.h"
 #include "layers/zoo/zoo.h"
 #include "parallel/mesh/stages.h"
@@ -167,7 +168,7 @@ std::vector<Size> sizes(const Network& network, const StepOptions& step, int ran
       const auto backend = make_cpu_backend(1);
       Trainer trainer(network, {.step = step}, *comms[r], *backend, cpu_kernels());
       const StepPlan plan = trainer.planned().plan;
-      all[r] = {plan.in_flight, Executor::bytes(plan), plan.memory.size(Region::Parameter)};
+      all[r] = {plan.in_flight, Executor::bytes(plan), plan.memory.size(Region::parameter)};
     });
   for (std::thread& thread : threads) thread.join();
   return all;
@@ -242,7 +243,7 @@ TEST(Stages, ShareTheWorkOut) {
   for (const int stages : {2, 3, 5}) {
     const Network network = resnet18({32, 32, 3}, 10);
     StepOptions step = staged(fmt::format("stage={}", stages));
-    const Strategy strategy = with_stages(network, step, stages);
+    const Strategy strategy = PlacedNetwork(network, step, stages).strategy();
     Built built = network.build(step.batch, step.lanes, true);
     assign_stages(built.graph, strategy);
     double all = 0, largest_layer = 0, most = 0;
@@ -303,7 +304,7 @@ TEST(Stages, TakeTurnsThatEndEachLaneOnceInOrder) {
         for (const int lanes : {1, 2, 8}) {
           int begun = 0, ended = 0;
           for (const Turn& turn : turns_of(schedule, stage, stages, lanes)) {
-            EXPECT_EQ(turn.lane, turn.phase == Phase::Forward ? begun++ : ended++);
+            EXPECT_EQ(turn.lane, turn.phase == Phase::forward ? begun++ : ended++);
             EXPECT_LE(ended, begun);
           }
           EXPECT_EQ(begun, lanes);
@@ -336,7 +337,7 @@ TEST(Stages, WhatCannotBeIsRefused) {
   step = staged("stage=2");
   pin(step.strategy, "dence", 1);
   EXPECT_TRUE(says(refusal(step, 2), {"'dence' matches no layer", "'dense'"}));
-  EXPECT_TRUE(says(refusal(staged("stage=auto"), 2), {"stage=auto", "settled"}));
+  EXPECT_TRUE(says(refusal(staged("stage=auto"), 2), {"stage=auto", "resolved"}));
   step = staged("stage=2");
   step.numerics = Numerics::fast;
   EXPECT_TRUE(says(refusal(step, 2), {"fast numerics", "2 stages"}));
@@ -365,7 +366,7 @@ TEST(Stages, AutoSharesTheRanksThatThereAre) {
   StepOptions unplaced = resolved.step;
   unplaced.strategy.layer_stages.clear();
   EXPECT_FALSE(resolved.step.strategy.layer_stages.empty());
-  EXPECT_EQ(resolved.step.strategy.layer_stages, with_stages(branched(), unplaced, 2).layer_stages);
+  EXPECT_EQ(resolved.step.strategy.layer_stages, PlacedNetwork(branched(), unplaced, 2).strategy().layer_stages);
   RunOptions refused = run;
   refused.batch = 9;
   EXPECT_TRUE(says(error_of<InputError>([&] { model.resolve(refused); }), {"batch 9", "4 lanes"}));

@@ -1,10 +1,11 @@
 // Where a step's time goes: what nodes compute and move is counted right, every node is there, and looking changes no
 // bit.
-#include "launch/plan/profile.h"
+#include "launch/plan/view/profile.h"
 
 #include <gtest/gtest.h>
 
 #include "launch/lockstep.h"
+#include "launch/train/trainer.h"
 #include "layers/ops.h"
 
 namespace lockstep {
@@ -26,7 +27,7 @@ OneNode one_node(std::shared_ptr<const Op> op, const std::vector<Type>& in) {
   OneNode made;
   std::vector<Value> values;
   for (const Type& type : in)
-    values.push_back(made.plan.graph.source("in" + std::to_string(values.size()), type, Role::Activation));
+    values.push_back(made.plan.graph.source("in" + std::to_string(values.size()), type, Role::activation));
   made.plan.graph.add("node", std::move(op), values);
   for (const ValueInfo& info : made.plan.graph.values()) made.plan.local.push_back(info.type);
   return made;

@@ -9,7 +9,7 @@ namespace lockstep::test {
 
 class Dice {
  public:
-  explicit Dice(uint64_t seed) : random_(seed, Purpose::Initialise, 7) {}
+  explicit Dice(uint64_t seed) : random_(seed, Purpose::initialise, 7) {}
   /// A number of [first, last].
   int64_t roll(int64_t first, int64_t last) {
     const uint32_t bits = random_.bits(0, count_++)[0];

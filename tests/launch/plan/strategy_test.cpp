@@ -130,14 +130,14 @@ TEST(Strategies, TheExampleTrains) {
   for (const Trained& rank : all) EXPECT_EQ(rank.sha256, all[0].sha256);
 }
 
-TEST(Search, PredictsEveryMeshOfTheRanks) {
+TEST(Search, EstimatesEveryMeshOfTheRanks) {
   Runtime runtime;
   const StepOptions step{.batch = 4, .lanes = 2};
   const Link link{.latency = 1e-6, .bandwidth = 1e9};
   const auto found = search_strategies(runtime, small(), step, SGD{}, 4, 1, link);
   std::set<std::string> strategies;
   for (size_t i = 0; i < found.size(); ++i) {
-    const auto& [strategy, refusal, predicted] = found[i];
+    const auto& [strategy, refusal, estimated] = found[i];
     strategies.insert(strategy);
     if (!refusal.empty()) {
       EXPECT_EQ(strategy, "data=4");  // two lanes
@@ -145,10 +145,10 @@ TEST(Search, PredictsEveryMeshOfTheRanks) {
       EXPECT_TRUE(says(refusal, {"2 lanes", "4 ranks"}));
       continue;
     }
-    EXPECT_GT(predicted.compute, 0);
-    EXPECT_GT(predicted.memory, 0U);
+    EXPECT_GT(estimated.compute, 0);
+    EXPECT_GT(estimated.memory, 0U);
     if (i > 0) {
-      EXPECT_GE(predicted.seconds(), found[i - 1].step.seconds());
+      EXPECT_GE(estimated.seconds(), found[i - 1].step.seconds());
     }
     size_t most = 0;
     double longest = 0;
@@ -163,14 +163,14 @@ TEST(Search, PredictsEveryMeshOfTheRanks) {
       most = std::max(most, sent);
       longest = std::max(longest, link.seconds(times, sent));
     }
-    EXPECT_EQ(predicted.sent, most) << strategy;
+    EXPECT_EQ(estimated.sent, most) << strategy;
     if (by.strategy.stages() == 1) {
-      EXPECT_EQ(predicted.waiting, 0) << strategy;
-      EXPECT_NEAR(predicted.communication, longest, 1e-9 * longest) << strategy;
+      EXPECT_EQ(estimated.waiting, 0) << strategy;
+      EXPECT_NEAR(estimated.communication, longest, 1e-9 * longest) << strategy;
     } else {
       // The slowest stage has work in every lane, and all others' first and last turns come before and after it.
-      EXPECT_GT(predicted.waiting, 0) << strategy;
-      EXPECT_GT(predicted.communication, 0) << strategy;
+      EXPECT_GT(estimated.waiting, 0) << strategy;
+      EXPECT_GT(estimated.communication, 0) << strategy;
     }
   }
   EXPECT_EQ(strategies.size(), 21U);  // one axis of 4: 6; two of 2: 15
@@ -182,30 +182,30 @@ TEST(Search, APipelineOfMoreStagesThanLayersIsRefused) {
   Runtime runtime;
   const StepOptions step{.batch = 8, .lanes = 8, .strategy = parse_strategy("stage=8")};
   const Link link{.latency = 1e-6, .bandwidth = 1e9};
-  EXPECT_TRUE(says(error_of<InputError>([&] { predict_strategy(runtime, small(), step, SGD{}, 8, 1, link); }),
+  EXPECT_TRUE(says(error_of<InputError>([&] { estimate_step(runtime, small(), step, SGD{}, 8, 1, link); }),
                    {"'stage' has 8 members", "4 layers"}));
 }
 
-TEST(Search, PredictsTheStepOfEveryLossAndOptimizer) {
+TEST(Search, EstimatesTheStepOfEveryLossAndOptimizer) {
   Runtime runtime;
   const Link link{.latency = 1e-6, .bandwidth = 1e9};
   const Conv2DOptions sigmoid{.activation = Activation::sigmoid}, softmax{.activation = Activation::softmax};
   const auto pixels = [](const Conv2DOptions& options) {
     return Sequential("pixels", Input({8, 6, 1}), Conv2D(3, {1, 1}, options));
   };
-  const auto predicted = [&](const Network& network, Loss loss, const Optimizer& optimizer = SGD{}) {
+  const auto estimated = [&](const Network& network, Loss loss, const Optimizer& optimizer = SGD{}) {
     const StepOptions step{.batch = 4, .lanes = 2, .loss = std::move(loss)};
-    return predict_strategy(runtime, network, step, optimizer, 2, 1, link);
+    return estimate_step(runtime, network, step, optimizer, 2, 1, link);
   };
-  EXPECT_GT(predicted(pixels(softmax), "sparse_categorical_crossentropy").compute, 0);
-  EXPECT_GT(predicted(pixels(softmax), "categorical_crossentropy").compute, 0);
-  EXPECT_GT(predicted(pixels(sigmoid), "binary_crossentropy").compute, 0);
-  EXPECT_GT(predicted(pixels({}), "mse").compute, 0);
-  EXPECT_TRUE(says(error_of<InputError>([&] { predicted(pixels(sigmoid), "categorical_crossentropy"); }),
+  EXPECT_GT(estimated(pixels(softmax), "sparse_categorical_crossentropy").compute, 0);
+  EXPECT_GT(estimated(pixels(softmax), "categorical_crossentropy").compute, 0);
+  EXPECT_GT(estimated(pixels(sigmoid), "binary_crossentropy").compute, 0);
+  EXPECT_GT(estimated(pixels({}), "mse").compute, 0);
+  EXPECT_TRUE(says(error_of<InputError>([&] { estimated(pixels(sigmoid), "categorical_crossentropy"); }),
                    {"expected a softmax"}));
   const size_t slots = 2 * sizeof(float) * static_cast<size_t>(small().parameters());  // of Adam
   const Loss loss = SparseCategoricalCrossentropy{};
-  EXPECT_GE(predicted(small(), loss, Adam{}).memory, predicted(small(), loss, SGD{}).memory + slots);
+  EXPECT_GE(estimated(small(), loss, Adam{}).memory, estimated(small(), loss, SGD{}).memory + slots);
 }
 
 TEST(Search, ALinkIsPricedAsTold) {

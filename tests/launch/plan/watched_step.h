@@ -1,6 +1,7 @@
 // What ranks send in a training step, beside what was planned.
 #pragma once
 
+#include "launch/train/trainer.h"
 #include "layers/cpu/kernels.h"
 #include "parallel/placement/traffic.h"
 #include "tests/launch/plan/model_parallel.h"

@@ -142,7 +142,7 @@ TEST(JsonNumber, IsShortAndReadsBackToTheSameBits) {
   ASSERT_NE(static_cast<float>(7.038531e-26), twice_rounded) << "the case tests nothing";
 
   std::vector<float> values{twice_rounded, 0.0F, -0.0F, 1e-45F, 3.4028235e38F, 1.1754944e-38F, 16777216.0F, 1e10F};
-  const Random random(1, Purpose::Data);
+  const Random random(1, Purpose::data);
   for (uint64_t i = 0; i < 100000; ++i)
     for (uint32_t bits : random.bits(i, 0))
       if (std::isfinite(std::bit_cast<float>(bits))) values.push_back(std::bit_cast<float>(bits));

@@ -43,8 +43,8 @@ class Drawn final : public Dataset {
         size_(golden["data"][part == "train" ? "samples" : "test"]),
         classes_(golden["data"]["classes"]),
         kind_(golden["data"].value("targets", "class")),
-        images_(seed_, Purpose::Data, name_hash("x_" + part)),
-        targets_(seed_, Purpose::Data, name_hash("y_" + part)) {
+        images_(seed_, Purpose::data, name_hash("x_" + part)),
+        targets_(seed_, Purpose::data, name_hash("y_" + part)) {
     const auto shape = golden["data"]["shape"].get<std::vector<int64_t>>();
     shape_ = Shape(std::span(shape));
     const auto of_target = golden["data"].value("target_shape", std::vector<int64_t>{});
@@ -98,7 +98,7 @@ Weights first_weights(const Network& network, uint64_t seed) {
     if (part == "alpha") middle = 0.25F, width = 0.3F;
     auto& values = weights[variable.name];
     values.resize(static_cast<size_t>(variable.shape.elements()));
-    spread(values, Random(seed, Purpose::Data, name_hash(variable.name)), 0, middle, width);
+    spread(values, Random(seed, Purpose::data, name_hash(variable.name)), 0, middle, width);
   }
   return weights;
 }
@@ -157,7 +157,7 @@ Task task_of(const Json& options) {
 
 /// Of sums with random signs of the values: the largest error over what is allowed; NaN counts as infinite.
 double difference(const Json& wanted, const std::string& name, std::span<const double> values) {
-  const Random signs(0, Purpose::Data, name_hash("sign " + name));
+  const Random signs(0, Purpose::data, name_hash("sign " + name));
   double worst = 0;
   for (size_t k = 0; k < wanted["sums"].size(); ++k) {
     double sum = 0;

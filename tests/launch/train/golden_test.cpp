@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "launch/host/runtime.h"
+#include "launch/train/trainer.h"
 #include "layers/cpu/kernels.h"
 #include "tests/launch/train/golden.h"
 #include "tests/support/source_files.h"

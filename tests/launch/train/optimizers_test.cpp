@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "launch/lockstep.h"
+#include "launch/train/trainer.h"
 #include "layers/cpu/kernels.h"
 #include "tests/launch/plan/model_parallel.h"
 #include "tests/launch/train/golden.h"

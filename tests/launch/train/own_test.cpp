@@ -1,5 +1,5 @@
-// What a program brings of its own: operators, layers, losses, metrics, readers. The examples show each; here is what
-// they are refused for.
+// What a program brings of its own: operators, layers, losses, metrics, optimizers, readers. The examples show each;
+// here is what they are refused for.
 #include <fstream>
 
 #include "launch/lockstep.h"
@@ -108,6 +108,66 @@ TEST(OwnNames, AreTakenOnce) {
   EXPECT_EQ(error_of([] { register_reader("", "", {}); }), "a data without a name cannot be registered");
 }
 
+/// As SGD with momentum.
+CustomOptimizer momentum_of_its_own() {
+  return {.name = "own_momentum",
+          .lr = 0.05F,
+          .options = {{"decay", 0.9}},
+          .slots = {"v"},
+          .check =
+              [](std::span<const double> options) {
+                if (!(options[0] < 1)) throw InputError("own_momentum: got decay {}", options[0]);
+              },
+          .update =
+              [](const CustomUpdate& now) {
+                const auto decay = static_cast<float>(now.options[0]);
+                for (size_t i = 0; i < now.values.size(); ++i) {
+                  float& v = now.slots[0][i];
+                  v = decay * v + now.gradients[i];
+                  now.values[i] = now.values[i] - now.lr * v;
+                }
+              }};
+}
+
+std::string trained_by(const Optimizer& optimizer, int ranks, bool shard) {
+  Runtime runtime;
+  Model model(seed_cnn({8, 8, 1}, 10), runtime);
+  model.compile({.optimizer = optimizer});
+  RunOptions run{.batch = 16, .lanes = 4, .ranks = ranks, .seed = 3, .backend = BackendChoice::cpu};
+  run.strategy.shard_optimizer = shard;
+  model.fit(prepare_data("digits").data.train, {.steps = 12, .run = run});
+  return model.weights_sha256();
+}
+
+TEST(OwnOptimizer, HasTheBitsOfTheSameFormulaForAllRanks) {
+  register_optimizer(momentum_of_its_own());
+  Optimizer own = Optimizer::from_name("own_momentum");
+  EXPECT_EQ(own.name(), "own_momentum");
+  EXPECT_EQ(own.slot_names(), std::vector<std::string>{"v"});
+  const std::string sgd = trained_by(SGD{.lr = 0.05F, .momentum = 0.9F}, 1, false);
+  for (const int ranks : {1, 2, 4})
+    for (const bool shard : {false, true}) EXPECT_EQ(trained_by(own, ranks, shard), sgd) << ranks << " " << shard;
+  own.set("decay", 0.8);
+  EXPECT_NE(trained_by(own, 1, false), sgd) << "negative control";
+  own.set("decay", 1);
+  EXPECT_EQ(error_of([&] { trained_by(own, 1, false); }), "own_momentum: got decay 1");
+  EXPECT_TRUE(says(error_of([&] { own.set("decai", 1); }), {"option of own_momentum 'decai'", "'decay'"}));
+}
+
+TEST(OwnOptimizer, IsRefusedWithoutAnUpdateOrWithNamesThatAreTaken) {
+  const auto refused = [](auto change) {
+    CustomOptimizer one = momentum_of_its_own();
+    one.name = "other";
+    change(one);
+    return error_of([&] { register_optimizer(one); });
+  };
+  EXPECT_EQ(refused([](CustomOptimizer& one) { one.update = {}; }), "optimizer 'other' has no update");
+  EXPECT_EQ(refused([](CustomOptimizer& one) { one.name = "adam"; }), "optimizer 'adam' is registered already");
+  for (const char* option : {"lr", "use_ema", "decay"})
+    EXPECT_EQ(refused([&](CustomOptimizer& one) { one.options.emplace_back(option, 1); }),
+              fmt::format("optimizer 'other': there is an option '{}' already", option));
+}
+
 std::string example(const std::string& command) { return binary_dir() + "/example_" + command; }
 std::string sha_of(const std::string& command) {
   const Outcome outcome = run_command(example(command));
@@ -116,7 +176,8 @@ std::string sha_of(const std::string& command) {
 }
 
 TEST(OwnExamples, Train) {
-  for (const char* name : {"own_callback", "own_loss", "own_operator"}) EXPECT_EQ(sha_of(name).size(), 64U) << name;
+  for (const char* name : {"own_callback", "own_loss", "own_operator", "own_optimizer"})
+    EXPECT_EQ(sha_of(name).size(), 64U) << name;
 }
 
 TEST(OwnExamples, ReadAFileAndSayWhatIsWrongWithIt) {

@@ -25,7 +25,7 @@ class Figures final : public Dataset {
   int classes() const override { return 3; }
   Type target() const override { return {Shape{side, side}, DType::i32}; }
   int32_t read(int64_t index, std::span<float> image) const override {
-    const Random noise(seed_, Purpose::Data, 1);
+    const Random noise(seed_, Purpose::data, 1);
     const std::vector<int32_t> classes = pixels(index);
     for (size_t i = 0; i < image.size(); ++i)
       image[i] = 0.6F * to_uniform(noise.bits(static_cast<uint64_t>(index), i / 4)[i % 4]) +
@@ -39,7 +39,7 @@ class Figures final : public Dataset {
 
  private:
   std::vector<int32_t> pixels(int64_t index) const {
-    const Random random(seed_, Purpose::Data);
+    const Random random(seed_, Purpose::data);
     const auto from = random.bits(static_cast<uint64_t>(index), 0);
     const bool round = random.bits(static_cast<uint64_t>(index), 1)[0] % 2 == 0, lies = from[0] % 2 == 0;
     const auto between = [](float low, float high, uint32_t bits) { return low + (high - low) * to_uniform(bits); };

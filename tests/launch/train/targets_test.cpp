@@ -24,7 +24,7 @@ class Noise : public Dataset {
   Shape image_shape() const override { return {side_, side_, 1}; }
   int classes() const override { return 0; }
   int32_t read(int64_t index, std::span<float> image) const override {
-    const Random random(9, Purpose::Data);
+    const Random random(9, Purpose::data);
     for (size_t i = 0; i < image.size(); ++i) image[i] = to_uniform(random.bits(static_cast<uint64_t>(index), i)[0]);
     return 0;
   }

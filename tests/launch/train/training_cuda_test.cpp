@@ -7,6 +7,8 @@
 #include "core/error.h"
 #include "launch/backends/backends.h"
 #include "launch/model/model.h"
+#include "launch/train/device.h"
+#include "launch/train/trainer.h"
 #include "layers/zoo/zoo.h"
 #include "tests/launch/train/training.h"
 #include "tests/support/errors.h"

@@ -269,21 +269,21 @@ TEST_P(Repeats, SameBitsWhateverLiesInMemory) {
 
 TEST(Conv2dOp, EmitsWeightGradientBeforeDataGradient) {
   const Case c{{2, 6, 6, 3}, 4, {3, 3}, {1, 1}, same, 1, true, true};
-  for (const Role role : {Role::Activation, Role::LaneInput}) {
+  for (const Role role : {Role::activation, Role::lane_input}) {
     Graph graph;
-    std::vector<Value> in{graph.source("x", {c.x}, role), graph.source("w", {c.weights()}, Role::Parameter),
-                          graph.source("b", {Shape{4}}, Role::Parameter)};
+    std::vector<Value> in{graph.source("x", {c.x}, role), graph.source("w", {c.weights()}, Role::parameter),
+                          graph.source("b", {Shape{4}}, Role::parameter)};
     graph.add("conv", std::make_shared<Conv2dOp>(c.op()), in);
     const Node node = graph.nodes()[0];
-    const Value dy = graph.source("dy", {c.output()}, Role::Activation);
+    const Value dy = graph.source("dy", {c.output()}, Role::activation);
     const auto gradients = node.op->backward(graph, node, std::vector<Value>{dy});
     ASSERT_EQ(gradients.size(), 3);
     std::vector<std::string> names;
     for (const Node& n : graph.nodes()) names.push_back(n.name);
     std::vector<std::string> expected{"conv", "conv/relu_grad", "conv/weight_grad"};
-    if (role == Role::Activation) expected.push_back("conv/data_grad");
+    if (role == Role::activation) expected.push_back("conv/data_grad");
     EXPECT_EQ(names, expected);
-    EXPECT_EQ(static_cast<bool>(gradients[0]), role == Role::Activation);
+    EXPECT_EQ(static_cast<bool>(gradients[0]), role == Role::activation);
     EXPECT_EQ(graph.type(gradients[1]).shape, c.weights());
     EXPECT_EQ(graph.type(gradients[2]).shape, (Shape{4}));
   }
@@ -321,7 +321,7 @@ TEST(Conv2DLayer, BuildsItsVariables) {
   Graph graph;
   Builder builder(graph, 8, 8, true);
   builder.enter("c1", 0);
-  const Value x = graph.source("x", {{8, 9, 8, 6}}, Role::LaneInput);
+  const Value x = graph.source("x", {{8, 9, 8, 6}}, Role::lane_input);
   const Value y = Conv2D(4, {3, 5}, {.strides = {2, 1}, .padding = same, .activation = Activation::relu, .groups = 2})
                       .build(builder, std::vector<Value>{x});
   EXPECT_EQ(graph.type(y).shape, (Shape{8, 5, 8, 4}));
@@ -344,15 +344,15 @@ TEST(Conv2DLayer, InitialisesByTheFansOfKeras) {
     Graph graph;
     Builder builder(graph, 8, 8, true);
     builder.enter("c1", 0);
-    const Value x = graph.source("x", {{8, 9, 8, channels}}, Role::LaneInput);
+    const Value x = graph.source("x", {{8, 9, 8, channels}}, Role::lane_input);
     // Neither stride nor padding counts.
     const Conv2D layer(filters, {3, 5}, {.strides = {2, 1}, .padding = same, .groups = groups});
     static_cast<void>(layer.build(builder, std::vector<Value>{x}));
     const Initializer kernel = builder.variables().at(0).initializer, bias = builder.variables().at(1).initializer;
-    EXPECT_EQ(kernel.kind, Initializer::Kind::GlorotUniform);
+    EXPECT_EQ(kernel.kind, Initializer::Kind::glorot_uniform);
     EXPECT_EQ(kernel.fan_in, in) << groups << " groups";
     EXPECT_EQ(kernel.fan_out, out) << groups << " groups";
-    EXPECT_EQ(bias.kind, Initializer::Kind::Constant);
+    EXPECT_EQ(bias.kind, Initializer::Kind::constant);
     EXPECT_EQ(bias.constant, 0);
   }
 }
@@ -361,7 +361,7 @@ TEST(Conv2DLayer, PutsTheOddPixelAfter) {
   Graph graph;
   Builder builder(graph, 1, 1, true);
   builder.enter("c1", 0);
-  const Value x = graph.source("x", {{1, 8, 8, 1}}, Role::LaneInput);
+  const Value x = graph.source("x", {{1, 8, 8, 1}}, Role::lane_input);
   static_cast<void>(Conv2D(1, {3, 3}, {.strides = {2, 2}, .padding = same}).build(builder, std::vector<Value>{x}));
   EXPECT_EQ(graph.nodes()[0].op->attributes(), "3x3 stride 2x2 pad 0x0/1x1 +bias");
 }
@@ -372,7 +372,7 @@ TEST(Conv2DLayer, SaysWhatIsWrong) {
       Graph graph;
       Builder builder(graph, 2, 1, true);
       builder.enter("stem", 0);
-      const Value x = graph.source("x", {shape}, Role::LaneInput);
+      const Value x = graph.source("x", {shape}, Role::lane_input);
       static_cast<void>(layer.build(builder, std::vector<Value>{x}));
     });
   };

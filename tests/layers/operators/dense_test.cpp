@@ -161,20 +161,20 @@ TEST(DenseOp, ReferenceNoticesAWrongResult) {
 }
 
 TEST(DenseOp, EmitsWeightGradientBeforeDataGradient) {
-  for (const Role role : {Role::Activation, Role::LaneInput}) {
+  for (const Role role : {Role::activation, Role::lane_input}) {
     Graph graph;
-    std::vector<Value> in{graph.source("x", {Shape{8, 5}}, role), graph.source("w", {Shape{3, 5}}, Role::Parameter),
-                          graph.source("b", {Shape{3}}, Role::Parameter)};
+    std::vector<Value> in{graph.source("x", {Shape{8, 5}}, role), graph.source("w", {Shape{3, 5}}, Role::parameter),
+                          graph.source("b", {Shape{3}}, Role::parameter)};
     graph.add("fc", std::make_shared<DenseOp>(true, true), in);
     const Node node = graph.nodes()[0];
-    const Value dy = graph.source("dy", {Shape{8, 3}}, Role::Activation);
+    const Value dy = graph.source("dy", {Shape{8, 3}}, Role::activation);
     const auto gradients = node.op->backward(graph, node, std::vector<Value>{dy});
     std::vector<std::string> names;
     for (const Node& n : graph.nodes()) names.push_back(n.name);
     std::vector<std::string> expected{"fc", "fc/relu_grad", "fc/weight_grad"};
-    if (role == Role::Activation) expected.push_back("fc/data_grad");
+    if (role == Role::activation) expected.push_back("fc/data_grad");
     EXPECT_EQ(names, expected);
-    EXPECT_EQ(static_cast<bool>(gradients[0]), role == Role::Activation);
+    EXPECT_EQ(static_cast<bool>(gradients[0]), role == Role::activation);
     EXPECT_EQ(graph.type(gradients[1]).shape, (Shape{3, 5}));
     EXPECT_EQ(graph.type(gradients[2]).shape, (Shape{3}));
   }
@@ -206,19 +206,19 @@ TEST(DenseLayer, BuildsItsVariablesAndSaysWhatIsWrong) {
   Graph graph;
   Builder builder(graph, 8, 8, true);
   builder.enter("fc1", 0);
-  const Value x = graph.source("x", {Shape{8, 7}}, Role::LaneInput);
-  const Value image = graph.source("image", {Shape{8, 7, 7, 1}}, Role::LaneInput);
+  const Value x = graph.source("x", {Shape{8, 7}}, Role::lane_input);
+  const Value image = graph.source("image", {Shape{8, 7, 7, 1}}, Role::lane_input);
   const Value y = lockstep::Dense(4, {.activation = Activation::softmax}).build(builder, std::vector<Value>{x});
   EXPECT_EQ(graph.type(y).shape, (Shape{8, 4}));
   EXPECT_EQ(graph.info(y).name, "fc1/softmax");
   ASSERT_EQ(builder.variables().size(), 2);
   EXPECT_EQ(builder.variables()[0].name, "fc1/kernel");
   EXPECT_EQ(builder.variables()[0].shape, (Shape{4, 7}));
-  EXPECT_EQ(builder.variables()[0].initializer.kind, Initializer::Kind::GlorotUniform);
+  EXPECT_EQ(builder.variables()[0].initializer.kind, Initializer::Kind::glorot_uniform);
   EXPECT_EQ(builder.variables()[0].initializer.fan_in, 7);
   EXPECT_EQ(builder.variables()[0].initializer.fan_out, 4);
   EXPECT_EQ(builder.variables()[1].shape, (Shape{4}));
-  EXPECT_EQ(builder.variables()[1].initializer.kind, Initializer::Kind::Constant);
+  EXPECT_EQ(builder.variables()[1].initializer.kind, Initializer::Kind::constant);
   EXPECT_EQ(builder.variables()[1].initializer.constant, 0);
   const auto build = [&](int64_t units, Value input) {
     return error_of([&] { static_cast<void>(lockstep::Dense(units).build(builder, std::vector<Value>{input})); });

@@ -279,7 +279,7 @@ TEST(Activation, SlopesInKinksAreAsInPyTorch) {
 TEST(Activation, IsBuiltByNameBehindALayer) {
   Graph graph;
   Builder builder(graph, 4, 1, true);
-  const Value x = graph.source("x", {Shape{4, 7}}, Role::LaneInput);
+  const Value x = graph.source("x", {Shape{4, 7}}, Role::lane_input);
   for (int i = 0; i <= static_cast<int>(Activation::hard_silu); ++i) {
     const auto activation = static_cast<Activation>(i);
     builder.enter(fmt::format("layer{}", i), 0);
@@ -289,7 +289,7 @@ TEST(Activation, IsBuiltByNameBehindALayer) {
       continue;
     }
     EXPECT_EQ(graph.info(y).name, fmt::format("layer{}/{}", i, name_of(activation)));
-    const Op& op = *graph.nodes()[static_cast<size_t>(graph.info(y).producer)].op;
+    const Op& op = *graph.node(graph.info(y).producer).op;
     const bool own = activation == Activation::relu || activation == Activation::softmax;
     EXPECT_EQ(op.name(), own ? name_of(activation) : "activation");
   }
@@ -364,7 +364,7 @@ TEST(Activation, JsonKnowsTheNames) {
 TEST(Activation, ReluWithoutOptionsIsTheFusedOne) {
   Graph graph;
   Builder builder(graph, 4, 1, true);
-  const std::vector<Value> x{graph.source("x", {Shape{4, 7}}, Role::LaneInput)};
+  const std::vector<Value> x{graph.source("x", {Shape{4, 7}}, Role::lane_input)};
   const auto kind = [&](const ReLU& layer, std::string name) {
     builder.enter(std::move(name), 0);
     layer.build(builder, x);

@@ -262,16 +262,16 @@ TEST(BatchNormParts, RulesCoverInputsAndOutputs) {
 /// Norms "a" and "b" of an image, and "flat" of a matrix.
 Graph three_norms(std::vector<Value>& sums) {
   Graph graph;
-  const Value image = graph.source("image", Type{Shape{4, 6, 5, 3}}, Role::LaneInput);
-  const Value flat = graph.source("matrix", Type{Shape{4, 3}}, Role::LaneInput);
-  const Value gamma = graph.source("gamma", Type{Shape{3}}, Role::Parameter);
-  const Value state = graph.source("lane_state", lane_state_type(2), Role::LaneInput);
+  const Value image = graph.source("image", Type{Shape{4, 6, 5, 3}}, Role::lane_input);
+  const Value flat = graph.source("matrix", Type{Shape{4, 3}}, Role::lane_input);
+  const Value gamma = graph.source("gamma", Type{Shape{3}}, Role::parameter);
+  const Value state = graph.source("lane_state", lane_state_type(2), Role::lane_input);
   const auto norm = [&](const char* name, Value x, bool add) {
     std::vector<Value> in{x, gamma, gamma, state};
     if (add) in.push_back(x);
     const auto out = graph.add(name, std::make_shared<BatchNormOp>(epsilon, true, add), in);
     sums.push_back(out[3]);
-    graph.set_role(out[3], Role::Sum);
+    graph.set_role(out[3], Role::sum);
     return out[0];
   };
   norm("b", norm("a", image, true), false);

@@ -249,7 +249,7 @@ TEST(BatchNorm, LayerKeepsStatistics) {
     Graph graph;
     Builder builder(graph, 8, 4, training);
     builder.enter("norm", 3);
-    const Value x = builder.source("x", Type{Shape{8, 2, 2, 5}}, Role::LaneInput);
+    const Value x = builder.source("x", Type{Shape{8, 2, 2, 5}}, Role::lane_input);
     const Value y = BatchNormalization({.momentum = 0.9F}).build(builder, std::vector<Value>{x});
     EXPECT_EQ(graph.nodes().at(0).name, "norm");
     EXPECT_EQ(graph.nodes().at(0).op->name(), training ? "batch_norm" : "batch_norm_inference");
@@ -265,7 +265,7 @@ TEST(BatchNorm, LayerKeepsStatistics) {
   Graph graph;
   Builder builder(graph, 8, 4, true);
   builder.enter("norm", 3);
-  const std::vector<Value> x{builder.source("x", Type{Shape{8, 5}}, Role::LaneInput)};
+  const std::vector<Value> x{builder.source("x", Type{Shape{8, 5}}, Role::lane_input)};
   EXPECT_EQ(error_of([&] { BatchNormalization({.momentum = 2}).build(builder, x); }),
             "got momentum 2, expected 0 to 1");
 }

@@ -118,7 +118,7 @@ TEST(CastTypes, OfAnySize) {
 
 TEST(CastTypes, ItsGradientIsTheConversionBack) {
   Graph graph;
-  const Value x = graph.source("x", {Shape{2, 3}, DType::f32}, Role::Activation);
+  const Value x = graph.source("x", {Shape{2, 3}, DType::f32}, Role::activation);
   const Value y = graph.add1("cast", std::make_shared<CastOp>(DType::f16), {x});
   EXPECT_EQ(graph.type(y), (Type{Shape{2, 3}, DType::f16}));
   const Node node = graph.nodes()[0];

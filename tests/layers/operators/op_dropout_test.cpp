@@ -26,7 +26,7 @@ TEST(Dropout, MaskIsThePureFunctionOfItsDefinition) {
     const uint64_t step = (uint64_t{3} << 32) + 1;
     const int64_t first = (int64_t{1} << 33) + 2;
     const Buffer x = uniform(shape, 1);
-    const Random random(11, Purpose::Dropout, 5, step);
+    const Random random(11, Purpose::dropout, 5, step);
     std::vector<float> expected;
     const auto samples = static_cast<uint64_t>(shape[0]), elements = static_cast<uint64_t>(shape.elements()) / samples;
     for (uint64_t n = 0; n < samples; ++n)
@@ -168,7 +168,7 @@ TEST(Dropout, GradientMatchesFiniteDifferences) {
 TEST(SpatialDropout, MaskIsThePureFunctionOfItsDefinition) {
   const uint64_t step = (uint64_t{3} << 32) + 1;
   const int64_t first = (int64_t{1} << 33) + 2;
-  const Random random(11, Purpose::Dropout, 5, step);
+  const Random random(11, Purpose::dropout, 5, step);
   for (Shape shape : {Shape{3, 5, 5, 7}, Shape{2, 1, 1, 1}, Shape{4, 3, 2, 64}, Shape{2, 9, 8, 130}}) {
     const Buffer x = uniform(shape, 1);
     const auto channels = static_cast<uint64_t>(shape[3]), pixels = static_cast<uint64_t>(shape[1] * shape[2]);
@@ -210,8 +210,8 @@ TEST(SpatialDropout, GradientAndErrors) {
     Graph graph;
     Builder builder(graph, 8, 4, training);
     builder.enter("drop", 3);
-    const std::vector<Value> x{builder.source("x", Type{Shape{8, 5}}, Role::LaneInput)},
-        image{builder.source("image", Type{Shape{8, 5, 5, 3}}, Role::LaneInput)};
+    const std::vector<Value> x{builder.source("x", Type{Shape{8, 5}}, Role::lane_input)},
+        image{builder.source("image", Type{Shape{8, 5, 5, 3}}, Role::lane_input)};
     EXPECT_EQ(SpatialDropout2D(rate).build(builder, image) == image[0], !training);
     EXPECT_EQ(error_of([&] { SpatialDropout2D(rate).build(builder, x); }),
               "got f32[8, 5], expected images f32[N, H, W, C]");
@@ -223,7 +223,7 @@ TEST(Dropout, LayerIsIdentityOutsideTraining) {
     Graph graph;
     Builder builder(graph, 8, 4, training);
     builder.enter("drop", 3);
-    const std::vector<Value> x{builder.source("x", Type{Shape{8, 5}}, Role::LaneInput)};
+    const std::vector<Value> x{builder.source("x", Type{Shape{8, 5}}, Role::lane_input)};
     const Value y = Dropout(rate).build(builder, x);
     EXPECT_EQ(y == x[0], !training);
     EXPECT_EQ(graph.nodes().size(), training ? 1U : 0U);
@@ -237,7 +237,7 @@ TEST(Dropout, Errors) {
   Graph graph;
   Builder builder(graph, 8, 4, false);
   builder.enter("drop", 3);
-  const std::vector<Value> x{builder.source("x", Type{Shape{8, 5}}, Role::LaneInput)};
+  const std::vector<Value> x{builder.source("x", Type{Shape{8, 5}}, Role::lane_input)};
   for (float bad : {1.0F, -0.1F, std::nanf("")}) {
     EXPECT_THROW(DropoutOp(bad, 0, {8, 5}), InputError);
     EXPECT_THROW(Dropout(bad).build(builder, x), InputError);

@@ -165,11 +165,11 @@ TEST(Elementwise, ThreadsDoNotChangeBits) {
 /// an `x` without negative numbers as it is.
 Buffer planned(std::shared_ptr<const Op> op, const Buffer& x) {
   StepPlan plan;
-  const Value in = plan.graph.source("x", x.type(), Role::LaneInput);
+  const Value in = plan.graph.source("x", x.type(), Role::lane_input);
   const Value before = plan.graph.add1("before", std::make_shared<ReluOp>(), {in});
   const Value view = plan.graph.add1("view", std::move(op), {before});
   const Value out = plan.graph.add1("after", std::make_shared<ReluOp>(), {view});
-  plan.graph.set_role(out, Role::Output);
+  plan.graph.set_role(out, Role::output);
   for (const ValueInfo& info : plan.graph.values()) plan.local.push_back(info.type);
   finish_plan(plan, cpu_kernels(), {});
   const auto backend = make_cpu_backend(1);
@@ -203,16 +203,16 @@ TEST(Flatten, KeepsEveryElementAndGivesEveryGradientBack) {
 
 TEST(Flatten, IsAViewAndSoIsItsGradient) {
   Graph graph;
-  const Value x = graph.source("x", {Shape{4, 3, 2, 5}}, Role::Activation);
+  const Value x = graph.source("x", {Shape{4, 3, 2, 5}}, Role::activation);
   const Value y = graph.add1("flat", std::make_shared<FlattenOp>(Shape{4, 3, 2, 5}), {x});
   EXPECT_EQ(graph.type(y).shape, (Shape{4, 30}));
   const Node node = graph.nodes()[0];
-  const std::vector<Value> dy{graph.source("dy", {Shape{4, 30}}, Role::Activation)};
+  const std::vector<Value> dy{graph.source("dy", {Shape{4, 30}}, Role::activation)};
   const auto dx = node.op->backward(graph, node, dy);
   ASSERT_EQ(dx.size(), 1U);
   EXPECT_EQ(graph.type(dx[0]), graph.type(x));
   EXPECT_EQ(graph.nodes()[1].name, "flat/grad");
-  for (const Node& made : graph.nodes()) EXPECT_EQ(made.op->reuse(), Reuse::View);
+  for (const Node& made : graph.nodes()) EXPECT_EQ(made.op->reuse(), Reuse::view);
   // A lane's graph: the batch follows the input.
   EXPECT_EQ(graph.nodes()[1].op->infer(std::vector<Type>{{Shape{2, 30}}})[0].shape, (Shape{2, 3, 2, 5}));
   EXPECT_EQ(error_of([&] {
@@ -226,8 +226,8 @@ TEST(Flatten, IsAViewAndSoIsItsGradient) {
 TEST(Elementwise, Layers) {
   Graph graph;
   Builder builder(graph, 4, 1, true);
-  const Value x = graph.source("x", {Shape{4, 7, 8, 3}}, Role::LaneInput);
-  const Value z = graph.source("z", {Shape{4, 7, 8, 5}}, Role::LaneInput);
+  const Value x = graph.source("x", {Shape{4, 7, 8, 3}}, Role::lane_input);
+  const Value z = graph.source("z", {Shape{4, 7, 8, 5}}, Role::lane_input);
   const auto shape = [&](const Layer& layer, std::string name, std::vector<Value> in) {
     builder.enter(std::move(name), 0);
     return graph.type(layer.build(builder, in)).shape;

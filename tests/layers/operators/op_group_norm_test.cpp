@@ -249,7 +249,7 @@ TEST(Prelu, CutsAlphaWhereItIsNotShared) {
 TEST(NormLayers, HaveKerasDefaultsAndSayWhatIsWrong) {
   Graph graph;
   Builder builder(graph, 4, 1, true);
-  const Value x = graph.source("x", {Shape{4, 7, 8, 64}}, Role::LaneInput);
+  const Value x = graph.source("x", {Shape{4, 7, 8, 64}}, Role::lane_input);
   const auto build = [&](const Layer& layer, const std::string& name) {
     builder.enter(name, 0);
     return error_of([&] { layer.build(builder, std::vector<Value>{x}); });

@@ -73,10 +73,10 @@ TEST(LossScale, TheGradientAloneIsScaled) {
 
 TEST(LossScale, BackwardHandsTheScaleOn) {
   Graph graph;
-  std::vector<Value> in{graph.source("x", {Shape{8, 10}}, Role::Activation),
-                        graph.source("labels", {Shape{8}, DType::i32}, Role::LaneInput),
-                        graph.source("lane", lane_state_type(2), Role::LaneInput),
-                        graph.source("scale", loss_scale_type(), Role::State)};
+  std::vector<Value> in{graph.source("x", {Shape{8, 10}}, Role::activation),
+                        graph.source("labels", {Shape{8}, DType::i32}, Role::lane_input),
+                        graph.source("lane", lane_state_type(2), Role::lane_input),
+                        graph.source("scale", loss_scale_type(), Role::state)};
   graph.add("loss", std::make_shared<CrossEntropyOp>(true), in);
   const Node node = graph.nodes()[0];
   const auto gradients = node.op->backward(graph, node, {});

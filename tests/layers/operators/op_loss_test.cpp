@@ -73,9 +73,9 @@ TEST(CrossEntropy, GradientMatchesFiniteDifferences) {
 
 TEST(CrossEntropy, BackwardNeedsNoDy) {
   Graph graph;
-  const Value x = graph.source("x", {Shape{8, 10}}, Role::Activation);
-  const Value labels = graph.source("labels", {Shape{8}, DType::i32}, Role::LaneInput);
-  const Value state = graph.source("lane", lane_state_type(2), Role::LaneInput);
+  const Value x = graph.source("x", {Shape{8, 10}}, Role::activation);
+  const Value labels = graph.source("labels", {Shape{8}, DType::i32}, Role::lane_input);
+  const Value state = graph.source("lane", lane_state_type(2), Role::lane_input);
   graph.add("loss", std::make_shared<CrossEntropyOp>(), {x, labels, state});
   const Node node = graph.nodes()[0];
   const auto gradients = node.op->backward(graph, node, {});

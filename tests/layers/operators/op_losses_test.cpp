@@ -59,12 +59,12 @@ Buffer lane(int64_t valid) { return state_buffer(LaneState{.first = 0, .valid = 
 std::shared_ptr<const Op> gradient_of(const Op& op) {
   Graph graph;
   const Type x{Shape{samples, classes}};
-  const Value in = graph.source("x", x, Role::Activation);
+  const Value in = graph.source("x", x, Role::activation);
   const Type target = op.name() == "cross_entropy" ? Type{Shape{samples}, DType::i32} : x;
   const bool scaled = op.attributes().ends_with("scaled");
-  std::vector<Value> all{in, graph.source("t", target, Role::LaneInput),
-                         graph.source("lane", lane_state_type(1), Role::LaneInput)};
-  if (scaled) all.push_back(graph.source("scale", loss_scale_type(), Role::State));
+  std::vector<Value> all{in, graph.source("t", target, Role::lane_input),
+                         graph.source("lane", lane_state_type(1), Role::lane_input)};
+  if (scaled) all.push_back(graph.source("scale", loss_scale_type(), Role::state));
   op.backward(graph, {.name = "loss", .op = nullptr, .in = all, .out = {}}, {});
   return graph.nodes().at(0).op;
 }

@@ -192,7 +192,7 @@ struct Layers {
   Builder builder{graph, 4, 1, true};
   int count = 0;
 
-  Value source(Shape shape) { return graph.source(fmt::format("x{}", count++), {shape}, Role::LaneInput); }
+  Value source(Shape shape) { return graph.source(fmt::format("x{}", count++), {shape}, Role::lane_input); }
   Shape shape(const Layer& layer, const std::vector<Value>& in) {
     builder.enter(fmt::format("l{}", count++), 0);
     return graph.type(layer.build(builder, in)).shape;

@@ -265,7 +265,7 @@ TEST(Pool, RefusesWithNumbers) {
 TEST(Pool, Layers) {
   Graph graph;
   Builder builder(graph, 4, 1, true);
-  const Value x = graph.source("x", {Shape{4, 7, 8, 3}}, Role::LaneInput);
+  const Value x = graph.source("x", {Shape{4, 7, 8, 3}}, Role::lane_input);
   const std::vector<Value> in{x};
   const auto shape = [&](const Layer& layer, std::string name) {
     builder.enter(std::move(name), 0);

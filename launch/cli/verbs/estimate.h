@@ -1,10 +1,10 @@
-// --predict: what a step of a run was expected to take, beside what it took. Used by the thread that trains.
+// --estimate: what a step of a run was expected to take, beside what it took. Used by the thread that trains.
 #pragma once
 
 #include <chrono>
 #include <nlohmann/json.hpp>
 
-#include "launch/estimate/predict.h"
+#include "launch/estimate/step_estimate.h"
 #include "launch/model/model.h"
 
 namespace lockstep::cli {
@@ -23,17 +23,17 @@ class StepTimes {
   std::vector<std::chrono::steady_clock::time_point> ends_;
 };
 
-/// Throws InputError where a run of so many steps cannot be predicted: under a launcher, on GPUs, or where it is too
+/// Throws InputError where a run of so many steps cannot be estimated: under a launcher, on GPUs, or where it is too
 /// short to be measured.
-void check_predictable(const RunOptions& run, const Runtime& runtime, int64_t steps);
+void check_estimable(const RunOptions& run, const Runtime& runtime, int64_t steps);
 
 /// Of the run's own strategy, over the link between threads of this machine.
-Prediction predict_run(Runtime& runtime, const Model& model, const ResolvedRun& run, const Optimizer& optimizer);
+StepEstimate estimate_run(Runtime& runtime, const Model& model, const ResolvedRun& run, const Optimizer& optimizer);
 
 /// {"seconds_per_step", "compute", "waiting", "communication", "measured_seconds_per_step", "error"}: times in seconds,
 /// the error as a part of what was measured.
-nlohmann::ordered_json prediction_json(const Prediction& predicted, double measured);
+nlohmann::ordered_json estimate_json(const StepEstimate& estimated, double measured);
 /// The same as a line for people.
-std::string prediction_text(const Prediction& predicted, double measured);
+std::string estimate_text(const StepEstimate& estimated, double measured);
 
 }  // namespace lockstep::cli

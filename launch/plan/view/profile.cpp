@@ -1,4 +1,4 @@
-#include "launch/plan/profile.h"
+#include "launch/plan/view/profile.h"
 
 #include <fmt/format.h>
 
@@ -22,15 +22,15 @@ struct Line {
   }
 };
 
-Line line_of(const StepPlan& plan, const NodeTimes& times, size_t index) {
-  const Node& node = plan.graph.nodes()[index];
+Line line_of(const StepPlan& plan, const NodeTimes& times, int index) {
+  const Node& node = plan.graph.node(index);
   const auto runs = static_cast<double>(times.runs[index]);
   const std::string attributes = node.op->attributes();
   const Signature signature = plan.signature(node);
   Line line{node.name, std::string(node.op->name()), times.seconds[index], runs * node.op->flops(signature),
             runs * node.op->bytes(signature)};
   if (!attributes.empty()) line.what += " " + attributes;
-  for (const Value v : node.out) line.what += " " + plan.local[static_cast<size_t>(v.id)].shape.str();
+  for (const Value v : node.out) line.what += " " + plan.local[v].shape.str();
   return line;
 }
 
@@ -49,11 +49,11 @@ std::string profile_table(const StepPlan& plan, const NodeTimes& times, int64_t 
   std::map<std::string, Line> operators;
   Line whole;
   whole.name = "all nodes";
-  for (size_t index = 0; index < times.runs.size(); ++index) {
+  for (int index = 0; plan.graph.has_node(index); ++index) {
     if (times.runs[index] == 0) continue;
     lines.push_back(line_of(plan, times, index));
-    Line& sum = operators[std::string(plan.graph.nodes()[index].op->name())];
-    sum.name = plan.graph.nodes()[index].op->name();
+    Line& sum = operators[std::string(plan.graph.node(index).op->name())];
+    sum.name = plan.graph.node(index).op->name();
     sum.add(lines.back());
     whole.add(lines.back());
   }

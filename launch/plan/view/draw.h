@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "launch/plan/plan_table.h"
+#include "launch/plan/view/plan_table.h"
 
 namespace lockstep {
 

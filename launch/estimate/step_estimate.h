@@ -8,7 +8,7 @@
 namespace lockstep {
 
 /// Of a step, in seconds and bytes.
-struct Prediction {
+struct StepEstimate {
   double compute = 0;        // until the slowest rank is done, when nothing waits for another
   double waiting = 0;        // what stages of a pipeline add, which wait for each other
   double communication = 0;  // of the rank that takes longest to send; hidden by nothing but a pipeline's turns
@@ -19,7 +19,7 @@ struct Prediction {
 
 /// Of `ranks` ranks that are threads of this process on the CPU, with `threads` compute threads each. Throws InputError
 /// as planning does, and under a launcher.
-Prediction predict_strategy(Runtime& runtime, const Network& network, const StepOptions& step,
-                            const Optimizer& optimizer, int ranks, int threads, const Link& link);
+StepEstimate estimate_step(Runtime& runtime, const Network& network, const StepOptions& step,
+                           const Optimizer& optimizer, int ranks, int threads, const Link& link);
 
 }  // namespace lockstep

@@ -1,4 +1,4 @@
-#include "launch/estimate/predict.h"
+#include "launch/estimate/step_estimate.h"
 
 #include <algorithm>
 #include <chrono>
@@ -128,28 +128,28 @@ void time_steps(RankTimes& times, Trainer& trainer, const Batch& batch, Communic
 }
 
 /// The slowest of each stage's ranks, and how the stages wait for each other when `at_once` of them can work.
-void predict_pipeline(Prediction& prediction, std::span<const RankTimes> ranks, const Strategy& strategy,
-                      double at_once) {
+void estimate_pipeline(StepEstimate& estimate, std::span<const RankTimes> ranks, const Strategy& strategy,
+                       double at_once) {
   std::vector<StageCost> silent(static_cast<size_t>(strategy.stages())), sending = silent;
   for (const RankTimes& rank : ranks) {
     const auto s = static_cast<size_t>(rank.stage);
     const double own = median(rank.seconds), lanes = rank.lanes;
-    prediction.compute = std::max(prediction.compute, own);
+    estimate.compute = std::max(estimate.compute, own);
     silent[s].work = sending[s].work = std::max(silent[s].work, own / (3 * lanes));
     sending[s].to_next = std::max(sending[s].to_next, rank.traffic.to_next / lanes);
     sending[s].to_previous = std::max(sending[s].to_previous, rank.traffic.to_previous / lanes);
   }
   const double alone = makespan(strategy.schedule, silent, ranks[0].lanes, at_once);
-  prediction.waiting = alone - prediction.compute;
-  prediction.communication += makespan(strategy.schedule, sending, ranks[0].lanes, at_once) - alone;
+  estimate.waiting = alone - estimate.compute;
+  estimate.communication += makespan(strategy.schedule, sending, ranks[0].lanes, at_once) - alone;
 }
 
 }  // namespace
 
-Prediction predict_strategy(Runtime& runtime, const Network& network, const StepOptions& step,
-                            const Optimizer& optimizer, int ranks, int threads, const Link& link) {
+StepEstimate estimate_step(Runtime& runtime, const Network& network, const StepOptions& step,
+                           const Optimizer& optimizer, int ranks, int threads, const Link& link) {
   if (runtime.distributed())
-    throw InputError("a prediction times ranks as threads of one process: start it without mpirun, with --ranks {}",
+    throw InputError("an estimate times ranks as threads of one process: start it without mpirun, with --ranks {}",
                      ranks);
   const auto data = std::make_shared<MadeUp>(network, step);
   const int stages = step.strategy.stages();
@@ -176,18 +176,18 @@ Prediction predict_strategy(Runtime& runtime, const Network& network, const Step
     times.traffic = traffic_of(plan, mesh, step.numerics, link);
     times.memory = Executor::bytes(plan) + trainer.variables().memory().bytes();
   });
-  Prediction prediction;
+  StepEstimate estimate;
   for (const RankTimes& rank : all) {
-    prediction.sent = std::max(prediction.sent, rank.traffic.sent);
-    prediction.memory = std::max(prediction.memory, rank.memory);
-    prediction.communication = std::max(prediction.communication, rank.traffic.others);
+    estimate.sent = std::max(estimate.sent, rank.traffic.sent);
+    estimate.memory = std::max(estimate.memory, rank.memory);
+    estimate.communication = std::max(estimate.communication, rank.traffic.others);
   }
   const double at_once = static_cast<double>(runtime.cores()) * stages / threads / ranks;
   if (stages > 1)
-    predict_pipeline(prediction, all, step.strategy, at_once);
+    estimate_pipeline(estimate, all, step.strategy, at_once);
   else
-    prediction.compute = median(all[0].seconds);
-  return prediction;
+    estimate.compute = median(all[0].seconds);
+  return estimate;
 }
 
 }  // namespace lockstep

@@ -1,4 +1,4 @@
-#include "launch/plan/plan_summary.h"
+#include "launch/plan/view/plan_summary.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "launch/plan/plan_table.h"
+#include "launch/plan/view/plan_table.h"
 #include "parallel/comm/gather.h"
 #include "parallel/placement/traffic.h"
 
@@ -75,28 +75,26 @@ PlanSummary summarise(const Network& network, const StepPlan& plan, const Mesh& 
   PlanSummary summary;
   auto& lines = summary.layers;
   PlannedRank rank{.stage = mesh.stage(),
-                   .memory = Executor::bytes(plan) + plan.memory.size(Region::Parameter) +
-                             plan.memory.size(Region::State) + plan.memory.size(Region::Slot),
-                   .activations = plan.memory.size(Region::Arena) +
-                                  plan.memory.size(Region::Stash) * static_cast<size_t>(plan.in_flight),
+                   .memory = Executor::bytes(plan) + plan.memory.size(Region::parameter) +
+                             plan.memory.size(Region::state) + plan.memory.size(Region::slot),
+                   .activations = plan.memory.size(Region::arena) +
+                                  plan.memory.size(Region::stash) * static_cast<size_t>(plan.in_flight),
                    .in_flight = plan.in_flight};
   const auto describe = [&](const std::string& layer, Value v) {
-    const auto id = static_cast<size_t>(v.id);
-    lines[layer].placement = plan.placement[id];
-    lines[layer].output = plan.local[id].str();
-    lines[layer].rank = plan.local[id].shape.rank();
+    lines[layer].placement = plan.placement[v];
+    lines[layer].output = plan.local[v].str();
+    lines[layer].rank = plan.local[v].shape.rank();
     lines[layer].stage = mesh.stage();
   };
-  const auto& values = plan.graph.values();
-  for (size_t v = 0; v < values.size(); ++v)
-    if (values[v].producer < 0 && values[v].role == Role::LaneInput) {
-      const std::string layer = layer_of(values[v].name, names);
-      if (!layer.empty()) describe(layer, {static_cast<int>(v)});
+  for (Value v{0}; plan.graph.has(v); ++v.id)
+    if (const ValueInfo& info = plan.graph.info(v); info.producer < 0 && info.role == Role::lane_input) {
+      const std::string layer = layer_of(info.name, names);
+      if (!layer.empty()) describe(layer, v);
     }
   for (const Entry& entry : plan.order) {
-    const Node& node = plan.graph.nodes()[static_cast<size_t>(entry.node)];
+    const Node& node = plan.graph.node(entry.node);
     const std::string layer = layer_of(node.name, names);
-    if (layer.empty() || node.op->moves() || plan.graph.info(node.out[0]).primal >= 0) continue;
+    if (layer.empty() || node.op->moves() || plan.graph.info(node.out[0]).primal) continue;
     if (node.name == layer || lines[layer].output.empty()) describe(layer, node.out[0]);
   }
   for (const Variable& variable : network.variables())

@@ -1,7 +1,7 @@
 // A planned training step as a table. Pure functions: any thread.
 #pragma once
 
-#include "launch/plan/plan_summary.h"
+#include "launch/plan/view/plan_summary.h"
 
 namespace lockstep {
 

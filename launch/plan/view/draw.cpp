@@ -1,4 +1,4 @@
-#include "launch/plan/draw.h"
+#include "launch/plan/view/draw.h"
 
 #include <fmt/format.h>
 
