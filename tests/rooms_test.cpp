@@ -59,6 +59,7 @@ const std::vector<std::string> rooms{
     "launch/record",
     "launch/callbacks",
     "launch/estimate",
+    "launch/selftest",
     "launch/model",
     "launch",
     "launch/cli/options",

@@ -24,15 +24,19 @@ void factorise(size_t axis, int ranks, const std::string& text, std::vector<std:
 
 }  // namespace
 
+std::vector<std::string> meshes_of(int ranks) {
+  std::vector<std::string> all;
+  factorise(0, ranks, "", all);
+  return all;
+}
+
 std::vector<Candidate> search_strategies(Runtime& runtime, const Network& network, const StepOptions& step,
                                          const Optimizer& optimizer, int ranks, int threads, const Link& link) {
   if (runtime.distributed())
     throw InputError("the search times ranks as threads of one process: start it without mpirun, with --ranks {}",
                      ranks);
-  std::vector<std::string> texts;
-  factorise(0, ranks, "", texts);
   std::vector<Candidate> all;
-  for (const std::string& text : texts) {
+  for (const std::string& text : meshes_of(ranks)) {
     Candidate candidate{.strategy = text};
     try {
       StepOptions by = step;

@@ -8,6 +8,9 @@
 
 namespace lockstep {
 
+/// All meshes of so many ranks over the axes that there are, as --strategy takes them.
+std::vector<std::string> meshes_of(int ranks);
+
 struct Candidate {
   std::string strategy = {};  // as --strategy takes it
   std::string refusal = {};   // why it cannot be; empty where it can

@@ -41,7 +41,7 @@ void register_optimizer(CustomOptimizer optimizer) {
       throw InputError("optimizer '{}': there is an option '{}' already", name, option);
     taken.push_back(option);
   }
-  all().add(name, Custom(std::make_shared<const CustomOptimizer>(std::move(optimizer))));
+  all().add(name, CustomFormula(std::make_shared<const CustomOptimizer>(std::move(optimizer))));
 }
 
 std::string Optimizer::name() const {

@@ -26,7 +26,7 @@ struct CommonOptions {
 
 class Optimizer {
  public:
-  using Options = std::variant<SGD, Adam, AdamW, RMSprop, Adagrad, LARS, LAMB, Custom>;
+  using Options = std::variant<SGD, Adam, AdamW, RMSprop, Adagrad, LARS, LAMB, CustomFormula>;
   /// Implicit, so that compile({.optimizer = SGD{…}}) reads well.
   template <class One>
   requires(!std::same_as<One, Optimizer> && std::constructible_from<Options, std::in_place_type_t<One>, One>)

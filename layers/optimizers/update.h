@@ -16,7 +16,7 @@
 namespace lockstep {
 
 using Formula = std::variant<SGD, Adam, AdamW, RMSprop, Adagrad, LARS, LambDirection, LambStep, PenaltyGradient,
-                             ClipValue, ClipNorm, LookaheadStart, LookaheadStep, AverageStep, Custom>;
+                             ClipValue, ClipNorm, LookaheadStart, LookaheadStep, AverageStep, CustomFormula>;
 
 /// Inputs: values [n], gradients [n], step_state, the formula's slots [n] each; where it adapts, two more f32[k], the
 /// norms of values and of gradients by variable; where `scaled`, loss_scale f32[2] and finite f32[1]. Outputs: values

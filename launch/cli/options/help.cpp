@@ -39,14 +39,14 @@ std::vector<Topic> topics_of(const CLI::App& verb) {
 /// Its options' names, in lines that begin below each other.
 std::string names_text(const Topic& topic) {
   constexpr size_t indent = 14;
-  std::string text = fmt::format("  {:<{}}", topic.name, indent - 2), line;
+  std::string text = fmt::format("  {:<{}}", topic.name, indent - 3), line;
   for (const CLI::Option* option : topic.options) {
     const std::string name = option->get_name();
-    if (indent + line.size() + name.size() > width) {
-      text += line + "\n" + std::string(indent, ' ');
+    if (indent + line.size() + 1 + name.size() > width) {
+      text += line + "\n" + std::string(indent - 1, ' ');
       line.clear();
     }
-    line += name + " ";
+    line += " " + name;
   }
   return text + line + "\n";
 }

@@ -106,6 +106,7 @@ void add_schedule_options(CLI::App& verb, Options& options);
 void add_training_options(CLI::App& verb, Options& options);
 void add_checkpoint_options(CLI::App& verb, Options& options);
 void add_plan_options(CLI::App& verb, Options& options);
+void add_selftest_options(CLI::App& verb, Options& options);
 void add_weights_options(CLI::App& verb, Options& options);
 void add_predict_options(CLI::App& verb, Options& options);
 void add_export_options(CLI::App& verb, Options& options);

@@ -61,6 +61,12 @@ void add_plan_options(CLI::App& verb, Options& options) {
       ->capture_default_str();
 }
 
+void add_selftest_options(CLI::App& verb, Options& options) {
+  verb.option_defaults()->group("Self-test");
+  for (const char* name : {"backend", "comm", "seed"}) add_run_option(verb, options.computing, name);
+  verb.add_option("--output", options.output, "Write the report to this JSON file, too")->type_name("FILE");
+}
+
 void add_config_options(CLI::App& verb, Options& options) {
   verb.option_defaults()->group("Settings");
   verb.add_option("--config", options.config,

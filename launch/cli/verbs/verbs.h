@@ -16,6 +16,7 @@ void export_model(const Options& options, Runtime& runtime);
 void summary(const Options& options, Runtime& runtime);
 void plan(const Options& options, Runtime& runtime);
 void topology(const Options& options, Runtime& runtime);
+void selftest(const Options& options, Runtime& runtime);
 void pack(const Options& options, Runtime& runtime);
 void data(const Options& options, Runtime& runtime);
 void version(const Options& options, Runtime& runtime);

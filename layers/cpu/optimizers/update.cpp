@@ -89,27 +89,25 @@ void run_all(const F& formula, const Args& args, Numbers now, std::span<const St
 }
 
 /// A program's own update, in pieces of which each has its mean gradients beside it.
-void run_custom(const Custom& formula, const Args& args, const Numbers& now, std::span<const Stretch> stretches,
+void run_custom(const CustomFormula& formula, const Args& args, const Numbers& now, std::span<const Stretch> stretches,
                 int64_t step) {
   stand_still(args);
   for (const Stretch& stretch : stretches)
-    parallel_for(stretch.end - stretch.begin, 4 * (3 + 2 * std::ssize(formula.slot_names())),
-                 [&](int64_t begin, int64_t end) {
-                   std::array<float, 1024> means;
-                   for (int64_t at = begin; at < end; at += std::ssize(means)) {
-                     const auto first = static_cast<size_t>(stretch.begin + at);
-                     const auto count = static_cast<size_t>(std::min(end - at, std::ssize(means)));
-                     for (size_t i = 0; i < count; ++i) means[i] = args.in[1].as()[first + i] / now.count;
-                     CustomUpdate update{.values = {args.out[0].as() + first, count},
-                                         .gradients = {means.data(), count},
-                                         .options = formula.values,
-                                         .lr = now.lr,
-                                         .step = step,
-                                         .excluded = stretch.excluded};
-                     for (const Tensor& slot : args.out.subspan(1)) update.slots.emplace_back(slot.as() + first, count);
-                     formula.optimizer->update(update);
-                   }
-                 });
+    parallel_for(
+        stretch.end - stretch.begin, 4 * (3 + 2 * std::ssize(formula.slot_names())), [&](int64_t begin, int64_t end) {
+          std::array<float, 1024> means;
+          CustomUpdate update{.options = formula.values, .lr = now.lr, .step = step, .excluded = stretch.excluded};
+          update.slots.resize(args.out.size() - 1);
+          for (int64_t at = begin; at < end; at += std::ssize(means)) {
+            const auto first = static_cast<size_t>(stretch.begin + at);
+            const auto count = static_cast<size_t>(std::min(end - at, std::ssize(means)));
+            for (size_t i = 0; i < count; ++i) means[i] = args.in[1].as()[first + i] / now.count;
+            update.values = {args.out[0].as() + first, count};
+            update.gradients = {means.data(), count};
+            for (size_t s = 0; s < update.slots.size(); ++s) update.slots[s] = {args.out[1 + s].as() + first, count};
+            formula.optimizer->update(update);
+          }
+        });
 }
 
 /// body(std::integral_constant<int, slots>), of which there are `Least` to `Most`.
@@ -132,7 +130,7 @@ Kernel make(const UpdateOp& op, const Signature& signature) {
           if (idle(formula, step.step) || (scaled && !(*args.in.back().as() > 0))) return stand_still(args);
           if (partial) stand_still(args);
           Numbers now{.lr = step.lr, .count = divisor(args, scaled)};
-          if constexpr (std::same_as<F, Custom>) {
+          if constexpr (std::same_as<F, CustomFormula>) {
             run_custom(formula, args, now, stretches, static_cast<int64_t>(step.step) + 1);
           } else {
             if constexpr (F::traits.scalars > 0)

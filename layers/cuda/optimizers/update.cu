@@ -118,7 +118,7 @@ void copy_rest(Stream& stream, const Args& args) {
 Kernel make(const UpdateOp& op, const Signature& signature, const SharedContext&) {
   return std::visit(
       [&]<class F>(const F& formula) -> Kernel {
-        if constexpr (std::is_same_v<F, Custom>) {
+        if constexpr (std::is_same_v<F, CustomFormula>) {
           if (formula.optimizer->cuda) return formula.optimizer->cuda(op, signature);
           throw InputError(
               "the optimizer '{}' has no kernel for CUDA devices: expected one (CustomOptimizer::cuda), or the CPU",

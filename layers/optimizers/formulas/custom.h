@@ -15,10 +15,10 @@ class UpdateOp;
 
 /// What one update has to do: some elements of the parameters, in host memory.
 struct CustomUpdate {
-  std::span<float> values;
-  std::span<const float> gradients;     // their means over the batch
-  std::vector<std::span<float>> slots;  // as CustomOptimizer::slots
-  std::span<const double> options;      // as CustomOptimizer::options
+  std::span<float> values = {};
+  std::span<const float> gradients = {};     // their means over the batch
+  std::vector<std::span<float>> slots = {};  // as CustomOptimizer::slots
+  std::span<const double> options = {};      // as CustomOptimizer::options
   float lr = 0;
   int64_t step = 1;       // counts from 1
   bool excluded = false;  // from weight decay: see CommonOptions::exclude_bias_and_norm
@@ -34,21 +34,21 @@ struct CustomOptimizer {
   /// Throws InputError where an option is out of range. None: all may be.
   std::function<void(std::span<const double> options)> check = {};
   /// Changes values and slots, each element by itself: which elements are in a call, and on how many threads calls run,
-  /// differs with ranks and threads.
+  /// differs with ranks and threads. Must not throw.
   std::function<void(const CustomUpdate&)> update;
   /// Makes the kernel for CUDA devices; inputs and outputs are UpdateOp's. None: such a run is refused.
   std::function<Kernel(const UpdateOp&, const Signature&)> cuda = {};
 };
 
 /// One of them with options of its own.
-struct Custom {
+struct CustomFormula {
   std::shared_ptr<const CustomOptimizer> optimizer;
   std::string name;
   float lr = 0;
   std::vector<double> values;  // of optimizer->options
   bool excludes_bias_and_norm = false;
 
-  explicit Custom(std::shared_ptr<const CustomOptimizer> one)
+  explicit CustomFormula(std::shared_ptr<const CustomOptimizer> one)
       : optimizer(std::move(one)),
         name(optimizer->name),
         lr(optimizer->lr),
