@@ -61,7 +61,7 @@ add_compile_options("$<$<COMPILE_LANGUAGE:CUDA>:--fmad=false;--extended-lambda>"
 add_compile_definitions("$<$<COMPILE_LANGUAGE:CUDA>:FMT_USE_CONSTEXPR=1>" "$<$<COMPILE_LANGUAGE:CUDA>:FMT_CONSTEVAL=>")
 
 # With ccache, where it is found, what was compiled once is not compiled again: precompiled headers and __TIME__ are no
-# reason to miss. In another copy of the repository only what uses no precompiled header is found again, by relative paths.
+# reason to miss, and paths in the repository are relative, so that another copy of it finds the same.
 find_program(LOCKSTEP_CCACHE ccache DOC "ccache, to compile nothing twice; empty: none")
 if(LOCKSTEP_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1
