@@ -170,6 +170,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t given) {
   if (failed()) return result(failure());
+  std::shared_ptr<Queue> before;  // of a stream that is gone, perhaps: its end takes the lock
   const std::lock_guard lock(state());
   if (!events_locked().contains(event) || !known_locked(given)) return result(cudaErrorInvalidResourceHandle);
   const cudaStream_t stream = resolved_locked(given);
@@ -180,7 +181,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t given) {
   }
   if (!given) order_with_legacy_locked(stream, true);
   event->capture = nullptr;
-  event->queue = stream->queue;
+  before = std::exchange(event->queue, stream->queue);
   event->place = stream->queue->pushed_locked();
   return cudaSuccess;
 }
