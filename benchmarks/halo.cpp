@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "launch/data/feed/feed.h"
 #include "launch/data/readers/synthetic.h"
 #include "launch/lockstep.h"
 #include "launch/train/device.h"

@@ -12,6 +12,7 @@
 #include <iostream>
 
 #include "benchmarks/peak.h"
+#include "launch/data/feed/feed.h"
 #include "launch/host/host_memory.h"
 #include "launch/lockstep.h"
 #include "launch/train/device.h"

@@ -7,6 +7,7 @@
 #include <map>
 #include <mutex>
 
+#include "launch/data/feed/feed.h"
 #include "launch/estimate/step_estimate.h"
 #include "launch/lockstep.h"
 #include "launch/train/device.h"

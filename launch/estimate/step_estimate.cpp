@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "launch/data/feed/feed.h"
 #include "launch/data/readers/synthetic.h"
 #include "launch/train/device.h"
 #include "launch/train/trainer.h"

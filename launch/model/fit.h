@@ -5,6 +5,7 @@
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
 
+#include "launch/data/feed/feed.h"
 #include "launch/host/host_memory.h"
 #include "launch/model/model.h"
 #include "launch/train/device.h"

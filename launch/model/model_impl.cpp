@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "launch/data/targets.h"
 #include "launch/model/fit_configuration.h"
 #include "parallel/comm/gather.h"
 

@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "launch/plan/step.h"
+#include "launch/plan/step_options.h"
+#include "launch/plan/variables.h"
 
 namespace lockstep {
 

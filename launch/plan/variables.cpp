@@ -5,6 +5,7 @@
 
 #include "core/cpu/streams.h"
 #include "core/error.h"
+#include "launch/files/sha256.h"
 #include "parallel/comm/gather.h"
 
 namespace lockstep {

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "core/plan/executor.h"
-#include "launch/files/sha256.h"
 #include "layers/network/network.h"
 #include "layers/network/weights.h"
 #include "layers/optimizers/loss_scale.h"
@@ -14,6 +13,8 @@
 #include "parallel/placement/propagate.h"
 
 namespace lockstep {
+
+class Sha256;
 
 /// An interval of each dimension.
 using Box = std::vector<Interval>;

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "launch/files/sha256.h"
+#include "launch/plan/variables.h"
 
 namespace lockstep {
 

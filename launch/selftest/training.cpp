@@ -8,6 +8,7 @@
 #include <map>
 
 #include "core/error.h"
+#include "launch/data/feed/feed.h"
 #include "launch/data/readers/synthetic.h"
 #include "launch/estimate/search.h"
 #include "launch/train/trainer.h"

@@ -1,6 +1,8 @@
 #include "launch/train/input_stage.h"
 
 #include "core/error.h"
+#include "launch/data/feed/feed.h"
+#include "launch/plan/step.h"
 
 namespace lockstep {
 

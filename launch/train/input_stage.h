@@ -5,10 +5,11 @@
 
 #include "core/plan/executor.h"
 #include "core/step_state.h"
-#include "launch/data/feed/feed.h"
-#include "launch/plan/step.h"
 
 namespace lockstep {
+
+struct Batch;
+struct Step;
 
 /// On a device, a batch is copied on a stream of its own into memory beside the step's inputs while the step before
 /// still computes, and from there moved to the inputs in the order of the steps: the device waits for the host only

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "launch/data/feed/feed.h"
 #include "launch/plan/view/profile.h"
 
 namespace lockstep {

@@ -6,8 +6,8 @@
 #include <functional>
 #include <optional>
 
-#include "launch/data/feed/feed.h"
 #include "launch/plan/placed_network.h"
+#include "launch/plan/step.h"
 #include "launch/train/input_stage.h"
 
 namespace lockstep {

@@ -1,6 +1,7 @@
 // Whole training steps of several ranks, recorded on the emulated device and replayed: what a capture must not do is
 // refused there, and an edge that is missing shows when the graph's nodes run in another order.
 #include "core/cuda/cuda.h"
+#include "launch/data/feed/feed.h"
 #include "launch/train/trainer.h"
 #include "layers/cuda/kernels.h"
 #include "tests/emulator/emulator.h"

@@ -7,7 +7,6 @@
 #include <string>
 
 #include "launch/data/dataset.h"
-#include "launch/data/image/encoded_images.h"
 #include "launch/data/image/preparation.h"
 #include "launch/data/normalise.h"
 

@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/random.h"
+#include "launch/data/feed/feed.h"
 #include "launch/train/device.h"
 #include "launch/train/trainer.h"
 #include "layers/ops.h"

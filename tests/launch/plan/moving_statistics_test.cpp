@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/step_state.h"
+#include "launch/data/feed/feed.h"
 #include "launch/plan/strategy_file.h"
 #include "launch/train/device.h"
 #include "launch/train/trainer.h"

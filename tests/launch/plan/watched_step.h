@@ -1,6 +1,7 @@
 // What ranks send in a training step, beside what was planned.
 #pragma once
 
+#include "launch/data/feed/feed.h"
 #include "launch/train/trainer.h"
 #include "layers/cpu/kernels.h"
 #include "parallel/placement/traffic.h"

@@ -1,6 +1,7 @@
 // Checkpoints as files: what they hold, read by a reader of the test's own and by Python's; what is refused; and what
 // is left after errors.
 #include "launch/record/checkpoint.h"
+#include "launch/files/sha256.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>

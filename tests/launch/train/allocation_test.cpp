@@ -7,6 +7,7 @@
 #include <new>
 #include <thread>
 
+#include "launch/data/feed/feed.h"
 #include "launch/data/readers/open.h"
 #include "launch/train/trainer.h"
 #include "layers/cpu/kernels.h"

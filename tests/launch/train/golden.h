@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "launch/data/feed/feed.h"
 #include "launch/train/trainer.h"
 #include "layers/ops.h"
 

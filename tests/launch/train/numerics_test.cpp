@@ -2,6 +2,7 @@
 // that these tests would notice: ring reductions, swapped lanes and one flipped bit are caught.
 #include <gtest/gtest.h>
 
+#include "launch/data/feed/feed.h"
 #include "launch/train/trainer.h"
 #include "layers/cpu/kernels.h"
 #include "layers/zoo/zoo.h"

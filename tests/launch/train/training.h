@@ -6,6 +6,7 @@
 #include <optional>
 #include <thread>
 
+#include "launch/data/feed/feed.h"
 #include "launch/data/readers/open.h"
 #include "launch/train/device.h"
 #include "launch/train/trainer.h"

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "launch/backends/backends.h"
+#include "launch/data/feed/feed.h"
 #include "launch/model/model.h"
 #include "launch/train/device.h"
 #include "launch/train/trainer.h"
