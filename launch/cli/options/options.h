@@ -72,6 +72,7 @@ struct Options {
 
   std::string config;    // the file that options were read from
   std::string settings;  // all of the verb's options, as JSON that --config takes
+  std::string unset;     // what those are that have no value: see unset_json
 };
 
 /// The values that an option can have, as its type in the help says them: "auto|cpu|cuda".

@@ -241,6 +241,17 @@ Json settings_json(const CLI::App& verb) {
   return settings;
 }
 
+Json unset_json(const CLI::App& verb) {
+  const Json settings = settings_json(verb);
+  Json unset = Json::object();
+  for (const CLI::Option* option : verb.get_options()) {
+    const std::string name = name_of(*option), &group = option->get_group();
+    if (name.empty() || name == "config" || group.empty() || group == "Optimizer" || settings.contains(name)) continue;
+    unset[name] = is_flag(*option) ? Json(false) : Json();
+  }
+  return unset;
+}
+
 void check_settings_alike(const Json& settings, Runtime& runtime) {
   if (!runtime.distributed()) return;
   runtime.run(runtime.size(), [&](RankContext& rank) {

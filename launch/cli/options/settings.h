@@ -24,6 +24,10 @@ const std::vector<std::string>& data_settings();
 /// The values of `verb`'s options as --config takes them: given ones, and those that have a default.
 nlohmann::ordered_json settings_json(const CLI::App& verb);
 
+/// Of the options that settings_json has not: false for a switch, null for others. Without those of optimizers and
+/// schedules, of which each has some.
+nlohmann::ordered_json unset_json(const CLI::App& verb);
+
 /// Throws InputError, on every rank, where the settings are not those of rank 0: an environment or a file need not be
 /// alike on all hosts.
 void check_settings_alike(const nlohmann::ordered_json& settings, Runtime& runtime);

@@ -45,12 +45,14 @@ Json option_json(const Value& value) {
 Json configuration(const Job& job) {
   const Options& o = job.options;
   const Strategy& strategy = job.run.step.strategy;
-  const Json settings = Json::parse(o.settings);
   Json text = Json::object();
-  for (const auto& [option, value] : settings.items()) {
-    std::string key = option;
-    std::ranges::replace(key, '-', '_');
-    text[key] = value;
+  for (const std::string* part : {&o.settings, &o.unset}) {
+    const Json options = Json::parse(*part);
+    for (const auto& [option, value] : options.items()) {
+      std::string key = option;
+      std::ranges::replace(key, '-', '_');
+      text[key] = value;
+    }
   }
   RunOptions::describe(o.computing, [&](std::string_view option, const auto& value, std::string_view) {
     text[std::string(option)] = option_json(value);
@@ -59,7 +61,9 @@ Json configuration(const Job& job) {
     for (const auto& [option, value] : numbers) text.erase(option);
   text["optimizer"] = optimizer_json(job.optimizer);
   text["schedule"] = schedule_json(schedule(o));
+  text.erase("out");
   text["metrics"] = o.metrics;
+  text["shuffle"] = true;
   text["split"] = strategy_json(strategy);
   text["pipeline"] = strategy.layer_stages.empty() ? "" : name_of(strategy.schedule);
   text["stages"] = strategy.layer_stages;

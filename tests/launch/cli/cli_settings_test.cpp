@@ -68,6 +68,10 @@ TEST_F(CliSettings, ARunIsRepeatedFromItsManifest) {
   EXPECT_EQ(manifest("first")["options"]["lanes"], 4);
   EXPECT_EQ(manifest("first")["options"]["shard-optimizer"], true);
   EXPECT_FALSE(manifest("first")["options"].contains("out"));
+  EXPECT_EQ(manifest("first")["configuration"]["shard_optimizer"], true) << "of all options";
+  EXPECT_EQ(manifest("first")["configuration"]["cache"], false);
+  EXPECT_EQ(manifest("first")["configuration"]["early_stopping"], nullptr);
+  EXPECT_FALSE(manifest("first")["configuration"].contains("out"));
   EXPECT_NE(run("train --seed 8 --config " + path("first/manifest.json")).line_after("weights sha256 "),
             first.line_after("weights sha256 "));
   const Outcome tested =
