@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "launch/cli/options/help.h"
+#include "launch/cli/options/options.h"
 #include "launch/cli/options/settings.h"
 #include "launch/cli/verbs/verbs.h"
 

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include "core/error.h"
+#include "launch/cli/options/options.h"
 #include "layers/network/json_lines.h"
 
 namespace lockstep::cli {

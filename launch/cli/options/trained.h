@@ -5,9 +5,16 @@
 #include <string>
 #include <vector>
 
-#include "launch/cli/options/options.h"
+#include "launch/data/readers/open.h"
+#include "layers/network/network.h"
+
+namespace lockstep {
+class Runtime;
+}
 
 namespace lockstep::cli {
+
+struct Options;
 
 /// The network that the run's manifest has. Throws InputError where the folder has none.
 Network run_network(const std::string& run);

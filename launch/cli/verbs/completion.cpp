@@ -8,6 +8,7 @@
 #include <map>
 
 #include "core/error.h"
+#include "launch/cli/options/options.h"
 #include "launch/cli/verbs/verbs.h"
 
 namespace lockstep::cli {

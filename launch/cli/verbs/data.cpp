@@ -4,6 +4,7 @@
 #include <array>
 
 #include "core/error.h"
+#include "launch/cli/options/options.h"
 #include "launch/cli/verbs/verbs.h"
 #include "launch/data/image/encoded_images.h"
 #include "launch/data/readers/info.h"

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "launch/cli/options/options.h"
 #include "launch/cli/options/trained.h"
 #include "launch/cli/verbs/verbs.h"
 #include "launch/files/durable.h"

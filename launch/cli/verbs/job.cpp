@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/random.h"
 #include "launch/backends/backends.h"
+#include "launch/cli/options/options.h"
 #include "launch/model/fit_configuration.h"
 
 namespace lockstep::cli {

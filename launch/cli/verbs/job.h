@@ -5,9 +5,12 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "launch/cli/options/options.h"
+#include "launch/data/readers/open.h"
+#include "launch/model/model.h"
 
 namespace lockstep::cli {
+
+struct Options;
 
 /// What is being trained.
 struct Job {

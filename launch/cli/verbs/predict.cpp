@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "launch/cli/options/options.h"
 #include "launch/cli/options/trained.h"
 #include "launch/cli/verbs/verbs.h"
 #include "launch/files/durable.h"

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "core/error.h"
+#include "launch/cli/options/options.h"
 #include "launch/cli/options/settings.h"
 #include "launch/files/durable.h"
 #include "launch/files/gzip.h"

@@ -5,9 +5,11 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "launch/cli/options/options.h"
+#include "launch/model/model.h"
 
 namespace lockstep::cli {
+
+struct Options;
 
 /// A checkpoint, as --resume names it.
 struct Resumed {

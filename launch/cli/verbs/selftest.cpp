@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "launch/cli/options/options.h"
 #include "launch/cli/verbs/verbs.h"
 #include "launch/files/durable.h"
 

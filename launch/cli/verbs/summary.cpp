@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "launch/cli/options/options.h"
 #include "launch/cli/verbs/verbs.h"
 
 namespace lockstep::cli {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "launch/backends/backends.h"
+#include "launch/cli/options/options.h"
 #include "launch/cli/verbs/verbs.h"
 
 namespace lockstep::cli {

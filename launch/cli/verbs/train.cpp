@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "launch/cli/options/options.h"
 #include "launch/cli/verbs/estimate.h"
 #include "launch/cli/verbs/job.h"
 #include "launch/cli/verbs/resume.h"

@@ -1,4 +1,5 @@
 #include "launch/cli/verbs/verbs.h"
+#include "launch/cli/options/options.h"
 
 #include <fmt/ranges.h>
 

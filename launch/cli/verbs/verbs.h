@@ -5,9 +5,16 @@
 #include <string>
 #include <vector>
 
-#include "launch/cli/options/options.h"
+namespace CLI {
+class App;
+}
+namespace lockstep {
+class Runtime;
+}
 
 namespace lockstep::cli {
+
+struct Options;
 
 void train(const Options& options, Runtime& runtime);
 void evaluate(const Options& options, Runtime& runtime);
