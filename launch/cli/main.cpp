@@ -92,7 +92,7 @@ void run(int argc, char** argv, Runtime& runtime) {
   const auto settings = cli::settings_json(command);
   cli::check_settings_alike(settings, runtime);
   options.settings = settings.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-  options.unset = cli::unset_json(command).dump();
+  options.unset = cli::unset_json(command, settings).dump();
   const std::string group = command.get_parent() == &app ? "" : command.get_parent()->get_name() + " ";
   for (const cli::Verb& verb : cli::verbs())
     if (verb.name == group + command.get_name()) verb.run(options, runtime);

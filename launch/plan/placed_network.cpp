@@ -18,28 +18,36 @@ static std::vector<Value> kept_of(const Built& built) {
 }
 
 PlacedNetwork::PlacedNetwork(const Network& network, const StepOptions& options, int ranks)
-    : network_(network), strategy_(options.strategy) {
+    : network_(network), strategy_(options.strategy), batch_(options.batch) {
   check_batch(options, ranks);
   const std::vector<std::string> layers = network.layer_names();
   check_pins(strategy_, layers);
   lanes_ = lanes_of(options, ranks / static_cast<int>(strategy_.ranks_per_lane()));
-  if (strategy_.mesh.size() == 1) return;  // nothing is cut but the batch
-  built_ = network.build(options.batch, lanes_, true);
-  const auto taken = fuse_for(strategy_, built_.graph, kept_of(built_));
   if (strategy_.stages() == 1 || !strategy_.layer_stages.empty()) return;
-  strategy_.layer_stages = place_layers(built_.graph, layers, strategy_, taken);
-  assign_stages(built_.graph, strategy_);  // which refuses what cannot be
+  const auto taken = build();
+  strategy_.layer_stages = place_layers(built_->graph, layers, strategy_, taken);
+  assign_stages(built_->graph, strategy_);  // which refuses what cannot be
 }
 
-Shards PlacedNetwork::shards(const Mesh& mesh) const {
+std::map<std::string, std::string> PlacedNetwork::build() {
+  built_ = network_.build(batch_, lanes_, true);
+  return fuse_for(strategy_, built_->graph, kept_of(*built_));
+}
+
+Graph& PlacedNetwork::graph() {
+  if (!built_) build();
+  return built_->graph;
+}
+
+Shards PlacedNetwork::shards(const Mesh& mesh) {
   Shards shards;
   if (strategy_.mesh.size() == 1) return shards;
-  const Graph& graph = built_.graph;
+  const Graph& graph = this->graph();
   std::vector<Value> ends;
   PlacedGraph placed = propagate(graph, over_lanes(mesh, lanes_), request_of(graph, mesh), ends);
   if (mesh.world().rank() == 0)
     for (const std::string& note : placed.notes) warn_once(note);
-  for (const auto& tracked : built_.tracked)  // a statistic lies as what it is taken of
+  for (const auto& tracked : built_->tracked)  // a statistic lies as what it is taken of
     for (const Value moving : {tracked.mean, tracked.variance}) {
       placed.placement[moving] = placed.placement[tracked.moments];
       std::ranges::replace(placed.placement[moving], partial, replicate);
@@ -63,9 +71,9 @@ Shards PlacedNetwork::shards(const Mesh& mesh) const {
   return shards;
 }
 
-std::string PlacedNetwork::describe_stages(int lanes) const {
+std::string PlacedNetwork::describe_stages(int lanes) {
   if (strategy_.stages() == 1) return {};
-  const std::vector<double> work = work_by_stage(built_.graph, strategy_);
+  const std::vector<double> work = work_by_stage(graph(), strategy_);
   const double all = std::accumulate(work.begin(), work.end(), 0.0);
   std::string text = fmt::format("\npipeline {}, {} lanes a rank\n", name_of(strategy_.schedule), lanes);
   for (int stage = 0; stage < strategy_.stages(); ++stage) {

@@ -2,6 +2,8 @@
 // rank's thread.
 #pragma once
 
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,7 +12,7 @@
 
 namespace lockstep {
 
-/// Built and fused once, as one lane's training graph in f32.
+/// Built and fused once, when it is first needed, as one lane's training graph in f32.
 class PlacedNetwork {
  public:
   /// For `ranks` ranks. Throws InputError as check_batch does, for pins of layers that there are not, and where stages
@@ -21,16 +23,21 @@ class PlacedNetwork {
   const Strategy& strategy() const { return strategy_; }
   /// Where each variable lies on a mesh of this strategy: of those that are cut along some axis, and of all where
   /// layers have stages.
-  Shards shards(const Mesh& mesh) const;
+  Shards shards(const Mesh& mesh);
   /// Which layers each stage has, its share of the estimated work, and the share of time in which stages wait when each
   /// rank has so many lanes; empty where there are no stages.
-  std::string describe_stages(int lanes) const;
+  std::string describe_stages(int lanes);
 
  private:
+  /// Returns what fuse_for does.
+  std::map<std::string, std::string> build();
+  Graph& graph();
+
   const Network& network_;
   Strategy strategy_;
+  int64_t batch_;
   int lanes_;  // of all ranks
-  Built built_;
+  std::optional<Built> built_;
 };
 
 }  // namespace lockstep

@@ -43,7 +43,7 @@ struct SelftestReport {
   nlohmann::ordered_json json() const;
 };
 
-/// Below three minutes on a machine that works. The same report on every rank, but for times and what rank 0 has seen.
+/// The same report on every rank, but for times and what rank 0 has seen.
 /// Throws InputError as a run with these options does before it starts.
 SelftestReport selftest(Runtime& runtime, const SelftestOptions& options);
 

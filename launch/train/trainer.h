@@ -84,7 +84,7 @@ class Trainer {
   /// A table of where the time of the steps since then went (see profile_table); empty where `profile` was not called.
   std::string profiled() const;
   /// What its pipeline's stages do, in words; empty where it has none.
-  std::string pipeline() const { return placed_.describe_stages(options_.step.lanes / mesh_.data_ranks()); }
+  std::string pipeline() { return placed_.describe_stages(options_.step.lanes / mesh_.data_ranks()); }
   /// The training step without the memory that it would run in.
   Step planned() { return plan(options_.step); }
 

@@ -31,10 +31,9 @@ Optimizer Optimizer::from_name(const std::string& name) { return all().find(name
 void register_optimizer(CustomOptimizer optimizer) {
   if (!optimizer.update) throw InputError("optimizer '{}' has no update", optimizer.name);
   const std::string name = optimizer.name;
-  std::vector<std::string> taken;
-  Optimizer(SGD{}).options([&](std::string_view option, auto) { taken.emplace_back(option); });
-  std::erase_if(taken, [](const std::string& option) {
-    return option == "momentum" || option == "nesterov" || option == "weight_decay";
+  std::vector<std::string> taken;  // what one without options of its own has
+  Optimizer(CustomFormula(std::make_shared<const CustomOptimizer>())).options([&](std::string_view option, auto) {
+    taken.emplace_back(option);
   });
   for (const auto& [option, value] : optimizer.options) {
     if (std::ranges::find(taken, option) != taken.end())

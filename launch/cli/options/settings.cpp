@@ -241,8 +241,7 @@ Json settings_json(const CLI::App& verb) {
   return settings;
 }
 
-Json unset_json(const CLI::App& verb) {
-  const Json settings = settings_json(verb);
+Json unset_json(const CLI::App& verb, const Json& settings) {
   Json unset = Json::object();
   for (const CLI::Option* option : verb.get_options()) {
     const std::string name = name_of(*option), &group = option->get_group();

@@ -24,9 +24,9 @@ const std::vector<std::string>& data_settings();
 /// The values of `verb`'s options as --config takes them: given ones, and those that have a default.
 nlohmann::ordered_json settings_json(const CLI::App& verb);
 
-/// Of the options that settings_json has not: false for a switch, null for others. Without those of optimizers and
+/// Of the options that `settings`, as settings_json gives them, has not: false for a switch, null for others. Without those of optimizers and
 /// schedules, of which each has some.
-nlohmann::ordered_json unset_json(const CLI::App& verb);
+nlohmann::ordered_json unset_json(const CLI::App& verb, const nlohmann::ordered_json& settings);
 
 /// Throws InputError, on every rank, where the settings are not those of rank 0: an environment or a file need not be
 /// alike on all hosts.

@@ -75,7 +75,7 @@ std::span<const Verb> verbs() {
        .options = {add_rank_options, add_config_options},
        .run = topology},
       {.name = "selftest",
-       .help = "Test that ranks, links and devices do what training counts on, in less than three minutes",
+       .help = "Test that ranks, links and devices do what training counts on",
        .examples = {"selftest", "selftest --ranks 4 --output selftest.json"},
        .options = {add_rank_options, add_selftest_options, add_config_options},
        .run = selftest},
